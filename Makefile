@@ -16,7 +16,7 @@ ARGS ?=
 JOBS ?= $(shell $(PYTHON) -c 'import os; print(min((os.cpu_count() or 1) + 1, 4))')
 
 .DEFAULT_GOAL := help
-.PHONY: help install secrets up down status logs story year test long torture format bench lock clean
+.PHONY: help install secrets up down status logs story year test long torture format bench lock browser clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -54,6 +54,10 @@ test: install ## run lint, type check, import rules and tests (CONTAINERS=1: sys
 	$(TOOLS)/mypy
 	$(TOOLS)/lint-imports --cache-dir .local/cache/import-linter
 	$(VENV) -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder -m "not long" $(ARGS)
+
+browser: install ## use the pages in a real browser, Debian's chromium (CHROMIUM: another; SHOTS=folder: keep screenshots)
+	@$(PYTHON) -m deploy.bootstrap browser
+	BROWSER=1 $(VENV) -m pytest tests/console/browser $(ARGS)
 
 long: install ## run the slow tests: restores, a replaced PostgreSQL, a rebuild of every table, 10,000 hostile records
 	$(VENV) -m pytest -m long $(ARGS)

@@ -19,11 +19,15 @@ STATE: Final = Path(os.environ.get("TENURE_STATE") or LOCAL).resolve()
 
 _BASE: Final = os.environ.get("TENURE_PORT_BASE") or "8100"
 PORT_BASE: Final = int(_BASE) if _BASE.isdecimal() else sys.exit(f"TENURE_PORT_BASE must be a port, not {_BASE!r}.")
-"""The first port: the services from +1, the mail page at +8, SMTP +9, PostgreSQL +10, Kafka +11 and +12."""
+"""The first port, which is the console's: the services from +1, the mail page at +8, SMTP +9, PostgreSQL +10, Kafka +11
+and +12."""
 
 
 def port_of(service: str) -> int:
-    """Return a service's port: PORT_BASE plus the offset of its declared port from 8100."""
+    """Return the port of a service or an edge.
+
+    It is PORT_BASE plus the offset of its declared port from 8100.
+    """
     return PORT_BASE + PORTS[service] - 8100
 
 

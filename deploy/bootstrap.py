@@ -24,7 +24,9 @@ PYTHON: Final = VENV / "bin" / "python"
 LOCK: Final = ROOT / "requirements-dev.lock"
 RUNTIME_LOCK: Final = ROOT / "requirements.lock"
 UV_LOCK: Final = ROOT / "requirements-bootstrap.lock"
+BROWSER_LOCK: Final = ROOT / "requirements-browser.lock"
 _STAMP: Final = VENV / "installed"
+_BROWSER_STAMP: Final = VENV / "installed-browser"
 _LOG: Final = LOCAL / "logs" / "install.log"
 _FULL: Final = ("no space left on device", "disk quota exceeded")
 _UV_FOR_PIP: Final = {
@@ -50,15 +52,29 @@ def install() -> None:
             _prepare_kafka()
 
 
+def install_browser() -> None:
+    """Install what drives a browser, where it is missing. The browser itself is the system's."""
+    with _alone():
+        wanted = hashlib.sha256(BROWSER_LOCK.read_bytes()).hexdigest()
+        if _BROWSER_STAMP.exists() and _BROWSER_STAMP.read_text() == wanted:
+            return
+        pip = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--quiet", "--no-deps"]
+        if (failure := _run([*pip, "--require-hashes", "-r", str(BROWSER_LOCK)], _environment())) is not None:
+            raise OperatorError(f"The packages of the browser tests could not be installed ({failure}): see {_LOG}.")
+        _BROWSER_STAMP.write_text(wanted)
+
+
 def lock(upgrade: bool) -> None:
-    """Write the three lock files from pyproject.toml, with hashes, for all platforms."""
+    """Write the four lock files from pyproject.toml, with hashes, for all platforms."""
     environment = _environment()
     common = ["--universal", "--python-version=3.11", "--generate-hashes", "--no-header", "--quiet"]
     common += ["--upgrade"] if upgrade else []
     compile_ = [str(VENV / "bin" / "uv"), "pip", "compile", *common]
     base = [*compile_, "pyproject.toml", f"--output-file={RUNTIME_LOCK.name}"]
     more = [*compile_, "pyproject.toml", "--extra=local", "--extra=dev", f"--constraint={RUNTIME_LOCK.name}"]
-    for command in (base, [*more, f"--output-file={LOCK.name}"]):
+    most = [*compile_, "pyproject.toml", "--extra=browser", f"--constraint={LOCK.name}"]
+    browser = [*most, "--no-emit-package=tenure", f"--output-file={BROWSER_LOCK.name}"]
+    for command in (base, [*more, f"--output-file={LOCK.name}"], browser):
         if subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode != 0:
             raise OperatorError("The lock files could not be written: see uv's message above.")
     UV_LOCK.write_text(_entry("uv", LOCK.read_text()))
@@ -81,11 +97,12 @@ def _install_packages() -> None:
     count = sum("==" in line for line in LOCK.read_text().splitlines())
     started = time.monotonic()
     _say(f"Installing {count} Python packages into {VENV} (about half a minute the first time)")
-    _STAMP.unlink(missing_ok=True)
+    for stamp in (_STAMP, _BROWSER_STAMP):
+        stamp.unlink(missing_ok=True)
     _make_venv()
     environment = _environment()
     requirements = ("--require-hashes", "-r")
-    pip = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--quiet"]
+    pip = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--quiet", "--no-deps"]
     uv = [str(VENV / "bin" / "uv"), "pip", "sync", "--quiet", f"--python={PYTHON}"]
     by_uv = _run([*pip, *requirements, str(UV_LOCK)], environment) is None
     if by_uv and (failure := _run([*uv, *requirements[:1], str(LOCK)], environment)) is not None:
@@ -212,6 +229,8 @@ def main() -> None:
     try:
         if sys.argv[1:2] == ["lock"]:
             lock(upgrade="--upgrade" in sys.argv)
+        elif sys.argv[1:2] == ["browser"]:
+            install_browser()
         else:
             install()
     except OperatorError as error:

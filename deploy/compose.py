@@ -1,7 +1,7 @@
-"""Entries of docker-compose.yml for the declared services: `python -m deploy.compose`.
+"""Entries of docker-compose.yml for services and edges: `python -m deploy.compose`.
 
-Adds missing entries. The rest of the file is written by hand, and a service may have more settings than these; a test
-checks that no required entry is missing.
+Adds the missing entries of services; those of edges are written by hand. The rest of the file is written by hand, too,
+and a service may have more settings than these; a test checks that no required entry is missing.
 """
 
 import sys
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from deploy import ROOT
-from shared.services import DECLARED, ServiceDeclaration, url_variable
+from shared.services import DECLARED, EDGES_DECLARED, EdgeDeclaration, ServiceDeclaration, url_variable
 
 FILE: Final = ROOT / "docker-compose.yml"
 LINES: Final = (
@@ -43,9 +43,25 @@ AFTER_IDENTITY: Final = """\
 """
 """The dependencies of every service's container but identity's."""
 
+EDGE_LINES: Final = (
+    "  {variable}: http://{name}:{port}\n",
+    '  cookies-{name}: {{file: "${{TENURE_SECRETS:-.local/compose}}/cookies-{name}"}}\n',
+)
+EDGE_CONTAINER: Final = """
+  {name}:
+    <<: *service
+    command: [python, -m, services.{name}]
+    environment:
+      <<: *parts
+      TENURE_COOKIE_KEY_FILE: /run/secrets/cookies-{name}
+      TENURE_PORT: "{port}"
+    secrets: [cookies-{name}]
+    ports: ["127.0.0.1:${{{upper}_PORT:-{port}}}:{port}"]
+"""
 
-def filled(text: str, service: ServiceDeclaration) -> str:
-    """Return a line or a container with the values of this service."""
+
+def filled(text: str, service: ServiceDeclaration | EdgeDeclaration) -> str:
+    """Return a line or a container with the values of this service or edge."""
     variable, upper = url_variable(service.name), service.name.upper()
     return text.format(name=service.name, port=service.port, variable=variable, upper=upper)
 
@@ -72,12 +88,20 @@ def completed(text: str, declared: Sequence[ServiceDeclaration] = DECLARED) -> s
 
 
 def differing(text: str, declared: Sequence[ServiceDeclaration] = DECLARED) -> Iterator[str]:
-    """Yield the lines that the compose file must have for each service, and has not."""
+    """Yield the lines that the compose file must have for each service and edge, and has not."""
     for service in declared:
-        yield from (wanted for line in LINES if (wanted := filled(line, service)) not in text)
-        _, _, own = text.partition(f"\n  {service.name}:\n")
-        has = own.partition("\n\n")[0].splitlines()
-        yield from (wanted for wanted in filled(CONTAINER, service).splitlines()[2:] if wanted not in has)
+        yield from _lacking(text, service, LINES, CONTAINER)
+    for edge in EDGES_DECLARED:
+        yield from _lacking(text, edge, EDGE_LINES, EDGE_CONTAINER)
+
+
+def _lacking(
+    text: str, each: ServiceDeclaration | EdgeDeclaration, lines: Sequence[str], container: str
+) -> Iterator[str]:
+    yield from (wanted for line in lines if (wanted := filled(line, each)) not in text)
+    _, _, own = text.partition(f"\n  {each.name}:\n")
+    has = own.partition("\n\n")[0].splitlines()
+    yield from (wanted for wanted in filled(container, each).splitlines()[2:] if wanted not in has)
 
 
 def main(file: Path = FILE) -> None:

@@ -32,7 +32,7 @@ from deploy.stack import HOST, Kafka, Part, Postgres, ServicePart
 from deploy.supervisor import Stopped, Supervisor
 from shared.eventlog.deliver.kafka import VARIABLES as KAFKA_VARIABLES
 from shared.eventlog.deliver.kafka import KafkaAccess
-from shared.services import SERVICES, url_variable
+from shared.services import EDGES, SERVICES, url_variable
 
 _RUN: Final = STATE / "run"
 _LOGS: Final = STATE / "logs"
@@ -84,14 +84,22 @@ def catcher() -> list[MailCatcher]:
 
 
 def services(env: Mapping[str, str], running: Sequence[Part] = ()) -> list[Part]:
-    """Return the services, each with its own credentials, and the mail catcher.
+    """Return the services and edges, each with its own credentials, and the mail catcher.
 
     `env` has the operator's variables; it is empty if the services are not to be started.
     """
     postgres = {name: databases.service_environment(env["DATABASE_URL"], name) if env else {} for name in SERVICES}
     own = {name: {**env, **postgres[name], **kafka_environment(running, name)} for name in SERVICES}
     named = [ServicePart(name, _RUN, port_of(name), env=own[name], **_files(name)) for name in SERVICES]
+    for name in EDGES:
+        key = {"TENURE_COOKIE_KEY_FILE": str(secrets.FOLDER / f"cookies-{name}")}
+        named.append(ServicePart(name, _RUN, port_of(name), env={**edge_environment(env), **key}, **_files(name)))
     return [*named, *catcher()]
+
+
+def edge_environment(env: Mapping[str, str]) -> dict[str, str]:
+    """Return an edge's variables: the services' URLs, and no credentials of PostgreSQL or Kafka."""
+    return {name: value for name, value in env.items() if name.startswith("TENURE_")}
 
 
 def kafka_environment(running: Sequence[Part], user: str) -> dict[str, str]:
@@ -117,9 +125,9 @@ def operators(env: Mapping[str, str], running: Sequence[Part]) -> dict[str, str]
 
 def addresses(running: Sequence[Part]) -> dict[str, str]:
     """Return the addresses of everything but Kafka, as environment variables."""
-    found = {url_variable(name): f"http://{HOST}:{port_of(name)}" for name in SERVICES}
+    found = {url_variable(name): f"http://{HOST}:{port_of(name)}" for name in (*SERVICES, *EDGES)}
     found |= {name: os.environ[name] for name in ("DATABASE_URL",) if os.environ.get(name)}
-    found["TENURE_PUBLIC_URL"] = os.environ.get("TENURE_PUBLIC_URL") or found["TENURE_IDENTITY_URL"]
+    found["TENURE_PUBLIC_URL"] = os.environ.get("TENURE_PUBLIC_URL") or found["TENURE_CONSOLE_URL"]
     for caught in catcher():
         found |= {"TENURE_SMTP_URL": caught.smtp_url, "TENURE_MAIL_URL": caught.url}
     found["TENURE_ANCHORS"] = os.environ.get("TENURE_ANCHORS") or str(STATE / "data" / "anchors")
@@ -146,6 +154,8 @@ def run(supervisor: Supervisor) -> None:
     env["DATABASE_URL"] = databases.url_of(env["DATABASE_URL"], databases.OPERATOR, databases.generated("operator"))
     _write_addresses(operators(env, below), below)
     supervisor.meanwhile(_prepare_kafka(supervisor, below))
+    for name in EDGES:
+        secrets.secret(f"cookies-{name}")
     supervisor.bring_up(services(env, below))
     supervisor.say("loading the example data")
     supervisor.meanwhile(_load_data(operators(env, below)))
@@ -287,6 +297,7 @@ def _print_new_lines(console: Console, printed: int) -> int:
 def _announce(console: Console, took_s: float, detach: bool) -> None:
     env = _read_addresses()
     lines = [f"\nTenure is ready ({took_s:.1f} s)"]
+    lines += [f"  {name:<13} {env[url_variable(name)]}" for name in EDGES]
     lines += [f"  {name:<13} {env[url_variable(name)]}/docs" for name in SERVICES]
     lines += [f"  {'mail':<13} {env['TENURE_MAIL_URL']}"] if "TENURE_MAIL_URL" in env else []
     lines += [f"  {'Kafka':<13} {env['KAFKA_BOOTSTRAP']}", f"  {'all addresses':<13} {_shown(_ADDRESSES)}"]

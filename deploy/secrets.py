@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from deploy import LOCAL, STATE
-from shared.services import SERVICES
+from shared.services import EDGES, SERVICES
 
 FOLDER: Final = STATE / "secrets"
 COMPOSE: Final = LOCAL / "compose"
@@ -19,6 +19,7 @@ COMPOSE_NAMES: Final = (
     *(f"postgres-{name}" for name in ("admin", "operator", *SERVICES)),
     *(f"kafka-{name}" for name in ("admin", "broker", "controller", "operator", *SERVICES)),
     *(f"kafka-{name}" for name in ("publisher-autodesk", "dashboard")),
+    *(f"cookies-{name}" for name in EDGES),
 )
 COMPOSE_FOLDERS: Final = ("kafka-authority", "kafka", "kafka-ca")
 """The folders that the container `certificates` fills: for itself, for the broker, for all clients."""

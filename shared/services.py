@@ -1,6 +1,7 @@
-"""The declarations of the services, one line each.
+"""The declarations of the services and of the edges, one line each.
 
-All other lists of services are derived from them.
+All other lists of them are derived from these. A service is event-sourced: it has a log. An edge serves people by the
+services' public routes: it has an address, a process and a package, and nothing else of what follows.
 
 From a service's name follow the package `services.<name>`, the events' module `shared.events.<name>`, the topics
 `<name>.events.v1` and `anchors.v1.<name>`, the database and the role `tenure_<name>`, the user of Kafka, the secrets
@@ -28,6 +29,17 @@ class ServiceDeclaration:
     identity's events, for moved clocks and ended sessions."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeDeclaration:
+    """An edge's name and default port.
+
+    It has no log, no topics, no database and no user of Kafka.
+    """
+
+    name: str
+    port: int
+
+
 DECLARED: Final = (
     ServiceDeclaration(name="identity", port=8101, reads=("marketplace",)),
     ServiceDeclaration(name="marketplace", port=8102, reads=("identity", "entitlements", PUBLISHERS)),
@@ -35,15 +47,18 @@ DECLARED: Final = (
     ServiceDeclaration(name="distribution", port=8104, reads=("identity", "entitlements", PUBLISHERS)),
 )
 
+EDGES_DECLARED: Final = (EdgeDeclaration(name="console", port=8100),)
+
 SERVICES: Final = tuple(declaration.name for declaration in DECLARED)
-PORTS: Final = {declaration.name: declaration.port for declaration in DECLARED}
+EDGES: Final = tuple(declaration.name for declaration in EDGES_DECLARED)
+PORTS: Final = {declaration.name: declaration.port for declaration in (*DECLARED, *EDGES_DECLARED)}
 
 
 def url_variable(service: str) -> str:
-    """Return the name of the environment variable with a service's URL."""
+    """Return the name of the environment variable with a service's or an edge's URL."""
     return f"TENURE_{service.upper()}_URL"
 
 
 def local_url(service: str) -> str:
-    """Return a service's default URL: its port on this machine."""
+    """Return the default URL of a service or an edge: its port on this machine."""
     return f"http://127.0.0.1:{PORTS[service]}"

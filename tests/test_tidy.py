@@ -10,7 +10,7 @@ import pytest
 
 from deploy import ROOT
 from shared.events import EVENTS
-from shared.services import SERVICES
+from shared.services import EDGES, SERVICES
 from shared.sql import statements
 from tests.tree import NAMES, SOURCES, TRACKED, name, parsed
 
@@ -407,6 +407,18 @@ def test_a_service_has_the_rooms_of_every_service_and_a_reason_for_each_other(se
         f"services/{service} has a room of its own, unexplained"
     )
     assert own.keys() - rooms == set(), f"services/{service} has lost a room that is explained"
+
+
+EDGE_ROOMS = {
+    *("README.md", "__init__.py", "__main__.py", "app.py", "pages", "templates", "static", "locale"),
+    *("cookies.py", "doors.py", "forms.py", "refusals.toml", "rendering.py", "shapes.py", "texts.py", "visits.py"),
+}
+"""What an edge has: pages and their parts, and nothing of a service's."""
+
+
+@pytest.mark.parametrize("edge", EDGES)
+def test_an_edge_has_the_rooms_of_an_edge_and_none_of_a_service(edge: str) -> None:
+    assert rooms_of(edge) == EDGE_ROOMS
 
 
 # ── The rest ───────────────────────────────────────────────────────────────────────────────────────────

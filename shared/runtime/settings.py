@@ -64,8 +64,12 @@ class Settings(BaseSettings):
     `mail_folder` is a folder that mails are written into. Without both, no mails are sent."""
     mail_folder: Path | None = None
     mail_from: str = "tenure@localhost"
-    public_url: str = local_url("identity")
-    """identity only: the prefix of the links in mails."""
+    public_url: str = local_url("console")
+    """The console's URL, as browsers reach it: the prefix of the links in mails. With `https://` its cookies are sent
+    over TLS only."""
+    cookie_key_file: Path | None = None
+    """The console only: a file with the secrets that its cookies are encrypted with, one a line. The first encrypts,
+    all of them decrypt. Without it, sessions end with the process."""
     anchors: Path | None = Path(".local/anchors")
     """A folder outside of the stores, into which the relays write anchors of the stores' heads."""
     limits: Annotated[str, AfterValidator(_valid_limits)] = ""

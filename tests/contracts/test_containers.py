@@ -9,7 +9,7 @@ from cli.context import ADDRESS_VARIABLES
 from deploy import ROOT, compose, declaration
 from deploy.broker import SETTINGS
 from deploy.secrets import COMPOSE_NAMES
-from shared.services import DECLARED, SERVICES, ServiceDeclaration
+from shared.services import DECLARED, EDGES, SERVICES, ServiceDeclaration
 
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text()
@@ -82,6 +82,13 @@ def test_a_service_is_its_own_user_of_kafka_and_no_other(service: str) -> None:
     assert f"KAFKA_USERNAME: {service}\n" in own and f"KAFKA_PASSWORD_FILE: /run/secrets/kafka-{service}\n" in own
     assert set(re.findall(r"kafka-[a-z-]+", own)) == {f"kafka-{service}"}
     assert "KAFKA_SECURITY: sasl_tls" in section("x-parts")
+
+
+@pytest.mark.parametrize("edge", EDGES)
+def test_an_edge_has_the_key_of_its_cookies_and_no_other_secret(edge: str) -> None:
+    own = section(edge)
+    assert f"secrets: [cookies-{edge}]" in own and "volumes: []" in own
+    assert not re.search("DATABASE|KAFKA|postgres-|kafka-", own)
 
 
 def test_kafkas_settings_in_containers_are_those_of_the_local_one() -> None:

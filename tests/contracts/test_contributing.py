@@ -8,6 +8,7 @@ import pytest
 
 from deploy import ROOT
 from deploy.bootstrap import VENV
+from shared.services import SERVICES
 
 LISTED: Final = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"]
 NAMES: Final = subprocess.run(LISTED, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
@@ -37,7 +38,6 @@ def test_links_of_a_page_lead_somewhere(name: str) -> None:
     assert not broken
 
 
-SERVICES: Final = sorted(file.parent.name for file in (ROOT / "services").glob("*/__main__.py"))
 DECISIONS: Final = sorted(name for name in PAGES if re.fullmatch(r"docs/adr/\d{4}-[a-z-]+\.md", name))
 
 

@@ -5,19 +5,19 @@ import subprocess
 import sys
 
 from deploy import ROOT
-from shared.services import DECLARED, PORTS, PUBLISHERS, SERVICES
+from shared.services import DECLARED, EDGES, PORTS, PUBLISHERS, SERVICES
 
 README = (ROOT / "README.md").read_text()
-BLOCK = range(8101, 8108)
-"""What the launcher's block has for services; the page of mails comes next."""
+BLOCK = range(8100, 8108)
+"""What the launcher's block has for services and edges; the page of mails comes next."""
 
 
 def test_every_folder_of_services_is_declared() -> None:
-    assert sorted(SERVICES) == sorted(file.parent.name for file in (ROOT / "services").glob("*/__main__.py"))
+    assert sorted((*SERVICES, *EDGES)) == sorted(file.parent.name for file in (ROOT / "services").glob("*/__main__.py"))
 
 
 def test_ports_are_apart_and_inside_the_launchers_block() -> None:
-    assert len(set(PORTS.values())) == len(DECLARED)
+    assert len(set(PORTS.values())) == len(DECLARED) + len(EDGES)
     assert {*PORTS.values()} <= {*BLOCK}
 
 
@@ -29,7 +29,7 @@ def test_a_service_reads_declared_services_other_than_itself() -> None:
 def test_the_readme_lists_every_service_with_its_port() -> None:
     rows = re.findall(r"^\| \[(\w+)\]\(services/(\w+)/README.md\) \|.*\| (\d+) \|$", README, re.MULTILINE)
     assert [(name, int(port)) for name, _, port in rows] == [*PORTS.items()]
-    assert [folder for _, folder, _ in rows] == [*SERVICES]
+    assert [folder for _, folder, _ in rows] == [*SERVICES, *EDGES]
 
 
 def test_the_declaration_needs_nothing_installed() -> None:

@@ -1,0 +1,126 @@
+"""The console's application: pages, the files that they load, and what operators look at."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Final
+
+import httpx
+import uuid_utils
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from services.console import rendering
+from services.console.cookies import Cookies, read_secrets
+from services.console.doors import Doors
+from services.console.pages import home, joining, passwords, signing
+from services.console.visits import Page, not_found, shown
+from shared.runtime.http import Requests
+from shared.runtime.limits import Limits
+from shared.runtime.metrics import Metrics
+from shared.runtime.settings import Settings
+from shared.runtime.sizes import BODY_BYTES
+from shared.services import EDGES, SERVICES
+
+NAME: Final = EDGES[0]
+READY_S: Final = 2.0
+
+OPEN: Final[tuple[tuple[str, Page, Page], ...]] = (
+    ("/sign-in", signing.sign_in, signing.sign_in_with_password),
+    ("/sign-up", joining.sign_up, joining.open_account),
+    ("/join", joining.join, joining.accept_invitation),
+    ("/prove-address", joining.prove_address, joining.mail_proof),
+    ("/forgot-password", passwords.forgot_password, passwords.mail_reset),
+    ("/reset-password", passwords.reset_password, passwords.set_password),
+)
+"""The pages that nobody has to sign in for: the path, the page, and what its form does."""
+SIGNED_IN: Final[tuple[tuple[str, Page, Page | None], ...]] = (
+    ("/", home.home, None),
+    ("/profile", home.profile, home.save_profile),
+    ("/check-mail", joining.check_mail, joining.mail_again),
+    ("/verify-address", joining.verify_address, joining.confirm_address),
+)
+"""The pages of those who are signed in."""
+ENDS: Final[tuple[tuple[str, Page], ...]] = (
+    ("/sign-out", signing.sign_out),
+    ("/sign-out-everywhere", signing.sign_out_everywhere),
+)
+
+
+@dataclass(kw_only=True)
+class ConsoleParts:
+    """The parts of the console's process."""
+
+    settings: Settings
+    metrics: Metrics = field(default_factory=Metrics)
+    limits: Limits = field(init=False)
+    new_id: Callable[[], str] = lambda: str(uuid_utils.uuid7())
+
+    def __post_init__(self) -> None:
+        self.limits = Limits(self.settings.limits, refused=self.metrics.limited)
+
+
+def make_app(parts: ConsoleParts, doors: Doors | None = None) -> Starlette:
+    """Make the application.
+
+    Raises:
+        OSError, ValueError: The file of the cookies' secrets can't be used.
+    """
+    rendering.prepare()
+    settings = parts.settings
+    app = Starlette(
+        routes=[*_pages(), Route("/static/{name}", rendering.static), *_operation(parts)],
+        middleware=[
+            Middleware(Requests, parts=parts, limit_of=lambda _: BODY_BYTES),
+            Middleware(GZipMiddleware, minimum_size=500),
+        ],
+        exception_handlers={HTTPException: not_found},
+    )
+    secure = settings.public_url.startswith("https://")
+    app.state.cookies = Cookies(read_secrets(settings.cookie_key_file), secure)
+    app.state.doors = doors or Doors({name: settings.url_of(name) for name in SERVICES})
+    return app
+
+
+def _pages() -> list[Route]:
+    routes: list[Route] = []
+    for at, page, action in (*OPEN, *SIGNED_IN):
+        inside = (at, page, action) in SIGNED_IN
+        routes.append(Route(at, shown(page, signed_in=inside), methods=["GET"]))
+        if action is not None:
+            routes.append(Route(at, shown(action, signed_in=inside), methods=["POST"]))
+    routes += [Route(at, shown(action), methods=["POST"]) for at, action in ENDS]
+    return routes
+
+
+def _operation(parts: ConsoleParts) -> list[Route]:
+    async def health(_: Request) -> Response:
+        return JSONResponse({"status": "alive", "service": NAME})
+
+    async def ready(request: Request) -> Response:
+        """Return whether the console does its work: without identity nobody can sign in."""
+        waiting = await _waiting(request.app.state.doors)
+        body = {"ready": not waiting, "service": NAME, "waiting_for": waiting}
+        return JSONResponse(body, HTTPStatus.SERVICE_UNAVAILABLE if waiting else HTTPStatus.OK)
+
+    async def metrics(_: Request) -> Response:
+        return Response(parts.metrics.page(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    named: dict[str, Callable[[Request], Awaitable[Response]]] = {"health": health, "ready": ready, "metrics": metrics}
+    return [Route(f"/{name}", endpoint) for name, endpoint in named.items()]
+
+
+async def _waiting(doors: Doors) -> dict[str, str]:
+    try:
+        async with asyncio.timeout(READY_S):
+            response = await doors.client.get(f"{doors.urls['identity']}/health")
+            response.raise_for_status()
+    except (httpx.HTTPError, TimeoutError) as fault:
+        return {"identity": f"{type(fault).__name__}: {fault}"[:200]}
+    return {}

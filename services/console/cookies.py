@@ -1,0 +1,137 @@
+"""The console's cookies: the encrypted session, and the seed of the tokens in forms.
+
+The console has no database. A person's session is in their own browser, encrypted and authenticated, so that any
+process with the key can continue it, and a process that is restarted ends nobody's session.
+"""
+
+import base64
+import hashlib
+import hmac
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import structlog
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from pydantic import BaseModel, ConfigDict, ValidationError
+from starlette.responses import Response
+
+logger = structlog.get_logger("cookies")
+
+FORM_S: Final = 30 * 24 * 3600
+"""How long a browser keeps the seed of its forms."""
+_SALT: Final = 9
+_SEED: Final = 24
+
+Kind = Literal["session", "form"]
+
+
+class Session(BaseModel):
+    """A person's session at identity, as the browser keeps it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    access_token: str
+    access_until: int
+    """When the access token expires, in seconds since 1970."""
+    refresh_token: str
+    until: int
+    """When the session ends, in seconds since 1970, however often it is refreshed."""
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cookies:
+    """The names, the attributes and the key of the console's cookies."""
+
+    secrets: Sequence[str]
+    """The first encrypts and signs, all of them decrypt and verify."""
+    secure: bool
+    """Whether browsers reach the console over TLS, and send the cookies only so."""
+
+    def name(self, kind: Kind) -> str:
+        """Return a cookie's name. The prefix makes browsers refuse one that another host has set."""
+        return f"__Host-tenure-{kind}" if self.secure else f"tenure-{kind}"
+
+    def session(self, cookies: Mapping[str, str]) -> Session | None:
+        """Return the session in a request's cookies, or None if it is not one of ours."""
+        sealed = cookies.get(self.name("session"), "")
+        try:
+            return Session.model_validate_json(self._fernet().decrypt(sealed))
+        except (InvalidToken, ValidationError, ValueError):
+            return None
+
+    def keep(self, response: Response, session: Session, now: int) -> None:
+        """Put the session into a response."""
+        sealed = self._fernet().encrypt(session.model_dump_json().encode()).decode()
+        self._set(response, "session", sealed, max(0, session.until - now))
+
+    def drop(self, response: Response) -> None:
+        """Delete the session from the browser."""
+        self._set(response, "session", "", 0)
+
+    def seed(self, cookies: Mapping[str, str]) -> str:
+        """Return the seed of the browser's forms, or "" if it has none."""
+        seed = cookies.get(self.name("form"), "")
+        return seed if len(seed) == len(new_seed()) else ""
+
+    def keep_seed(self, response: Response, seed: str) -> None:
+        """Put the seed of the browser's forms into a response."""
+        self._set(response, "form", seed, FORM_S)
+
+    def token(self, seed: str, session_id: str) -> str:
+        """Return a token for a form of this browser and session.
+
+        It differs each time, so that compressed responses do not reveal it (BREACH).
+        """
+        salt = secrets.token_urlsafe(_SALT)
+        return f"{salt}.{_signature(self.secrets[0], salt, seed, session_id)}"
+
+    def is_token(self, token: str, seed: str, session_id: str) -> bool:
+        """Return whether a form's token was made for this browser and session."""
+        salt, _, signature = token.partition(".")
+        made = [_signature(secret, salt, seed, session_id) for secret in self.secrets]
+        return bool(seed) and any(hmac.compare_digest(each.encode(), signature.encode()) for each in made)
+
+    def _set(self, response: Response, kind: Kind, value: str, max_age: int) -> None:
+        name = self.name(kind)
+        response.set_cookie(name, value, max_age, path="/", secure=self.secure, httponly=True, samesite="lax")
+
+    def _fernet(self) -> MultiFernet:
+        return MultiFernet([Fernet(_key("session", secret)) for secret in self.secrets])
+
+
+def new_seed() -> str:
+    """Return the seed of a browser's forms."""
+    return secrets.token_urlsafe(_SEED)
+
+
+def _key(purpose: str, secret: str) -> bytes:
+    """Return a key for one purpose.
+
+    The secrets are random, so that no slow derivation is needed.
+    """
+    return base64.urlsafe_b64encode(hmac.digest(secret.encode(), f"tenure console {purpose}".encode(), "sha256"))
+
+
+def _signature(secret: str, salt: str, seed: str, session_id: str) -> str:
+    text = "\n".join((salt, seed, session_id)).encode()
+    return hmac.new(_key("form", secret), text, hashlib.sha256).hexdigest()
+
+
+def read_secrets(file: Path | None) -> Sequence[str]:
+    """Return the secrets in the file, or one that lasts as long as the process.
+
+    Raises:
+        OSError: The file can't be read.
+        ValueError: A secret in it is short enough to be guessed.
+    """
+    if file is None:
+        logger.warning("TENURE_COOKIE_KEY_FILE is not set: sessions end with this process")
+        return (secrets.token_urlsafe(_SEED),)
+    found = tuple(line.strip() for line in file.read_text().splitlines() if line.strip())
+    if not found or min(map(len, found)) < _SEED:
+        raise ValueError(f"{file} must have a secret a line, of at least {_SEED} characters")
+    return found

@@ -1,0 +1,129 @@
+"""The client of the services: one request at a time, typed, with refusals as exceptions.
+
+A path is one of the console's own; what people enter is in bodies, or is quoted. Redirects are not followed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Final, Literal, TypeVar
+from urllib.parse import quote
+
+import httpx
+import structlog
+from pydantic import BaseModel, JsonValue, ValidationError
+
+from shared.runtime.problems import ProblemDetails
+
+logger = structlog.get_logger("doors")
+
+TIMEOUT: Final = httpx.Timeout(10.0, connect=2.0)
+"""A moved clock takes the longest: it is answered when every service follows it."""
+Method = Literal["GET", "POST", "PUT", "DELETE"]
+Answer = TypeVar("Answer", bound=BaseModel)
+
+
+class Refused(Exception):
+    """A service refuses the request, and says by which rule and what to do."""
+
+    def __init__(self, problem: ProblemDetails, retry_after: str = "") -> None:
+        super().__init__(problem.detail)
+        self.problem, self.retry_after = problem, retry_after
+
+
+class SessionOver(Exception):
+    """The session has ended.
+
+    By signing out elsewhere, a new password, a lost role, the operator, or its age.
+    """
+
+
+class Unreachable(Exception):
+    """A service does not answer, so that it is unknown whether a command was stored."""
+
+
+class Nothing(BaseModel):
+    """An answer of which nothing is read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A request to a service."""
+
+    service: str
+    method: Method
+    path: str
+    body: Mapping[str, JsonValue] | None = None
+    key: str = ""
+    """The Idempotency-Key of a command, which repeats with the form that it comes from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who a request is made for."""
+
+    token: str = ""
+    """The person's access token, if they are signed in."""
+    address: str = ""
+    """The browser's network address, by which the services count attempts."""
+    correlation_id: str = ""
+    traceparent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """The services' public routes."""
+
+    urls: Mapping[str, str]
+    client: httpx.AsyncClient = field(
+        default_factory=lambda: httpx.AsyncClient(timeout=TIMEOUT, trust_env=False, follow_redirects=False)
+    )
+
+    async def ask(self, call: Call, caller: Caller, answer: type[Answer]) -> Answer:
+        """Send a request and return its answer.
+
+        Raises:
+            Refused: The service refuses the request.
+            SessionOver: The service does not accept the caller's token.
+            Unreachable: There is no answer, or one that can't be read.
+        """
+        try:
+            response = await self.client.request(
+                call.method, self.urls[call.service] + call.path, json=call.body, headers=_headers(call, caller)
+            )
+        except httpx.HTTPError as fault:
+            logger.warning("no answer", to=call.service, fault=repr(fault))
+            raise Unreachable(call.service) from fault
+        if response.status_code == HTTPStatus.UNAUTHORIZED and caller.token:
+            raise SessionOver
+        try:
+            if response.is_success:
+                if answer is Nothing:
+                    return answer()
+                return answer.model_validate_json(response.content or b"{}")
+            problem = ProblemDetails.model_validate_json(response.content)
+        except ValidationError as fault:
+            logger.error("an answer that can't be read", to=call.service, status=response.status_code)
+            raise Unreachable(call.service) from fault
+        if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            logger.warning("an error", to=call.service, status=response.status_code, rule=problem.rule)
+        raise Refused(problem, response.headers.get("retry-after", ""))
+
+    async def close(self) -> None:
+        await self.client.aclose()
+
+
+def _headers(call: Call, caller: Caller) -> dict[str, str]:
+    named = {
+        "Authorization": f"Bearer {caller.token}" if caller.token else "",
+        "Idempotency-Key": call.key,
+        "X-Forwarded-For": caller.address,
+        "X-Correlation-ID": caller.correlation_id,
+        "traceparent": caller.traceparent,
+    }
+    return {name: value for name, value in named.items() if value}
+
+
+def path(template: str, **ids: str) -> str:
+    """Return a path with the ids in the places that the template names, each quoted."""
+    return template.format(**{name: quote(value, safe="") for name, value in ids.items()})

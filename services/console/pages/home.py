@@ -1,0 +1,62 @@
+"""Home, and the person's own profile."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from http import HTTPStatus
+
+from pydantic import JsonValue
+from starlette.responses import Response
+
+from services.console.doors import Refused
+from services.console.texts import LOCALES, countries, zones
+from services.console.visits import Visit
+
+
+async def home(visit: Visit) -> Response:
+    """Say who the person is, and for which organisation they act."""
+    return visit.page("home.html", now=visit.clock.now if visit.clock else datetime.now(UTC))
+
+
+async def profile(visit: Visit) -> Response:
+    """Show the person's profile."""
+    account = await visit.enter() if visit.account is None else visit.account
+    visit.form.values |= {
+        "name": account.name,
+        "email": account.email or "",
+        "country": account.country or "",
+        "time_zone": account.time_zone or "",
+        "locale": account.locale or "",
+    }
+    return _profile_page(visit)
+
+
+async def save_profile(visit: Visit) -> Response:
+    """Change the profile."""
+    form, account = visit.form, visit.account
+    if not form.require(visit.texts, "name", "email", "country", "time_zone", "locale") or account is None:
+        return _profile_page(visit, again=True)
+    body: dict[str, JsonValue] = {
+        name: form[name].strip() for name in ("name", "email", "country", "time_zone", "locale")
+    }
+    try:
+        await visit.do("identity", "PUT", "/me/profile", body)
+    except Refused as refused:
+        return _profile_page(visit, refused, again=True)
+    return visit.go("/profile", "saved")
+
+
+def _profile_page(visit: Visit, refused: Refused | None = None, *, again: bool = False) -> Response:
+    texts, form = visit.texts, visit.form
+    values: dict[str, object] = {
+        "countries": countries(texts.locale),
+        "zones": _with(zones(), form["time_zone"]),
+        "locales": {tag: texts.locale_name(tag) for tag in _with(LOCALES, form["locale"])},
+    }
+    if again:
+        return visit.again("profile.html", refused, **values)
+    return visit.page("profile.html", HTTPStatus.OK, **values)
+
+
+def _with(offered: Sequence[str], chosen: str) -> list[str]:
+    """Return the options with what the profile has, which another client may have set."""
+    return [*offered, *([chosen] if chosen and chosen not in offered else [])]

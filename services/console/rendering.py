@@ -1,0 +1,90 @@
+"""Pages from templates, the headers of every response, and the files beside them."""
+
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+from http import HTTPStatus
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import Response
+
+from services.console.texts import LANGUAGES, catalogue
+
+HERE: Final = Path(__file__).parent
+TEMPLATES: Final = HERE / "templates"
+POLICY: Final = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+"""What a page may load, run and send: files and routes of the console, and nothing inline."""
+HEADERS: Final[Mapping[str, str]] = {
+    "Content-Security-Policy": POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    # Not no-referrer: with that, browsers send `Origin: null` with a form.
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+OVER_TLS: Final[Mapping[str, str]] = {"Strict-Transport-Security": "max-age=31536000"}
+_TYPES: Final = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
+_FOR_EVER: Final = "public, max-age=31536000, immutable"
+
+
+@cache
+def assets() -> Mapping[str, bytes]:
+    """Return the files that pages load, by name: the console's own, and htmx's of its package."""
+    own = {file.name: file.read_bytes() for file in (HERE / "static").iterdir() if file.suffix[1:] in _TYPES}
+    htmx = files("django_htmx").joinpath("static", "django_htmx", "htmx-2.min.js")
+    return {**own, "htmx.js": htmx.read_bytes()}
+
+
+@cache
+def asset_path(name: str) -> str:
+    """Return the path of a file, which changes with its content."""
+    return f"/static/{name}?v={hashlib.sha256(assets()[name]).hexdigest()[:16]}"
+
+
+async def static(request: Request) -> Response:
+    """Return a file that pages load."""
+    name = request.path_params["name"]
+    content = assets().get(name)
+    if content is None:
+        return Response(status_code=HTTPStatus.NOT_FOUND, headers=dict(HEADERS))
+    current = asset_path(name).endswith(f"?{request.scope['query_string'].decode('latin-1')}")
+    headers = {**HEADERS, "Cache-Control": _FOR_EVER if current else "no-cache"}
+    return Response(content, headers=headers, media_type=_TYPES[name.rpartition(".")[2]])
+
+
+@cache
+def environment(language: str) -> Environment:
+    """Return the templates in a language."""
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
+    )
+    found = catalogue(language)
+    install = vars(made)["install_gettext_callables"]
+    install(found.gettext, found.ngettext, newstyle=True)
+    made.globals["asset"] = asset_path
+    made.globals["zip"] = zip
+    return made
+
+
+def prepare() -> None:
+    """Load every template, catalogue and file, so that none is missing later."""
+    for language in LANGUAGES:
+        made = environment(language)
+        for name in made.list_templates():
+            made.get_template(name)
+    for name in assets():
+        asset_path(name)

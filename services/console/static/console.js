@@ -1,0 +1,21 @@
+// What the pages do with JavaScript, and do without it by a field more: nothing here is needed to use them.
+"use strict";
+
+function prepare() {
+  // A mail's link has its code after the #, which browsers do not send. Take it into the form and out of the address.
+  const place = document.querySelector("[data-fragment]");
+  const code = location.hash.slice(1);
+  if (place && code.length > 20) {
+    place.querySelector("input").value = code;
+    place.hidden = true;
+    history.replaceState(null, "", location.pathname + location.search);
+  }
+  const zone = document.querySelector("[data-time-zone]");
+  if (zone && !zone.value) {
+    zone.value = Intl.DateTimeFormat().resolvedOptions().timeZone || "";
+  }
+}
+
+document.documentElement.dataset.scripted = "";
+prepare();
+document.addEventListener("htmx:afterSwap", prepare);

@@ -1,0 +1,286 @@
+"""One request of a browser: its session, language and form, and the page that answers it."""
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Final, Literal, TypeVar, get_args
+from urllib.parse import quote, urlsplit
+
+import structlog
+import uuid_utils
+from pydantic import BaseModel, JsonValue
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from services.console.cookies import Cookies, Session, new_seed
+from services.console.doors import Call, Caller, Doors, Method, Nothing, Refused, SessionOver, Unreachable
+from services.console.forms import Form, entered
+from services.console.rendering import HEADERS, OVER_TLS, environment
+from services.console.shapes import Account, Clock, Tokens
+from services.console.texts import Texts, texts_for
+
+logger = structlog.get_logger("pages")
+
+EARLY_S: Final = 30
+"""How long before its expiry an access token is renewed."""
+Answer = TypeVar("Answer", bound=BaseModel)
+Notice = Literal["", "ended", "needed", "signed-out", "everywhere", "password", "opened", "saved", "verified", "sent"]
+"""What a page says first, about what was done just before. The texts are in `templates/notices.html`."""
+NOTICES: Final = frozenset(get_args(Notice)) - {""}
+
+
+class Forged(Exception):
+    """A form that this console has not given to this browser, or too long ago."""
+
+
+class NotSignedIn(Exception):
+    """The page is for people who are signed in."""
+
+
+@dataclass(kw_only=True)
+class Visit:
+    """A request with everything that a page needs to answer it."""
+
+    request: Request
+    doors: Doors
+    cookies: Cookies
+    session: Session | None
+    seed: str
+    texts: Texts
+    form: Form = field(default_factory=Form)
+    account: Account | None = None
+    clock: Clock | None = None
+    ended: bool = False
+    """Whether the browser's session is to be deleted."""
+
+    @staticmethod
+    async def of(request: Request) -> "Visit":
+        """Read the cookies, the language and the form of a request."""
+        cookies: Cookies = request.app.state.cookies
+        return Visit(
+            request=request,
+            doors=request.app.state.doors,
+            cookies=cookies,
+            session=cookies.session(request.cookies),
+            seed=cookies.seed(request.cookies),
+            texts=texts_for(None, request.headers.get("accept-language", "")),
+            form=await entered(request) if request.method == "POST" else Form(),
+        )
+
+    # ── Who it is ──────────────────────────────────────────────────────────────────────────────────────
+
+    def check_form(self) -> None:
+        """Check that the form was given to this browser and session, and sent by its page.
+
+        Raises:
+            Forged: It was not.
+        """
+        headers = self.request.headers
+        site, origin = headers.get("sec-fetch-site", "same-origin"), headers.get("origin")
+        foreign = site not in ("same-origin", "none") or (origin and urlsplit(origin).netloc != headers.get("host"))
+        token = self.form.values.pop("csrf", "")
+        if foreign or not self.cookies.is_token(token, self.seed, self.session_id):
+            raise Forged
+
+    async def enter(self) -> Account:
+        """Return the account of the person who is signed in.
+
+        Raises:
+            NotSignedIn: Nobody is.
+            SessionOver: The session has ended.
+        """
+        if self.session is None:
+            raise NotSignedIn
+        self.account = await self.ask("identity", "GET", "/me", Account)
+        if self.account.sandbox:
+            self.clock = await self.ask("identity", "GET", "/me/clock", Clock)
+        accepted = self.request.headers.get("accept-language", "")
+        self.texts = texts_for(self.account.locale, accepted, self.account.time_zone)
+        return self.account
+
+    @property
+    def session_id(self) -> str:
+        return self.session.session_id if self.session else ""
+
+    def begin(self, tokens: Tokens) -> None:
+        """Continue with a session that has just begun or was renewed."""
+        now = int(time.time())
+        self.session = Session(
+            access_token=tokens.access_token,
+            access_until=now + tokens.expires_in,
+            refresh_token=tokens.refresh_token,
+            until=now + tokens.refresh_expires_in,
+            session_id=tokens.session_id,
+        )
+        self.ended = False
+
+    def end(self) -> None:
+        """Forget the session. The forms that were given out in it are not valid any more."""
+        self.session, self.account, self.clock, self.ended = None, None, None, True
+
+    # ── Asking services ────────────────────────────────────────────────────────────────────────────────
+
+    async def ask(
+        self,
+        service: str,
+        method: Method,
+        path_: str,
+        answer: type[Answer],
+        body: dict[str, JsonValue] | None = None,
+    ) -> Answer:
+        """Send a request to a service, for the person who is signed in, if anybody is.
+
+        A command has the key of the form that it comes from, so that a form that is sent twice acts once.
+        """
+        if self.session is not None and self.session.access_until - time.time() < EARLY_S:
+            await self._renew(self.session)
+        key = "" if method == "GET" else self.form.key
+        token = self.session.access_token if self.session else ""
+        call = Call(service=service, method=method, path=path_, body=body, key=key)
+        return await self.doors.ask(call, self._caller(token), answer)
+
+    async def do(self, service: str, method: Method, path_: str, body: dict[str, JsonValue] | None = None) -> None:
+        """Send a request of whose answer nothing is read."""
+        await self.ask(service, method, path_, Nothing, body)
+
+    async def _renew(self, session: Session) -> None:
+        """Exchange the refresh token. Two requests at once get the same successor.
+
+        Raises:
+            SessionOver: The session has ended.
+        """
+        call = Call(
+            service="identity", method="POST", path="/sessions/refresh", body={"refresh_token": session.refresh_token}
+        )
+        try:
+            self.begin(await self.doors.ask(call, self._caller(""), Tokens))
+        except Refused as refused:
+            if refused.problem.status == HTTPStatus.UNAUTHORIZED:
+                raise SessionOver from refused
+            raise
+
+    def _caller(self, token: str) -> Caller:
+        state, client = self.request.state, self.request.client
+        return Caller(
+            token=token,
+            address=client.host if client else "",
+            correlation_id=state.correlation_id,
+            traceparent=state.traceparent,
+        )
+
+    # ── Answering ──────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def notice(self) -> str:
+        """What the page says first: one of NOTICES."""
+        told = self.request.query_params.get("notice", "")
+        return told if told in NOTICES else ""
+
+    @property
+    def following(self) -> str:
+        """The page that the person wanted before they had to sign in.
+
+        It is a path of the console's, never another URL.
+        """
+        wanted = self.form["next"] or self.request.query_params.get("next", "")
+        plain = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and wanted.isprintable()
+        return wanted[:500] if plain and "\\" not in wanted else "/"
+
+    def page(self, template: str, status: int = HTTPStatus.OK, /, **values: object) -> Response:
+        """Return a page from a template."""
+        self.seed = self.seed or new_seed()
+        self.form.key = self.form.key or str(uuid_utils.uuid4())
+        shown = (
+            environment(self.texts.language)
+            .get_template(template)
+            .render(
+                visit=self,
+                texts=self.texts,
+                form=self.form,
+                csrf=self.cookies.token(self.seed, self.session_id),
+                **values,
+            )
+        )
+        return Response(shown, int(status), media_type="text/html")
+
+    def again(self, template: str, refused: Refused | None = None, /, **values: object) -> Response:
+        """Return the form's page with what is wrong with it.
+
+        The next attempt is another command; only if it is unknown what became of this one, it keeps its key.
+        """
+        if refused is not None:
+            self.form.refuse(refused, self.texts)
+        if refused is None or refused.problem.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            self.form.key = ""
+        return self.page(template, HTTPStatus.UNPROCESSABLE_ENTITY, **values)
+
+    def go(self, to: str, notice: Notice = "") -> Response:
+        """Return a redirect to one of the console's pages."""
+        query = f"?notice={notice}" if notice else ""
+        return RedirectResponse(to + query, int(HTTPStatus.SEE_OTHER))
+
+    def finish(self, response: Response) -> Response:
+        """Add the headers and cookies that every answer has."""
+        response.headers.update(HEADERS)
+        response.headers["Cache-Control"] = "no-store"
+        if self.cookies.secure:
+            response.headers.update(OVER_TLS)
+        if self.session is not None:
+            self.cookies.keep(response, self.session, int(time.time()))
+        elif self.ended:
+            self.cookies.drop(response)
+        if self.seed:
+            self.cookies.keep_seed(response, self.seed)
+        return response
+
+
+Page = Callable[[Visit], Awaitable[Response]]
+
+
+def shown(page: Page, *, signed_in: bool = False) -> Callable[[Request], Awaitable[Response]]:
+    """Return the route of a page, which checks its form and turns every error into a page."""
+
+    async def respond(request: Request) -> Response:
+        visit = await Visit.of(request)
+        try:
+            if request.method == "POST":
+                visit.check_form()
+            if signed_in:
+                await visit.enter()
+            response = await page(visit)
+        except (NotSignedIn, SessionOver) as reason:
+            response = _sign_in_first(visit, ended=isinstance(reason, SessionOver))
+        except Forged:
+            response = visit.page("form-expired.html", HTTPStatus.FORBIDDEN)
+        except Refused as refused:
+            visit.form.refuse(refused, visit.texts)
+            response = visit.page("refused.html", refused.problem.status)
+        except Unreachable:
+            response = visit.page("unreachable.html", HTTPStatus.SERVICE_UNAVAILABLE)
+        except Exception as error:  # the last resort: a page without internal details
+            logger.error("a page failed", exc_info=error)
+            response = visit.page("failed.html", HTTPStatus.INTERNAL_SERVER_ERROR)
+        return visit.finish(response)
+
+    return respond
+
+
+def _sign_in_first(visit: Visit, *, ended: bool) -> Response:
+    """Return a redirect to the sign-in, which says why.
+
+    It leads back to a page that was only looked at.
+    """
+    url = visit.request.url
+    wanted = f"{url.path}?{url.query}" if url.query else url.path
+    visit.end()
+    notice = "ended" if ended else "needed"
+    back = f"&next={quote(wanted, safe='')}" if visit.request.method != "POST" and wanted != "/" else ""
+    silent = not ended and wanted == "/"
+    return RedirectResponse("/sign-in" if silent else f"/sign-in?notice={notice}{back}", HTTPStatus.SEE_OTHER)
+
+
+async def not_found(request: Request, _: Exception) -> Response:
+    """Return the page for an address that no page has, or for a method that it does not answer."""
+    visit = await Visit.of(request)
+    return visit.finish(visit.page("not-found.html", HTTPStatus.NOT_FOUND))

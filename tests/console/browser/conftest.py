@@ -1,0 +1,145 @@
+"""A system of identity, console and mail catcher, and Debian's chromium.
+
+With TENURE_CONSOLE_URL and TENURE_MAIL_FOLDER, the pages of a system that runs already are used.
+"""
+
+import asyncio
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from email import message_from_bytes, policy
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+
+from deploy import topics
+from deploy.catcher import MailCatcher
+from deploy.databases import url_of
+from deploy.processes import free_port
+from deploy.stack import ServicePart
+from shared.services import EDGES, SERVICES, url_variable
+from tests.databases import PASSWORD
+from tests.system import parts
+from tests.system.running import prepare_databases
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, ConsoleMessage, Page, Request
+
+WANTED = bool(os.environ.get("BROWSER"))
+collect_ignore_glob = [] if WANTED else ["test_*.py"]
+
+
+@dataclass(frozen=True)
+class Site:
+    """The console's address, and the folder of the mails that are sent."""
+
+    url: str
+    mails: Path
+
+    def link(self, to: str, subject: str) -> str:
+        """The link in the last mail to an address whose subject has this word."""
+        for _ in range(150):
+            for file in sorted(self.mails.glob("*.eml"), key=lambda each: each.stat().st_mtime, reverse=True):
+                mail = message_from_bytes(file.read_bytes(), policy=policy.default)
+                if mail["To"] == to and subject in mail["Subject"]:
+                    found = re.search(r"http://\S+#\S+", mail.get_content())
+                    assert found
+                    return found[0]
+            time.sleep(0.2)
+        raise AssertionError(f"no mail to {to} about {subject}")
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    if running := os.environ.get("TENURE_CONSOLE_URL"):
+        yield Site(running, Path(os.environ["TENURE_MAIL_FOLDER"]))
+        return
+    folder = tmp_path_factory.mktemp("site")
+    with ExitStack() as stack:
+        postgres = stack.enter_context(parts.postgres(folder / "postgres"))
+        kafka = stack.enter_context(parts.kafka(folder / "kafka", protected=True))
+        stack.callback(kafka.kill)
+        asyncio.run(topics.bring_about(kafka.access, folder / "kafka" / "secrets"))
+        prepare_databases(postgres.url)
+        names = ("identity", "marketplace", *EDGES)
+        ports = {name: free_port() for name in (*SERVICES, *EDGES)}
+        env = {url_variable(name): f"http://127.0.0.1:{port}" for name, port in ports.items()}
+        env |= {"TENURE_LOG": "json", "TENURE_PUBLIC_URL": env["TENURE_CONSOLE_URL"]}
+        catcher = stack.enter_context(MailCatcher(folder / "mails", folder / "mail", free_port()))
+        started = []
+        for name in names:
+            own = {**env, "TENURE_SMTP_URL": catcher.smtp_url, "TENURE_ANCHORS": str(folder / "anchors")}
+            if name in SERVICES:
+                own["DATABASE_URL"] = url_of(postgres.url, name, PASSWORD)
+                own |= kafka.access_of(name).environment()
+            started.append(ServicePart(name, folder / name, ports[name], env=own))
+        for part in started:
+            stack.callback(part.kill)
+            part.spawn()
+        for part in started:
+            part.wait_ready()
+        yield Site(env["TENURE_CONSOLE_URL"], folder / "mails")
+
+
+@pytest.fixture(scope="session")
+def chromium(site: Site) -> "Iterator[Browser]":
+    from playwright.sync_api import sync_playwright
+
+    assert site.url  # which starts first: playwright occupies this thread's event loop
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    assert path, "There is no chromium: install it (Debian: apt-get install chromium), or name one in CHROMIUM."
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"] if os.geteuid() == 0 else [])
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Watched:
+    """What a page asked for and complained about."""
+
+    requests: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+    def request(self, request: "Request") -> None:
+        self.requests.append(request.url)
+
+    def message(self, message: "ConsoleMessage") -> None:
+        refused = message.type == "error" and "status" in message.text.lower()  # a page that answers 4xx
+        if "Content Security Policy" in message.text or (message.type == "error" and not refused):
+            self.complaints.append(message.text)
+
+    def assert_nothing_left(self, site: Site) -> None:
+        elsewhere = {url for url in self.requests if urlsplit(url).netloc != urlsplit(site.url).netloc}
+        assert (elsewhere, self.complaints) == (set(), [])
+
+
+@pytest.fixture
+def watched() -> Watched:
+    return Watched()
+
+
+@pytest.fixture(params=["with-javascript", "without-javascript"])
+def page(request: pytest.FixtureRequest, chromium: "Browser", watched: Watched, site: Site) -> "Iterator[Page]":
+    """A page of a new browser. Nothing that it does may ask another machine, or break its policy."""
+    scripts = request.param == "with-javascript"
+    context = chromium.new_context(
+        base_url=site.url,
+        locale="en-GB",
+        timezone_id="Europe/Berlin",
+        reduced_motion="reduce",
+        java_script_enabled=scripts,
+    )
+    opened = context.new_page()
+    opened.set_default_timeout(20_000)
+    opened.on("request", watched.request)
+    opened.on("console", watched.message)
+    yield opened
+    context.close()
+    watched.assert_nothing_left(site)

@@ -1,0 +1,178 @@
+"""A person's way through the pages, by mouse, by keyboard alone and without JavaScript, looked at by axe-core."""
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.console.browser.conftest import Site
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+FIRST, SECOND = "quartz lamp river onion", "another lamp river onion"
+TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+SHOTS = os.environ.get("SHOTS")
+
+
+def look(page: "Page", name: str) -> None:
+    """No violation of WCAG 2.2 AA, in both themes and at both widths; keeps the screenshots where SHOTS says."""
+    for width in (390, 1280):
+        for theme in ("light", "dark"):
+            page.set_viewport_size({"width": width, "height": 844})
+            page.emulate_media(color_scheme="dark" if theme == "dark" else "light", reduced_motion="reduce")
+            if SHOTS:
+                page.screenshot(path=str(Path(SHOTS) / f"{name}-{width}-{theme}.png"), full_page=True)
+            if _evaluates(page):
+                assert page.evaluate("document.documentElement.scrollWidth") <= width, "it scrolls sideways"
+                assert violations(page) == []
+
+
+def violations(page: "Page") -> list[str]:
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page, options={"runOnly": {"type": "tag", "values": TAGS}}).response["violations"]
+    return [f"{each['id']}: {each['nodes'][0]['html'][:200]}" for each in found]
+
+
+def _evaluates(page: "Page") -> bool:
+    """Whether the page runs JavaScript, which axe-core is."""
+    found: int = page.locator("html[data-scripted]").count()
+    return found == 1
+
+
+def paste(page: "Page", link: str, field: str) -> None:
+    """Open a mail's link; without JavaScript, paste it into the form."""
+    page.goto(link)
+    if not _evaluates(page):
+        page.fill(field, link)
+
+
+def sign_up(page: "Page", email: str) -> None:
+    page.goto("/sign-up")
+    page.fill("#name", "Mina Okafor")
+    page.fill("#email", email)
+    page.fill("#password", FIRST)
+    page.select_option("#country", "DE")
+    page.fill("#organisation", "Northhaus Ingenieure")
+    page.check("input[value=customer]")
+    page.check("input[name=sandbox]")
+    page.click("button.main")
+    page.wait_for_url("**/check-mail")
+
+
+@pytest.fixture
+def email(request: pytest.FixtureRequest) -> str:
+    return f"mina-{time.time_ns()}@northhaus.example"
+
+
+def test_the_way_of_a_new_customer(page: "Page", site: Site, email: str) -> None:
+    page.goto("/profile")
+    assert "Sign in to see this page." in page.inner_text("main")
+    look(page, "sign-in")
+    page.goto("/sign-up")
+    look(page, "sign-up")
+    page.click("button.main")
+    assert page.inner_text("#name-error").strip() == "Fill in this field."
+    look(page, "sign-up-errors")
+    sign_up(page, email)
+    look(page, "check-mail")
+
+    paste(page, site.link(email, "Confirm"), "#token")
+    assert "#" not in page.url or not _evaluates(page)
+    look(page, "verify-address")
+    page.click("button.main")
+    page.wait_for_url("**/?notice=verified")
+    assert "Its clock shows" in page.inner_text("aside")
+    look(page, "home")
+
+    page.goto("/profile")
+    look(page, "profile")
+    page.select_option("#locale", "de-DE")
+    page.click("button.main")
+    page.wait_for_url("**/profile?notice=saved")
+    assert "Ihr Profil ist gespeichert." in page.inner_text("main")
+    look(page, "profile-saved")
+
+    page.click("button.quiet")
+    page.wait_for_url("**/sign-in?notice=signed-out")
+    page.goto("/forgot-password")
+    look(page, "forgot-password")
+    page.fill("#email", email)
+    page.click("button.main")
+    look(page, "mailed")
+    paste(page, site.link(email, "new password"), "#reset")
+    look(page, "reset-password")
+    page.fill("#password", SECOND)
+    page.click("button.main")
+    page.wait_for_url("**/sign-in?notice=password")
+    page.fill("#email", email)
+    page.fill("#password", FIRST)
+    page.click("button.main")
+    assert "wrong" in page.inner_text("[role=alert]")
+    look(page, "sign-in-refused")
+    page.fill("#password", SECOND)
+    page.click("button.main")
+    page.wait_for_url("**/")
+    assert "Willkommen" in page.inner_text("h1")
+
+
+@pytest.mark.parametrize("at", ["/join", "/prove-address", "/nothing"])
+def test_the_other_pages(page: "Page", at: str) -> None:
+    page.goto(at)
+    look(page, at.strip("/"))
+
+
+def test_by_keyboard_alone(page: "Page", email: str) -> None:
+    """From the sign-in to an account and out again: Tab, letters, Space and Enter."""
+    page.goto("/sign-in")
+    press_to(page, "Open an account")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/sign-up")
+    for text in ("Mina Okafor", email, FIRST):
+        to_field(page)
+        page.keyboard.type(text)
+    to_field(page)
+    page.keyboard.type("Germany")
+    to_field(page)
+    page.keyboard.type("Northhaus")
+    to_field(page)
+    page.keyboard.press("Space")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/check-mail")
+    press_to(page, "Sign out")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/sign-in?notice=signed-out")
+
+
+def press_to(page: "Page", words: str) -> None:
+    """Press Tab until the link or button of these words has the focus, which is to be seen."""
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        focused = page.locator(":focus")
+        if focused.count() and focused.inner_text().strip() == words:
+            return
+    raise AssertionError(f"{words} can't be reached")
+
+
+def to_field(page: "Page") -> None:
+    """Press Tab until the next field has the focus."""
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if page.locator("main input:focus, main select:focus").count():
+            return
+    raise AssertionError("there is no further field")
+
+
+def test_a_form_from_before_the_sign_out_says_so(page: "Page", email: str) -> None:
+    sign_up(page, email)
+    page.goto("/profile")
+    other = page.context.new_page()
+    other.goto("/profile")
+    other.click("button.quiet")
+    other.wait_for_url("**/sign-in?notice=signed-out")
+    page.click("main form button.main")
+    page.wait_for_selector("h1")
+    assert "expired" in page.inner_text("main")
