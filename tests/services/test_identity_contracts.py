@@ -11,6 +11,7 @@ from services.identity.domain.account import ACCOUNT, CloseAccount
 from services.identity.domain.contract import CONTRACT, ApproveRoleRequest, HandOverContract, NameCoordinator
 from services.identity.persons import Persons
 from services.identity.projections import involve
+from shared.days import begins
 from shared.eventlog.write.log import Accepted, Log, Meta, Refused, utc_now
 from shared.events import SubscriptionEnded, SubscriptionRenewed
 from shared.events.registry import MARKETPLACE
@@ -253,14 +254,18 @@ async def test_an_agreement_of_a_later_term_starts_on_its_first_day_in_the_custo
         [(await bench.manager()).ref, scheduled.ref],
     )
     (shown,) = (await bench.when(token, "GET", "/contracts/c")).json()["agreements"]
-    assert (shown["subscription_id"], shown["starts"]) == ("s", first_day.isoformat())
+    assert (shown["subscription_id"], shown["starts"], shown["time_zone"]) == (
+        "s",
+        first_day.isoformat(),
+        scheduled.time_zone,
+    )
     assert (await bench.when(token, "PUT", f"/contracts/c/coordinators/{mina}")).status_code == 200, (
         "roles are not late"
     )
     await bench.settle()
     assert await bench.timers.fire() == 0, "not in real time"
 
-    midnight = datetime.combine(first_day, time(), UTC)
+    midnight = begins(first_day, scheduled.time_zone)
     for early in (timedelta(hours=1), timedelta(0)):
         moved = await bench.when(token, "POST", "/clock", {"to": (midnight - early).isoformat()})
         assert moved.status_code == 200
