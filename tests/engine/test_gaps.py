@@ -21,6 +21,7 @@ from tests.simulation.database import Pool, Tables
 from tests.simulation.kafka import Broker, Subscriptions
 from tests.simulation.store import Rates
 from tests.simulation.time import SimulatedProcess, run
+from tests.simulation.twins.engine import MemoryClocks, MemoryTables
 
 FEW_SECONDS: Final = GAP_PATIENCE_S + 2.0
 """A gap's patience, and the last pause of those in which it is had."""
@@ -43,7 +44,8 @@ class Bench:
         kafka: Any = Subscriptions(self.broker, self.process)
         nothing: Any = None
         for name in names:
-            Feed(Consumer("marketplace", self._noting(name), pool, nothing, Clocks(utc_now)), kafka, None)
+            noting, clocks = self._noting(name), Clocks(utc_now, table=MemoryClocks)
+            Feed(Consumer("marketplace", noting, pool, nothing, clocks, tables=MemoryTables), kafka, None)
         for member in kafka.members:
             self.process.spawn(member.fetching())
         for group in self.broker.groups.values():
@@ -71,7 +73,7 @@ class Bench:
 
     @property
     def gaps(self) -> int:
-        return sum(row["reason"] == "gap" for row in self.tables.of("parked"))
+        return sum(row["record"].reason == "gap" for row in self.tables.of("parked"))
 
 
 def history(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
