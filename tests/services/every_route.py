@@ -31,6 +31,7 @@ OPEN = {
     ("identity", "POST", "/sessions/oidc"),
     ("identity", "POST", "/sessions/oidc/nonce"),
     ("identity", "POST", "/password"),
+    ("identity", "POST", "/password/mail"),
     ("identity", "POST", "/addresses/proof"),
     ("identity", "POST", "/sessions/refresh"),
     ("identity", "GET", "/.well-known/jwks.json"),

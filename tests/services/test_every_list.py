@@ -45,7 +45,8 @@ def routes(service: str) -> Iterator[APIRoute]:
     queries = definition_of(service).queries
     for route in leaves(queries.routes if queries is not None else []):
         model = getattr(route, "response_model", None)
-        if isinstance(model, type) and issubclass(model, BaseModel) and "items" in model.model_fields:
+        listed = isinstance(model, type) and issubclass(model, BaseModel) and "items" in model.model_fields
+        if listed and "GET" in route.methods:
             yield route
 
 
