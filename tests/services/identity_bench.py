@@ -31,7 +31,7 @@ from shared.events import RoleAssigned, SubscriptionConfirmed
 from shared.events.base import Event
 from shared.events.envelope import GENESIS, Envelope, StoredEvent, chained, from_headers, source_of
 from shared.events.registry import IDENTITY, MARKETPLACE
-from shared.runtime.auth import TokenVerifier, public_keys
+from shared.runtime.auth import Actor, TokenSigner, TokenVerifier, public_keys
 from shared.runtime.clocks import CLOCKS
 from shared.runtime.http import make_app
 from shared.runtime.metrics import Metrics
@@ -43,6 +43,10 @@ from tests.examples.engine import NOON, new_id
 from tests.spec import sends
 
 KEY = ECKey.generate_key("P-256", {"kid": "key"})
+OPERATOR = TokenSigner(KEY).sign(
+    Actor(account_id="operator", organisation_id="tenure", organisation_kind="operator"), "token", lifetime_s=3_600
+)
+"""An operator's token that outlives the whole run of the tests."""
 ISSUER = RSAKey.generate_key(2048, {"kid": "theirs"})
 PASSWORD = "correct horse battery"
 

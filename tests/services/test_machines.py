@@ -11,13 +11,9 @@ from services.identity.domain.account import ACCOUNT, OpenAccount
 from shared.eventlog.write.log import Meta, utc_now
 from shared.runtime.auth import Actor, TokenSigner
 from tests.examples.engine import new_id
-from tests.services.identity_bench import KEY, Bench
+from tests.services.identity_bench import KEY, OPERATOR, Bench
 
 pytestmark = pytest.mark.system
-
-OPERATOR = TokenSigner(KEY).sign(
-    Actor(account_id="operator", organisation_id="tenure", organisation_kind="operator"), "token", lifetime_s=3600
-)
 
 
 def wanted(*scopes: str, days: int = 30, **more: Any) -> dict[str, Any]:

@@ -2,14 +2,9 @@
 
 import pytest
 
-from shared.runtime.auth import Actor, TokenSigner
-from tests.services.identity_bench import KEY, Bench, sign_up
+from tests.services.identity_bench import OPERATOR, Bench, sign_up
 
 pytestmark = pytest.mark.system
-
-OPERATOR = TokenSigner(KEY).sign(
-    Actor(account_id="op", organisation_id="ops", organisation_kind="operator"), "an operator's token"
-)
 
 
 async def names(bench: Bench, token: str, query: str = "") -> list[str]:

@@ -8,13 +8,9 @@ import pytest
 from services.identity.domain.contract import CONTRACT, RevokeRole
 from shared.eventlog.write.log import Meta, Refused, utc_now
 from shared.runtime.auth import Actor, TokenSigner
-from tests.services.identity_bench import KEY, Bench
+from tests.services.identity_bench import KEY, OPERATOR, Bench
 
 pytestmark = pytest.mark.system
-
-OPERATOR = TokenSigner(KEY).sign(
-    Actor(account_id="op", organisation_id="ops", organisation_kind="operator"), "an operator's token"
-)
 
 
 async def asked_in_vain(bench: Bench, token: str, path: str, **headers: str) -> Any:
