@@ -280,15 +280,14 @@ async def in_autumn(w: World, c: Customer) -> None:
 
 
 async def _targets(w: World, c: Customer, count: int, what: str, status: str = "paused") -> None:
-    """Wait until the customer's unfinished rollout has this many users."""
+    """Wait until the customer's unfinished rollout has this many users and this status."""
     path = f"/contracts/{c.contract}/rollouts/{c.rollout}"
 
     async def aimed() -> Json | None:
         shown = await w.doors.ok("distribution", "GET", path, c.manager)
-        must(shown["status"] == status, c, f"the rollout should be {status}, not {shown['status']}")
-        return shown if shown["targets"] == count else None
+        return shown if (shown["targets"], shown["status"]) == (count, status) else None
 
-    await until(c, aimed, what)
+    await until(c, aimed, f"{what} (the rollout should be {status})")
 
 
 async def after_the_cutoff(w: World, c: Customer) -> None:
