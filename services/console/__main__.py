@@ -11,7 +11,7 @@ import uvloop
 from services.console.app import NAME, ConsoleParts, make_app
 from shared.runtime.logging import configure
 from shared.runtime.server import Server
-from shared.runtime.settings import settings
+from shared.runtime.settings import edge_settings
 
 logger = structlog.get_logger("console")
 
@@ -26,7 +26,7 @@ async def _serve(server: Server) -> None:
 
 def main() -> None:
     argparse.ArgumentParser(prog=f"python -m services.{NAME}").parse_args()
-    current = settings()
+    current = edge_settings()
     configure(NAME, current.log_as, current.log_level)
     parts = ConsoleParts(settings=current)
     try:

@@ -127,3 +127,11 @@ class Settings(BaseSettings):
 @lru_cache(maxsize=1)
 def settings() -> Settings:
     return Settings()
+
+
+def edge_settings() -> Settings:
+    """Return the settings of an edge, which has no connection to Kafka.
+
+    Variables of Kafka are not read.
+    """
+    return Settings(kafka=KafkaAccess(bootstrap=""))
