@@ -1,8 +1,10 @@
 """distribution's lists: updates, groups, decisions, rollouts, and what machines install."""
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias, TypeVar
 
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel
@@ -15,15 +17,18 @@ from shared.events import MaintenanceWindow, RolloutPhase
 from shared.events.distribution import Severity, UpdateKind
 from shared.events.fields import DerivedIdentifier, Identifier, OptionalCode, OptionalName, OptionalPublisher
 from shared.runtime.access import require_access
+from shared.runtime.auth import Actor
 from shared.runtime.exports import ListRoute
 from shared.runtime.http import CurrentActor, Database, Now
-from shared.runtime.lists import By, Listing, Page, Search, searched
+from shared.runtime.lists import By, Listing, ListOf, Page, Search, searched
 from shared.runtime.scopes import machines
 from shared.sql import Queryable, Row, statements
 
 SQL: Final = statements(__file__)
 
 LISTS: Final = APIRouter(route_class=ListRoute)
+
+V = TypeVar("V", bound=BaseModel)
 
 
 # ── Updates ────────────────────────────────────────────────────────────────────────────────────────────
@@ -44,16 +49,6 @@ class UpdateView(BaseModel):
     published_at: datetime
     component: str
     event_id: str
-
-
-class UpdateList(BaseModel):
-    items: list[UpdateView]
-    next: str | None
-
-
-def update_view(row: Row) -> UpdateView:
-    """Return the view of a row of `updates`."""
-    return UpdateView(**dict(row))
 
 
 async def visible_updates(db: Queryable, contract_id: str, now: datetime) -> tuple[list[str], list[str], list[str]]:
@@ -92,6 +87,23 @@ UPDATES: Final = Listing(
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateFilters:
+    """The filters of the list of available updates."""
+
+    product: OptionalCode = ""
+    publisher: OptionalPublisher = ""
+    kind: UpdateKind | None = None
+    severity: Severity | None = None
+    platform: OptionalCode = ""
+    q: Search = ""
+
+    def arguments(self, update_id: str | None = None) -> tuple[str | None, ...]:
+        """Return the values of the statement's parameters from `$9` on."""
+        what = (self.product or None, self.publisher or None, self.kind, self.severity, self.platform or None)
+        return (*what, searched(self.q), update_id)
+
+
 @LISTS.get("/contracts/{contract_id}/updates")
 async def available_updates(
     contract_id: Identifier,
@@ -99,21 +111,15 @@ async def available_updates(
     db: Database,
     now: Now,
     page: Annotated[Page, Depends(UPDATES.page)],
-    product: OptionalCode = "",
-    publisher: OptionalPublisher = "",
-    kind: UpdateKind | None = None,
-    severity: Severity | None = None,
-    platform: OptionalCode = "",
-    q: Search = "",
-) -> UpdateList:
+    filters: Annotated[UpdateFilters, Depends()],
+) -> ListOf[UpdateView]:
     """List the updates and extensions available for the products that the contract owns.
 
     Of the versions of one product on one platform only the newest is available.
     """
     await require_access(db, actor, contract_id)
-    where = (product or None, publisher or None, kind, severity, platform or None, searched(q))
-    found = await UPDATES.fetch(db, page, *await visible_updates(db, contract_id, now), *where)
-    return UpdateList(items=[update_view(row) for row in found.rows], next=found.next)
+    visible = await visible_updates(db, contract_id, now)
+    return await UPDATES.show(db, page, UpdateView, *visible, *filters.arguments())
 
 
 # ── Groups, policies, decisions ────────────────────────────────────────────────────────────────────────
@@ -126,11 +132,6 @@ class GroupView(BaseModel):
     """Empty for the default group, which has every user that is in no other group."""
 
 
-class GroupList(BaseModel):
-    items: list[GroupView]
-    next: str | None
-
-
 class PolicyView(BaseModel):
     group_id: str
     cadence: str
@@ -140,11 +141,6 @@ class PolicyView(BaseModel):
     critical_days: int
     windows: list[MaintenanceWindow]
     set_by: str | None
-
-
-class PolicyList(BaseModel):
-    items: list[PolicyView]
-    next: str | None
 
 
 class DecisionView(BaseModel):
@@ -159,13 +155,12 @@ class DecisionView(BaseModel):
     event_id: str
 
 
-class DecisionList(BaseModel):
-    items: list[DecisionView]
-    next: str | None
-
-
 def _windows(stored: str | None) -> list[MaintenanceWindow]:
     return [MaintenanceWindow.from_row(json.dumps(window)) for window in json.loads(stored or "[]")]
+
+
+def _policy_view(row: Row) -> PolicyView:
+    return PolicyView.model_validate(dict(row) | {"windows": _windows(row["windows"]), "set_by": row["policy_set_by"]})
 
 
 GROUPS: Final = Listing(
@@ -177,48 +172,31 @@ GROUPS: Final = Listing(
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupsAsked:
+    """Which of a contract's groups are asked for."""
+
+    contract_id: Identifier
+    page: Annotated[Page, Depends(GROUPS.page)]
+    member: Identifier | None = None
+    q: Search = ""
+
+    async def show(self, actor: Actor, db: Queryable, view: type[V] | Callable[[Row], V]) -> ListOf[V]:
+        """Return these groups. Raises Problem 403 unless the caller administers the contract."""
+        await require_access(db, actor, self.contract_id)
+        return await GROUPS.show(db, self.page, view, self.contract_id, DEFAULT_GROUP, self.member, searched(self.q))
+
+
 @LISTS.get("/contracts/{contract_id}/groups")
-async def groups(
-    contract_id: Identifier,
-    actor: CurrentActor,
-    db: Database,
-    page: Annotated[Page, Depends(GROUPS.page)],
-    member: Identifier | None = None,
-    q: Search = "",
-) -> GroupList:
+async def groups(actor: CurrentActor, db: Database, asked: Annotated[GroupsAsked, Depends()]) -> ListOf[GroupView]:
     """List the groups of the contract's users, the default group first."""
-    await require_access(db, actor, contract_id)
-    found = await GROUPS.fetch(db, page, contract_id, DEFAULT_GROUP, member, searched(q))
-    items = [GroupView(group_id=r["group_id"], name=r["name"], members=r["members"]) for r in found.rows]
-    return GroupList(items=items, next=found.next)
+    return await asked.show(actor, db, GroupView)
 
 
 @LISTS.get("/contracts/{contract_id}/policies")
-async def policies(
-    contract_id: Identifier,
-    actor: CurrentActor,
-    db: Database,
-    page: Annotated[Page, Depends(GROUPS.page)],
-    member: Identifier | None = None,
-    q: Search = "",
-) -> PolicyList:
+async def policies(actor: CurrentActor, db: Database, asked: Annotated[GroupsAsked, Depends()]) -> ListOf[PolicyView]:
     """List the groups' policies: cadence, minimum age of updates and maintenance windows."""
-    await require_access(db, actor, contract_id)
-    found = await GROUPS.fetch(db, page, contract_id, DEFAULT_GROUP, member, searched(q))
-    items = [
-        PolicyView(
-            group_id=r["group_id"],
-            cadence=r["cadence"],
-            period=r["period"],
-            days=r["days"],
-            critical_period=r["critical_period"],
-            critical_days=r["critical_days"],
-            windows=_windows(r["windows"]),
-            set_by=r["policy_set_by"],
-        )
-        for r in found.rows
-    ]
-    return PolicyList(items=items, next=found.next)
+    return await asked.show(actor, db, _policy_view)
 
 
 DECISIONS: Final = Listing(
@@ -246,12 +224,11 @@ async def decisions(
     publisher: OptionalPublisher = "",
     update_id: Identifier | None = None,
     q: Search = "",
-) -> DecisionList:
+) -> ListOf[DecisionView]:
     """List the latest decision about each update for each group, in the order of the decisions."""
     await require_access(db, actor, contract_id)
     where = (group_id, decision or None, publisher or None, update_id, searched(q))
-    found = await DECISIONS.fetch(db, page, contract_id, *where)
-    return DecisionList(items=[DecisionView(**dict(row)) for row in found.rows], next=found.next)
+    return await DECISIONS.show(db, page, DecisionView, contract_id, *where)
 
 
 # ── Rollouts ───────────────────────────────────────────────────────────────────────────────────────────
@@ -278,14 +255,13 @@ class RolloutSummary(BaseModel):
     event_id: str
 
 
-class RolloutList(BaseModel):
-    items: list[RolloutSummary]
-    next: str | None
-
-
-def rollout_summary(row: Row) -> dict[str, object]:
+def rollout_fields(row: Row) -> dict[str, object]:
     """Return the fields of a rollout's summary."""
     return dict(row) | {"phases": [RolloutPhase.from_row(json.dumps(phase)) for phase in json.loads(row["phases"])]}
+
+
+def _rollout_summary(row: Row) -> RolloutSummary:
+    return RolloutSummary.model_validate(rollout_fields(row))
 
 
 ROLLOUTS: Final = Listing(
@@ -303,24 +279,32 @@ ROLLOUTS: Final = Listing(
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutFilters:
+    """The filters of a contract's rollouts."""
+
+    status: RolloutStatus | None = None
+    publisher: OptionalPublisher = ""
+    update_id: Identifier | None = None
+    group_id: DerivedIdentifier | None = None
+    q: Search = ""
+
+    def arguments(self, rollout_id: str | None = None) -> tuple[str | None, ...]:
+        """Return the values of the statement's parameters from `$7` on."""
+        return (self.status, self.publisher or None, self.update_id, self.group_id, searched(self.q), rollout_id)
+
+
 @LISTS.get("/contracts/{contract_id}/rollouts")
 async def rollouts(
     contract_id: Identifier,
     actor: CurrentActor,
     db: Database,
     page: Annotated[Page, Depends(ROLLOUTS.page)],
-    status: RolloutStatus | None = None,
-    publisher: OptionalPublisher = "",
-    update_id: Identifier | None = None,
-    group_id: DerivedIdentifier | None = None,
-    q: Search = "",
-) -> RolloutList:
+    filters: Annotated[RolloutFilters, Depends()],
+) -> ListOf[RolloutSummary]:
     """List the contract's rollouts with their status, in the order of their starts."""
     await require_access(db, actor, contract_id)
-    where = (status, publisher or None, update_id, group_id, searched(q))
-    found = await ROLLOUTS.fetch(db, page, contract_id, *where)
-    items = [RolloutSummary.model_validate(rollout_summary(row)) for row in found.rows]
-    return RolloutList(items=items, next=found.next)
+    return await ROLLOUTS.show(db, page, _rollout_summary, contract_id, *filters.arguments())
 
 
 # ── For the users' machines ────────────────────────────────────────────────────────────────────────────
@@ -339,11 +323,6 @@ class Offer(BaseModel):
     location: str
 
 
-class OfferList(BaseModel):
-    items: list[Offer]
-    next: str | None
-
-
 OFFERS: Final = Listing(
     key="rollout_id",
     sorts={"rollout_id": By(), "product": By(), "title": By(), "update_id": By()},
@@ -359,7 +338,7 @@ async def my_updates(
     now: Now,
     page: Annotated[Page, Depends(OFFERS.page)],
     machine: OptionalName = "",
-) -> OfferList:
+) -> ListOf[Offer]:
     """List the updates that the caller's machines, or this one, should install now.
 
     Updates outside of their group's maintenance windows, and those that the machine has reported as installed, are
@@ -367,5 +346,4 @@ async def my_updates(
     """
     rows = await db.fetch(SQL["my_updates"], actor.account_id, machine, DEFAULT_GROUP)
     offers = [Offer(**dict(row)) for row in rows if is_open(_windows(row["windows"]), now)]
-    mine = OFFERS.select(page, offers)
-    return OfferList(items=mine.items, next=mine.next)
+    return OFFERS.select(page, offers)

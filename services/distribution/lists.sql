@@ -2,7 +2,8 @@
 select product, publisher, starts, time_zone, in_term from owned_products where contract_id = $1;
 
 -- available_updates: list the updates of these products ($6), publishers ($7) and kinds ($8), without superseded ones: of
--- this product ($9), publisher ($10), kind ($11), severity ($12) and platform ($13), null for any, with the text $14.
+-- this product ($9), publisher ($10), kind ($11), severity ($12) and platform ($13), null for any, with the text $14, and
+-- with this id ($15), null for any.
 select u.publisher, u.update_id, u.product, u.kind, u.title, u.version, u.platform, u.severity, u.sha256, u.size_bytes,
     u.location, u.published_at, u.component, u.event_id
 from updates u
@@ -22,10 +23,11 @@ where u.withdrawn is null
     and ($13::text is null or u.platform = $13)
     and (
         $14 = '%%' or u.title ilike $14 or u.product ilike $14 or u.version ilike $14 or u.update_id ilike $14
-    );
+    )
+    and ($15::text is null or u.update_id = $15);
 
 -- rollouts: list the rollouts of the contract $6 and how many of each rollout's targets have installed the update: those
--- of this status ($7), publisher ($8), update ($9) and group ($10), null for any, with the text $11.
+-- of this status ($7), publisher ($8), update ($9) and group ($10), with the text $11, and with the id $12, null for any.
 select r.rollout_id, r.publisher, r.update_id, r.version, r.groups, r.phases, r.status, r.phase + 1 as phase, r.reason,
     t.targets, t.succeeded, t.failed, r.started_by, r.event_id
 from rollouts r
@@ -47,7 +49,8 @@ cross join lateral (
 ) t
 where r.contract_id = $6 and ($7::text is null or r.status = $7) and ($8::text is null or r.publisher = $8)
     and ($9::text is null or r.update_id = $9) and ($10::text is null or $10 = any(r.groups))
-    and ($11 = '%%' or r.update_id ilike $11 or r.version ilike $11 or r.reason ilike $11 or r.rollout_id ilike $11);
+    and ($11 = '%%' or r.update_id ilike $11 or r.version ilike $11 or r.reason ilike $11 or r.rollout_id ilike $11)
+    and ($12::text is null or r.rollout_id = $12);
 
 -- groups: list the groups of the contract $6 with their members, the default group ($7) first, even without a row: those
 -- of the user $8, null for any, with the text $9 in their name.

@@ -10,7 +10,17 @@ from pydantic import BaseModel
 from services.distribution.domain.fleet import FLEET
 from services.distribution.domain.groups import DEFAULT_GROUP
 from services.distribution.domain.rollout import ROLLOUT
-from services.distribution.lists import LISTS, RolloutSummary, UpdateView, rollout_summary, update_view, visible_updates
+from services.distribution.lists import (
+    LISTS,
+    ROLLOUTS,
+    UPDATES,
+    RolloutFilters,
+    RolloutSummary,
+    UpdateFilters,
+    UpdateView,
+    rollout_fields,
+    visible_updates,
+)
 from shared.events import (
     Event,
     GroupCreated,
@@ -27,7 +37,7 @@ from shared.runtime.exports import ListRoute
 from shared.runtime.histories import History, HistoryPage, history_of
 from shared.runtime.http import CurrentActor, CurrentLog, Database, Now
 from shared.runtime.problems import unknown
-from shared.sql import statements
+from shared.sql import Queryable, Row, statements
 
 SQL: Final = statements(__file__)
 
@@ -42,10 +52,11 @@ async def available_update(
 ) -> UpdateView:
     """Return one of the available updates."""
     await require_access(db, actor, contract_id)
-    row = await db.fetchrow(SQL["available_update"], *await visible_updates(db, contract_id, now), publisher, update_id)
+    visible = await visible_updates(db, contract_id, now)
+    row = await UPDATES.one(db, *visible, *UpdateFilters(publisher=publisher).arguments(update_id))
     if row is None:
         raise unknown("update", "See GET /contracts/{contract_id}/updates for those that are available.")
-    return update_view(row)
+    return UpdateView(**dict(row))
 
 
 # ── Rollouts ───────────────────────────────────────────────────────────────────────────────────────────
@@ -93,16 +104,22 @@ async def rollout(
 ) -> RolloutView:
     """Return one rollout with its present and former targets and all of its events."""
     await require_access(db, actor, contract_id)
-    row = await db.fetchrow(SQL["rollout"], contract_id, rollout_id)
-    if row is None:
-        raise unknown("rollout", "See GET /contracts/{contract_id}/rollouts.")
+    row = await _rollout(db, contract_id, rollout_id)
     users = await db.fetch(SQL["targets"], rollout_id)
     history = await db.fetch(SQL["history"], rollout_id)
     parts = {
         "users": [TargetView(**dict(user) | {"machines": json.loads(user["machines"])}) for user in users],
         "history": [HistoryView(**dict(event) | {"data": json.loads(event["data"])}) for event in history],
     }
-    return RolloutView.model_validate(rollout_summary(row) | parts)
+    return RolloutView.model_validate(rollout_fields(row) | parts)
+
+
+async def _rollout(db: Queryable, contract_id: str, rollout_id: str) -> Row:
+    """Return the rollout, as the list has it. Raises Problem 404 if the contract has none."""
+    row = await ROLLOUTS.one(db, contract_id, *RolloutFilters().arguments(rollout_id))
+    if row is None:
+        raise unknown("rollout", "See GET /contracts/{contract_id}/rollouts.")
+    return row
 
 
 @QUERIES.get("/contracts/{contract_id}/rollouts/{rollout_id}/history")
@@ -116,8 +133,7 @@ async def rollout_history(
 ) -> History:
     """List what happened to a rollout: who did what, when and why."""
     await require_access(db, actor, contract_id)
-    if await db.fetchrow(SQL["rollout"], contract_id, rollout_id) is None:
-        raise unknown("rollout", "See GET /contracts/{contract_id}/rollouts.")
+    await _rollout(db, contract_id, rollout_id)
     return await history_of(log, ROLLOUT, rollout_id, page)
 
 

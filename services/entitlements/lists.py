@@ -12,7 +12,7 @@ from shared.runtime.auth import Actor
 from shared.runtime.database import Pool
 from shared.runtime.exports import ListRoute
 from shared.runtime.http import CurrentActor, Database, Now
-from shared.runtime.lists import By, Listing, Page, Search, searched
+from shared.runtime.lists import By, Listing, ListOf, Page, Search, searched
 from shared.runtime.problems import unknown
 from shared.runtime.visibility import listed, sees, supports
 from shared.sql import Row, statements
@@ -72,16 +72,6 @@ class PoolSummary(BaseModel):
     """Whether its users have the right to updates and upgrades, from the first day on."""
 
 
-class PoolList(BaseModel):
-    items: list[PoolSummary]
-    next: str | None
-
-
-class SeatList(BaseModel):
-    items: list[SeatView]
-    next: str | None
-
-
 class MySeat(BaseModel):
     subscription_id: str
     product: str
@@ -96,11 +86,6 @@ class MySeat(BaseModel):
     """Whether the seat can be used now."""
     updates: bool
     """Whether it can be used now, with updates."""
-
-
-class MySeats(BaseModel):
-    items: list[MySeat]
-    next: str | None
 
 
 EntryKind: TypeAlias = Literal["granted", "consumed", "expired"]
@@ -125,11 +110,6 @@ class EntryView(BaseModel):
 class LedgerEntry(EntryView):
     entry: str
     """The entry's place in the ledger, in the order of texts."""
-
-
-class EntryList(BaseModel):
-    items: list[LedgerEntry]
-    next: str | None
 
 
 # ── Pools and seats ────────────────────────────────────────────────────────────────────────────────────
@@ -164,7 +144,7 @@ async def pools(
     phase: Phase | None = None,
     free: Literal["true", "false"] | None = None,
     q: Search = "",
-) -> PoolList:
+) -> ListOf[PoolSummary]:
     """List the pools of the caller's organisation by subscription id.
 
     For people of a partner, list the pools of what the partner ordered, of one `customer` or of all; for people of a
@@ -188,9 +168,11 @@ async def pools(
         partner,
         customer,
     )
-    found = await POOLS.fetch(db, page, *where)
-    items = [PoolSummary.model_validate(shown(row, time_of(row["customer"]))) for row in found.rows]
-    return PoolList(items=items, next=found.next)
+
+    def summary(row: Row) -> PoolSummary:
+        return PoolSummary.model_validate(shown(row, time_of(row["customer"])))
+
+    return await POOLS.show(db, page, summary, *where)
 
 
 def sees_pool(actor: Actor, row: Row) -> bool:
@@ -213,11 +195,10 @@ async def holders(
     db: Database,
     page: Annotated[Page, Depends(HOLDERS.page)],
     account_id: Identifier | None = None,
-) -> SeatList:
+) -> ListOf[SeatView]:
     """List the seats of a pool that are assigned, and to whom."""
     await visible_pool(db, actor, subscription_id)
-    found = await HOLDERS.fetch(db, page, subscription_id, account_id)
-    return SeatList(items=[SeatView(**dict(row)) for row in found.rows], next=found.next)
+    return await HOLDERS.show(db, page, SeatView, subscription_id, account_id)
 
 
 async def visible_pool(db: Pool, actor: Actor, subscription_id: str) -> None:
@@ -242,12 +223,11 @@ async def my_seats(
     now: Now,
     page: Annotated[Page, Depends(MY_SEATS.page)],
     phase: Phase | None = None,
-) -> MySeats:
+) -> ListOf[MySeat]:
     """List the seats that the caller holds: whether and until when they can be used."""
     rows = await db.fetch(SQL["my_seats"], actor.account_id)
     seats = [_my_seat(shown(row, now)) for row in rows]
-    mine = MY_SEATS.select(page, [seat for seat in seats if phase in (None, seat.phase)])
-    return MySeats(items=mine.items, next=mine.next)
+    return MY_SEATS.select(page, [seat for seat in seats if phase in (None, seat.phase)])
 
 
 def _my_seat(pool: dict[str, object]) -> MySeat:
@@ -291,8 +271,7 @@ async def credit_entries(
     grant_id: Identifier | None = None,
     account_id: Identifier | None = None,
     q: Search = "",
-) -> EntryList:
+) -> ListOf[LedgerEntry]:
     """List the ledger of the contract's credits, with the balance after each entry."""
     await visible_contract(db, actor, contract_id)
-    found = await ENTRIES.fetch(db, page, contract_id, kind, grant_id, account_id, searched(q))
-    return EntryList(items=[LedgerEntry(**dict(row)) for row in found.rows], next=found.next)
+    return await ENTRIES.show(db, page, LedgerEntry, contract_id, kind, grant_id, account_id, searched(q))

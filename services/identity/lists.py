@@ -15,10 +15,8 @@ from services.identity.domain.account import ACCOUNT, OpenedAccount
 from services.identity.domain.people import people_not_shown
 from services.identity.views import (
     HeldRole,
-    PersonList,
     PersonView,
     RequestState,
-    RoleRequestList,
     RoleRequestView,
 )
 from shared.eventlog.write.log import Log
@@ -27,7 +25,7 @@ from shared.events.identity import Role
 from shared.runtime.auth import Actor
 from shared.runtime.exports import ListRoute
 from shared.runtime.http import CurrentActor, CurrentLog, Database
-from shared.runtime.lists import By, Listing, Page
+from shared.runtime.lists import By, Listing, ListOf, Page
 from shared.runtime.problems import rejected, unknown
 from shared.sql import Queryable, statements
 
@@ -53,7 +51,7 @@ async def list_people(
     role: Role | None = None,
     contract_id: OptionalIdentifier = "",
     organisation_id: OptionalIdentifier = "",
-) -> PersonList:
+) -> ListOf[PersonView]:
     """List the people of the caller's organisation, by any part of their names or addresses.
 
     Those who manage the organisation's people may list them, and those with a role on one of its contracts. `role` and
@@ -62,7 +60,7 @@ async def list_people(
     wanted = organisation_id or actor.organisation_id
     await _require_people(log, db, actor, wanted)
     people = await _people(db, wanted)
-    found = [
+    asked = [
         person
         for person in people
         if _matches(person, q)
@@ -71,8 +69,7 @@ async def list_people(
             or any(role in (None, held.role) and contract_id in ("", held.contract_id) for held in person.roles)
         )
     ]
-    shown = PEOPLE.select(page, found)
-    return PersonList(items=shown.items, next=shown.next)
+    return PEOPLE.select(page, asked)
 
 
 @LISTS.get("/people/{account_id}")
@@ -136,7 +133,7 @@ async def my_role_requests(
     page: Annotated[Page, Depends(OWN_REQUESTS.page)],
     state: RequestState | None = None,
     contract_id: OptionalIdentifier = "",
-) -> RoleRequestList:
+) -> ListOf[RoleRequestView]:
     """List the caller's requests for roles: what became of each, who answered, why and when."""
     found = await OWN_REQUESTS.fetch(db, page, actor.account_id, state or "", contract_id)
     sealed = [(actor.account_id, row[column]) for row in found.rows for column in ("sealed_message", "sealed_reason")]
@@ -156,4 +153,4 @@ async def my_role_requests(
         )
         for row, message, reason in zip(found.rows, opened[0::2], opened[1::2], strict=True)
     ]
-    return RoleRequestList(items=items, next=found.next)
+    return ListOf(items=items, next=found.next)

@@ -31,7 +31,6 @@ from services.identity.views import (
     AccountView,
     AddressesAsked,
     ClockView,
-    ContractList,
     ContractSummary,
     ContractView,
     access_view,
@@ -44,7 +43,7 @@ from shared.runtime.auth import Actor
 from shared.runtime.exports import ListRoute
 from shared.runtime.histories import History, HistoryPage, history_of
 from shared.runtime.http import CurrentActor, CurrentLog, Database
-from shared.runtime.lists import By, Listing, Page, Search, searched
+from shared.runtime.lists import By, Listing, ListOf, Page, Search, searched
 from shared.runtime.problems import unknown
 from shared.runtime.visibility import listed, sees
 from shared.sql import statements
@@ -170,13 +169,12 @@ async def list_contracts(
     programme: OptionalCode = "",
     manager: Identifier | None = None,
     q: Search = "",
-) -> ContractList:
+) -> ListOf[ContractSummary]:
     """List the contracts of the caller's organisation.
 
     For people of a publisher, list the contracts with the publisher; for the operator, all.
     """
-    found = await CONTRACTS.fetch(db, page, *listed(actor), programme or None, manager, searched(q))
-    return ContractList(items=[ContractSummary(**dict(row)) for row in found.rows], next=found.next)
+    return await CONTRACTS.show(db, page, ContractSummary, *listed(actor), programme or None, manager, searched(q))
 
 
 @QUERIES.get("/contracts/{contract_id}")

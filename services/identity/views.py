@@ -181,11 +181,6 @@ class PersonView(BaseModel):
         return self.name.casefold()
 
 
-class PersonList(BaseModel):
-    items: list[PersonView]
-    next: str | None
-
-
 RequestState = Literal["waiting", "approved", "declined"]
 
 
@@ -206,11 +201,6 @@ class RoleRequestView(BaseModel):
     answered_at: datetime | None
     answer_id: str | None
     """The id of the event that answered."""
-
-
-class RoleRequestList(BaseModel):
-    items: list[RoleRequestView]
-    next: str | None
 
 
 class RoleView(BaseModel):
@@ -257,11 +247,6 @@ class ContractSummary(BaseModel):
     publisher: str
     programme: str
     manager: str
-
-
-class ContractList(BaseModel):
-    items: list[ContractSummary]
-    next: str | None
 
 
 class ContractView(BaseModel):

@@ -13,8 +13,7 @@ from services.marketplace.domain.standing import ALWAYS_OPEN, STANDING, speciali
 from services.marketplace.partners import partner_only
 from services.marketplace.views import (
     AutoRenewState,
-    Plans,
-    Subscriptions,
+    PlanView,
     SubscriptionStatus,
     SubscriptionView,
     plan_view,
@@ -27,7 +26,7 @@ from shared.events.fields import Identifier, OptionalCode, OptionalPublisher
 from shared.events.marketplace import Billing, Category, Period, Support
 from shared.runtime.exports import ListRoute
 from shared.runtime.http import CurrentActor, CurrentLog, Database
-from shared.runtime.lists import By, Found, Listing, Page, Search, searched
+from shared.runtime.lists import By, Found, Listing, ListOf, Page, Search, searched
 from shared.runtime.policies import policy_of
 from shared.runtime.problems import rejected
 from shared.sql import Queryable, Row, statements
@@ -75,16 +74,19 @@ async def catalogue(
     product_id: OptionalCode = "",
     publisher: OptionalPublisher = "",
     q: Search = "",
-) -> Plans:
+) -> ListOf[PlanView]:
     """List the plans that the caller's standing permits, in the order of their product IDs."""
     stored = stored_product_id(product_id) if product_id else None
     standing = await log.state(STANDING, actor.organisation_id)
     opened = (list(ALWAYS_OPEN), list(specialised_open_for(standing)))
     where = (product or None, period, support, billing, category, stored, publisher or None)
     text = (searched(q), searched(q.replace("-", "")))
-    found = await CATALOGUE.fetch(db, page, *opened, *where, *text)
-    plans = [Plan.from_row(row["plan"]) for row in found.rows]
-    return Plans(items=[plan_view(plan, policy_of(Policy, plan.publisher)) for plan in plans], next=found.next)
+    return await CATALOGUE.show(db, page, _plan_view, *opened, *where, *text)
+
+
+def _plan_view(row: Row) -> PlanView:
+    plan = Plan.from_row(row["plan"])
+    return plan_view(plan, policy_of(Policy, plan.publisher))
 
 
 # ── Orders and subscriptions ───────────────────────────────────────────────────────────────────────────
@@ -132,7 +134,7 @@ async def orders(
     clocks: AllClocks,
     page: Annotated[Page, Depends(SUBSCRIPTIONS.page)],
     filters: Annotated[SubscriptionFilters, Depends()],
-) -> Subscriptions:
+) -> ListOf[SubscriptionView]:
     """List the partner's orders, the newest first; each becomes one subscription.
 
     Those of status `failed` were declined, for their `failure_reason`; they can be sent again or abandoned.
@@ -150,15 +152,15 @@ async def subscriptions(
     clocks: AllClocks,
     page: Annotated[Page, Depends(SUBSCRIPTIONS.page)],
     filters: Annotated[SubscriptionFilters, Depends()],
-) -> Subscriptions:
+) -> ListOf[SubscriptionView]:
     """List what the caller's organisation bought, or ordered as a partner, the newest first."""
     return await _listed(
         db, clocks, await SUBSCRIPTIONS.fetch(db, page, actor.organisation_id, False, *filters.arguments())
     )
 
 
-async def _listed(db: Queryable, clocks: Clocks, found: Found) -> Subscriptions:
-    return Subscriptions(items=await subscription_views(db, found.rows, clocks), next=found.next)
+async def _listed(db: Queryable, clocks: Clocks, found: Found) -> ListOf[SubscriptionView]:
+    return ListOf(items=await subscription_views(db, found.rows, clocks), next=found.next)
 
 
 def stored_product_id(written: str) -> str:

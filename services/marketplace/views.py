@@ -51,12 +51,6 @@ class PlanView(BaseModel):
     """Whether its commitment is that of the publisher's policy; other plans can't be ordered."""
 
 
-class Plans(BaseModel):
-    items: list[PlanView]
-    next: str | None
-    """Send it as `after` for the next page; null on the last page."""
-
-
 class Choice(BaseModel):
     value: str
     label: str
@@ -193,11 +187,6 @@ class SubscriptionView(BaseModel):
     instalments: list[Instalment]
     still_owed: Money
     """The sum of the instalments due after the customer's today; they are owed even if auto-renew is turned off."""
-
-
-class Subscriptions(BaseModel):
-    items: list[SubscriptionView]
-    next: str | None
 
 
 class CancelPreview(BaseModel):

@@ -5,9 +5,8 @@ A list is declared once, beside its route:
     POOLS: Final = Listing(SQL["pools"], key="subscription_id", sorts={"ends": By(date), ...}, order="-ends")
 
     @QUERIES.get("/pools")
-    async def pools(db: Database, page: Annotated[Page, Depends(POOLS.page)], q: Search = "", ...) -> PoolList:
-        found = await POOLS.fetch(db, page, actor.organisation_id, q)
-        return PoolList(items=[... for row in found.rows], next=found.next)
+    async def pools(db: Database, page: Annotated[Page, Depends(POOLS.page)], q: Search = "", ...) -> ListOf[PoolView]:
+        return await POOLS.show(db, page, PoolView, actor.organisation_id, searched(q))
 
 Its statement is a plain `select` with the list's filters, from the parameter `$6` on. `page.sql` puts the order, the
 position and the limit around it: keyset paging, so that the last page costs as much as the first one. The statement
@@ -92,11 +91,12 @@ class Found(NamedTuple):
     next: str | None
 
 
-class Shown(NamedTuple, Generic[V]):
-    """The items of a page, and the cursor of the next one; None on the last page."""
+class ListOf(BaseModel, Generic[V]):
+    """A list's answer: the items of a page, and the cursor of the next one."""
 
     items: list[V]
     next: str | None
+    """Send it as `after` for the next page; null on the last page."""
 
 
 class Listing:
@@ -160,8 +160,21 @@ class Listing:
             raise ValueError(f"choose from {', '.join(self._choices)}")
         return sort
 
+    async def show(
+        self, db: Queryable, page: Page, view: type[V] | Callable[[Row], V], *arguments: object
+    ) -> ListOf[V]:
+        """Read a page and return it as the list's answer.
+
+        Args:
+            view: A model whose fields are columns of the statement, or a function that makes an item of a row.
+            arguments: The values of the list's own parameters, from `$6` on.
+        """
+        found = await self.fetch(db, page, *arguments)
+        made: Callable[[Row], V] = view if not isinstance(view, type) else lambda row: view(**dict(row))
+        return ListOf(items=[made(row) for row in found.rows], next=found.next)
+
     async def fetch(self, db: Queryable, page: Page, *arguments: object) -> Found:
-        """Read a page.
+        """Read a page's rows, for a list that makes its items of all of them at once.
 
         Args:
             arguments: The values of the list's own parameters, from `$6` on.
@@ -174,7 +187,15 @@ class Listing:
         last, column = rows[page.limit - 1], self._sorts[page.sort].column or page.sort
         return Found(rows[: page.limit], page.cursor(last[column], last[self._key]))
 
-    def select(self, page: Page, items: Sequence[V]) -> Shown[V]:
+    async def one(self, db: Queryable, *arguments: object) -> Row | None:
+        """Return the first row that the list has for these values of its parameters; None if it has none.
+
+        A route that returns one item finds it as the list does, by a parameter for its id.
+        """
+        statement = self.statements[self._order.removeprefix("-")]
+        return await db.fetchrow(statement, False, True, None, None, 1, *arguments)
+
+    def select(self, page: Page, items: Sequence[V]) -> ListOf[V]:
         """Return a page of a list whose items are all in memory, such as those of one stream."""
         column = self._sorts[page.sort].column or page.sort
         place: Callable[[V], tuple[Value, str]] = attrgetter(column, self._key)
@@ -183,7 +204,8 @@ class Listing:
             after = page.after
             ordered = [item for item in ordered if (place(item) < after if page.descending else place(item) > after)]
         shown = ordered[: page.limit]
-        return Shown(shown, page.cursor(*place(shown[-1])) if len(ordered) > page.limit else None)
+        following = page.cursor(*place(shown[-1])) if len(ordered) > page.limit else None
+        return ListOf(items=shown, next=following)
 
 
 def _digest(request: Request, sort: str) -> str:

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from shared.runtime.exports import ListRoute
 from shared.runtime.http import CurrentActor, Database, make_app
-from shared.runtime.lists import By, Listing, Page, Search, searched
+from shared.runtime.lists import By, Listing, ListOf, Page, Search, searched
 from shared.runtime.routes import CommandRoutes
 from tests.services.counters import TOKEN, parts
 
@@ -51,11 +51,6 @@ class Thing(BaseModel):
     parts: list[Place] = []
 
 
-class Things(BaseModel):
-    items: list[Thing]
-    next: str | None
-
-
 QUERIES: Final = APIRouter(route_class=ListRoute)
 
 
@@ -66,9 +61,8 @@ async def things(
     page: Annotated[Page, Depends(THINGS.page)],
     name: str | None = None,
     q: Search = "",
-) -> Things:
-    found = await THINGS.fetch(db, page, name, searched(q))
-    return Things(items=[Thing(**dict(row)) for row in found.rows], next=found.next)
+) -> ListOf[Thing]:
+    return await THINGS.show(db, page, Thing, name, searched(q))
 
 
 IN_MEMORY: Final = [
@@ -87,9 +81,8 @@ IN_MEMORY: Final = [
 
 
 @QUERIES.get("/kept")
-async def kept(_: CurrentActor, page: Annotated[Page, Depends(THINGS.page)]) -> Things:
-    shown = THINGS.select(page, IN_MEMORY)
-    return Things(items=shown.items, next=shown.next)
+async def kept(_: CurrentActor, page: Annotated[Page, Depends(THINGS.page)]) -> ListOf[Thing]:
+    return THINGS.select(page, IN_MEMORY)
 
 
 @asynccontextmanager
