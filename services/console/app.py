@@ -17,15 +17,16 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from services.console import rendering
+from services.console.areas import Area
 from services.console.cookies import Cookies, read_secrets
 from services.console.doors import Doors
+from services.console.forms import FORM_BYTES
 from services.console.pages import home, joining, passwords, signing
 from services.console.visits import Page, not_found, shown
 from shared.runtime.http import Requests
 from shared.runtime.limits import Limits
 from shared.runtime.metrics import Metrics
 from shared.runtime.settings import Settings
-from shared.runtime.sizes import BODY_BYTES
 from shared.services import EDGES, SERVICES
 
 NAME: Final = EDGES[0]
@@ -40,13 +41,8 @@ OPEN: Final[tuple[tuple[str, Page, Page], ...]] = (
     ("/reset-password", passwords.reset_password, passwords.set_password),
 )
 """The pages that nobody has to sign in for: the path, the page, and what its form does."""
-SIGNED_IN: Final[tuple[tuple[str, Page, Page | None], ...]] = (
-    ("/", home.home, None),
-    ("/profile", home.profile, home.save_profile),
-    ("/check-mail", joining.check_mail, joining.mail_again),
-    ("/verify-address", joining.verify_address, joining.confirm_address),
-)
-"""The pages of those who are signed in."""
+AREAS: Final[tuple[Area, ...]] = (home.AREA,)
+"""The pages of those who are signed in; their links are in this order in the navigation."""
 ENDS: Final[tuple[tuple[str, Page], ...]] = (
     ("/sign-out", signing.sign_out),
     ("/sign-out-everywhere", signing.sign_out_everywhere),
@@ -77,24 +73,27 @@ def make_app(parts: ConsoleParts, doors: Doors | None = None) -> Starlette:
     app = Starlette(
         routes=[*_pages(), Route("/static/{name}", rendering.static), *_operation(parts)],
         middleware=[
-            Middleware(Requests, parts=parts, limit_of=lambda _: BODY_BYTES),
+            Middleware(Requests, parts=parts, limit_of=lambda _: FORM_BYTES),
             Middleware(GZipMiddleware, minimum_size=500),
         ],
         exception_handlers={HTTPException: not_found},
     )
     secure = settings.public_url.startswith("https://")
     app.state.cookies = Cookies(read_secrets(settings.cookie_key_file), secure)
+    app.state.areas = AREAS
     app.state.doors = doors or Doors({name: settings.url_of(name) for name in SERVICES})
     return app
 
 
 def _pages() -> list[Route]:
     routes: list[Route] = []
-    for at, page, action in (*OPEN, *SIGNED_IN):
-        inside = (at, page, action) in SIGNED_IN
-        routes.append(Route(at, shown(page, signed_in=inside), methods=["GET"]))
-        if action is not None:
-            routes.append(Route(at, shown(action, signed_in=inside), methods=["POST"]))
+    for at, page, action in OPEN:
+        routes.append(Route(at, shown(page), methods=["GET"]))
+        routes.append(Route(at, shown(action), methods=["POST"]))
+    for each in (page for area in AREAS for page in area.pages):
+        routes.append(Route(each.path, shown(each.show, signed_in=True), methods=["GET"]))
+        if each.act is not None:
+            routes.append(Route(each.path, shown(each.act, signed_in=True), methods=["POST"]))
     routes += [Route(at, shown(action), methods=["POST"]) for at, action in ENDS]
     return routes
 

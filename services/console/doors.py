@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final, Literal, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 import structlog
@@ -54,6 +54,8 @@ class Call:
     method: Method
     path: str
     body: Mapping[str, JsonValue] | None = None
+    lines: str = ""
+    """A CSV file, for the routes that read one in place of a body."""
     key: str = ""
     """The Idempotency-Key of a command, which repeats with the form that it comes from."""
 
@@ -88,12 +90,38 @@ class Doors:
             Unreachable: There is no answer, or one that can't be read.
         """
         try:
-            response = await self.client.request(
-                call.method, self.urls[call.service] + call.path, json=call.body, headers=_headers(call, caller)
-            )
+            response = await self.client.send(self._request(call, caller))
         except httpx.HTTPError as fault:
             logger.warning("no answer", to=call.service, fault=repr(fault))
             raise Unreachable(call.service) from fault
+        return self._read(response, call, caller, answer)
+
+    async def open(self, call: Call, caller: Caller) -> httpx.Response:
+        """Send a request and return its answer, whose body is read by `aiter_bytes` and then closed.
+
+        Raises:
+            Refused, SessionOver, Unreachable: As `ask` does.
+        """
+        try:
+            response = await self.client.send(self._request(call, caller), stream=True)
+            if not response.is_success:
+                await response.aread()
+                await response.aclose()
+        except httpx.HTTPError as fault:
+            logger.warning("no answer", to=call.service, fault=repr(fault))
+            raise Unreachable(call.service) from fault
+        if not response.is_success:
+            self._read(response, call, caller, Nothing)
+        return response
+
+    def _request(self, call: Call, caller: Caller) -> httpx.Request:
+        headers, url = _headers(call, caller), self.urls[call.service] + call.path
+        if call.lines:
+            csv = {"Content-Type": "text/csv; charset=utf-8"}
+            return self.client.build_request(call.method, url, content=call.lines.encode(), headers=headers | csv)
+        return self.client.build_request(call.method, url, json=call.body, headers=headers)
+
+    def _read(self, response: httpx.Response, call: Call, caller: Caller, answer: type[Answer]) -> Answer:
         if response.status_code == HTTPStatus.UNAUTHORIZED and caller.token:
             raise SessionOver
         try:
@@ -124,6 +152,7 @@ def _headers(call: Call, caller: Caller) -> dict[str, str]:
     return {name: value for name, value in named.items() if value}
 
 
-def path(template: str, **ids: str) -> str:
-    """Return a path with the ids in the places that the template names, each quoted."""
-    return template.format(**{name: quote(value, safe="") for name, value in ids.items()})
+def path(template: str, query: Mapping[str, str] | None = None, /, **ids: str) -> str:
+    """Return a path with the ids in the places that the template names, each quoted, and a query."""
+    made = template.format(**{name: quote(value, safe="") for name, value in ids.items()})
+    return f"{made}?{urlencode(query)}" if query else made

@@ -1,6 +1,6 @@
 """Forms: what was entered, and refusals in plain words beside their field.
 
-`refusals.toml` has the words, as a rule's id occurs in the source of its service only.
+The files of `refusals/`, one an area, have the words, as a rule's id occurs in the source of its service only.
 """
 
 import re
@@ -10,18 +10,22 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Final
-from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ConfigDict
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from services.console.doors import Refused
 from services.console.texts import Texts, marked
 
-REFUSALS: Final = Path(__file__).with_name("refusals.toml")
-FIELDS_AT_MOST: Final = 60
+REFUSALS: Final = Path(__file__).with_name("refusals")
+FIELDS_AT_MOST: Final = 200
+FORM_BYTES: Final = 512 * 1024
+"""A form with a CSV file of a thousand lines."""
 _KEY: Final = re.compile(r"[0-9a-f-]{36}")
 REQUIRED: Final = marked("Fill in this field.")
+NOT_TEXT: Final = marked("This file is not text in UTF-8. Export it as a CSV file in UTF-8.")
 UNKNOWN_FIELD: Final = marked("This is not accepted as it is written. Correct it.")
 
 
@@ -43,13 +47,31 @@ class Refusals(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    rules: Mapping[str, Words]
-    fields: Mapping[str, str]
+    rules: Mapping[str, Words] = {}
+    fields: Mapping[str, str] = {}
+
+
+def refusals_of(file: Path) -> Refusals:
+    """Return the words in an area's file."""
+    return Refusals.model_validate(tomllib.loads(file.read_text()))
 
 
 @cache
 def refusals() -> Refusals:
-    return Refusals.model_validate(tomllib.loads(REFUSALS.read_text()))
+    """Return the words of all areas.
+
+    Raises:
+        ValueError: Two areas have words for one rule or field.
+    """
+    rules: dict[str, Words] = {}
+    fields: dict[str, str] = {}
+    for file in sorted(REFUSALS.glob("*.toml")):
+        found = refusals_of(file)
+        if twice := (rules.keys() & found.rules.keys()) | (fields.keys() & found.fields.keys()):
+            raise ValueError(f"{file.name} has words that another area has: {', '.join(sorted(twice))}")
+        rules |= found.rules
+        fields |= found.fields
+    return Refusals(rules=rules, fields=fields)
 
 
 @dataclass(slots=True)
@@ -102,16 +124,35 @@ def _last_name(location: str) -> str:
 
 
 async def entered(request: Request) -> Form:
-    """Return what a form has sent.
+    """Return what a form has sent, the text of a file that it uploads included.
 
-    A field that is repeated, as no form does, has its last value.
+    A field that is repeated has its last value; a group of checkboxes has its values with a line break between them
+    if its name ends in `[]`. A file that is not text in UTF-8 is an error of its field.
     """
-    body = (await request.body()).decode("utf-8", "replace")
-    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
-        body = ""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip()
+    form = Form()
+    if kind not in ("application/x-www-form-urlencoded", "multipart/form-data"):
+        return form
     try:
-        values = dict(parse_qsl(body, keep_blank_values=True, max_num_fields=FIELDS_AT_MOST))
-    except ValueError:
-        values = {}
-    key = values.pop("key", "")
-    return Form(values, key=key if _KEY.fullmatch(key) else "")
+        async with request.form(max_files=1, max_fields=FIELDS_AT_MOST, max_part_size=FORM_BYTES) as sent:
+            for name, value in sent.multi_items():
+                await _take(form, name, value)
+    except HTTPException:  # what no form of the console sends
+        return Form()
+    key = form.values.pop("key", "")
+    form.key = key if _KEY.fullmatch(key) else ""
+    return form
+
+
+async def _take(form: Form, name: str, value: UploadFile | str) -> None:
+    if isinstance(value, str):
+        before = form.values.get(name)
+        form.values[name] = f"{before}\n{value}" if name.endswith("[]") and before is not None else value
+        return
+    content = await value.read()
+    if not content and form[name]:
+        return  # the text that was pasted instead
+    try:
+        form.values[name] = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        form.values[name], form.errors[name] = "", NOT_TEXT

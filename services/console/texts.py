@@ -1,14 +1,15 @@
 """The languages of the pages: catalogues, their choice, and formats.
 
-A sentence in the source is English and the key of its translation in `locale/<language>.po`, which is read as the
-process starts: there is no compiled file to keep up to date.
+A sentence in the source is English and the key of its translation in `locale/<language>/`, which has a file an area
+and is read as the process starts: there is no compiled file to keep up to date.
 """
 
 import gettext
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Final
@@ -17,13 +18,15 @@ from zoneinfo import ZoneInfo, available_timezones
 import pycountry
 from babel import Locale, UnknownLocaleError
 from babel.core import get_global
-from babel.dates import format_date, format_time, get_timezone_name
+from babel.dates import format_date, format_skeleton, format_time, format_timedelta, get_timezone_name
+from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
+from babel.numbers import format_currency, format_decimal, format_percent, get_currency_precision
 
 FOLDER: Final = Path(__file__).parent / "locale"
 SOURCE: Final = "en"
-LANGUAGES: Final = (SOURCE, *sorted(file.stem for file in FOLDER.glob("*.po")))
+LANGUAGES: Final = (SOURCE, *sorted(folder.name for folder in FOLDER.iterdir() if folder.is_dir()))
 LOCALES: Final = ("en-GB", "en-US", "de-DE", "de-AT", "de-CH")
 """The language and formats that a profile offers; it may have any other, which the API has set."""
 _AREAS: Final = ("Africa", "America", "Antarctica", "Asia", "Atlantic", "Australia", "Europe", "Indian", "Pacific")
@@ -34,9 +37,11 @@ def catalogue(language: str) -> gettext.NullTranslations:
     """Return the translations into a language; the source's own are none."""
     if language == SOURCE:
         return gettext.NullTranslations()
-    compiled = io.BytesIO()
-    with (FOLDER / f"{language}.po").open("rb") as file:
-        write_mo(compiled, read_po(file, locale=language))
+    compiled, whole = io.BytesIO(), Catalog(language)
+    for file in sorted((FOLDER / language).glob("*.po")):
+        for message in read_po(io.BytesIO(file.read_bytes()), locale=language):
+            whole[message.id] = message
+    write_mo(compiled, whole)
     compiled.seek(0)
     return gettext.GNUTranslations(compiled)
 
@@ -74,6 +79,30 @@ class Texts:
             get_timezone_name(local, "short", locale=self.locale),
         )
         return " ".join(parts)
+
+    def day(self, day: date) -> str:
+        """Return a calendar date as the person writes it."""
+        return format_date(day, "medium", locale=self.locale)
+
+    def month(self, day: date) -> str:
+        """Return a date's month and year."""
+        return format_skeleton("yMMMM", day, locale=self.locale)
+
+    def ago(self, moment: datetime, now: datetime) -> str:
+        """Return how long ago a moment was, or how far ahead it is, in one unit."""
+        return format_timedelta(moment - now, add_direction=True, locale=self.locale)
+
+    def number(self, value: int | Decimal) -> str:
+        return format_decimal(value, locale=self.locale)
+
+    def percent(self, value: int) -> str:
+        """Return a whole number of percent."""
+        return format_percent(Decimal(value) / 100, locale=self.locale)
+
+    def money(self, amount: int, currency: str) -> str:
+        """Return an amount of the currency's minor units, such as cents."""
+        major = Decimal(amount).scaleb(-get_currency_precision(currency))
+        return format_currency(major, currency, locale=self.locale)
 
     def country(self, code: str) -> str:
         """Return a country's name."""

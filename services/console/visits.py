@@ -4,30 +4,32 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Final, Literal, TypeVar, get_args
-from urllib.parse import quote, urlsplit
+from typing import Final, TypeVar
+from urllib.parse import quote, urlencode, urlsplit
 
 import structlog
 import uuid_utils
 from pydantic import BaseModel, JsonValue
+from starlette.background import BackgroundTask
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response, StreamingResponse
 
+from services.console.areas import links_for
 from services.console.cookies import Cookies, Session, new_seed
-from services.console.doors import Call, Caller, Doors, Method, Nothing, Refused, SessionOver, Unreachable
+from services.console.doors import Call, Caller, Doors, Method, Nothing, Refused, SessionOver, Unreachable, path
 from services.console.forms import Form, entered
+from services.console.notices import NOTICES, Notice
 from services.console.rendering import HEADERS, OVER_TLS, environment
-from services.console.shapes import Account, Clock, Tokens
+from services.console.shapes.identity import Account, Clock, Tokens
 from services.console.texts import Texts, texts_for
 
 logger = structlog.get_logger("pages")
 
 EARLY_S: Final = 30
 """How long before its expiry an access token is renewed."""
+OF_LISTS: Final = ("q", "sort", "after")
+"""What the address of every list's page may say, besides its filters."""
 Answer = TypeVar("Answer", bound=BaseModel)
-Notice = Literal["", "ended", "needed", "signed-out", "everywhere", "password", "opened", "saved", "verified", "sent"]
-"""What a page says first, about what was done just before. The texts are in `templates/notices.html`."""
-NOTICES: Final = frozenset(get_args(Notice)) - {""}
 
 
 class Forged(Exception):
@@ -119,6 +121,10 @@ class Visit:
         """Forget the session. The forms that were given out in it are not valid any more."""
         self.session, self.account, self.clock, self.ended = None, None, None, True
 
+    def id(self, name: str) -> str:
+        """Return an id of the page's path."""
+        return str(self.request.path_params[name])
+
     # ── Asking services ────────────────────────────────────────────────────────────────────────────────
 
     async def ask(
@@ -128,21 +134,51 @@ class Visit:
         path_: str,
         answer: type[Answer],
         body: dict[str, JsonValue] | None = None,
+        lines: str = "",
     ) -> Answer:
         """Send a request to a service, for the person who is signed in, if anybody is.
 
         A command has the key of the form that it comes from, so that a form that is sent twice acts once.
         """
-        if self.session is not None and self.session.access_until - time.time() < EARLY_S:
-            await self._renew(self.session)
         key = "" if method == "GET" else self.form.key
-        token = self.session.access_token if self.session else ""
-        call = Call(service=service, method=method, path=path_, body=body, key=key)
-        return await self.doors.ask(call, self._caller(token), answer)
+        call = Call(service=service, method=method, path=path_, body=body, lines=lines, key=key)
+        return await self.doors.ask(call, await self._signed_in_caller(), answer)
+
+    async def see(self, service: str, path_: str, answer: type[Answer], **query: str) -> Answer:
+        """Ask a service for what it shows."""
+        return await self.ask(service, "GET", path(path_, query), answer)
+
+    async def see_list(self, service: str, path_: str, answer: type[Answer], *filters: str) -> Answer:
+        """Ask for the part of a list that the page's address names: `q`, `sort`, `after` and these filters."""
+        return await self.see(service, path_, answer, **self.listed(*filters))
+
+    def listed(self, *filters: str) -> dict[str, str]:
+        """Return what the page's address says about a list, as the query of the list's route."""
+        given = {name: self.request.query_params.get(name, "").strip() for name in (*OF_LISTS, *filters)}
+        return {name: value[:500] for name, value in given.items() if value}
+
+    @property
+    def wants_csv(self) -> bool:
+        """Whether the page's list is asked for as a file."""
+        return self.request.query_params.get("format") == "csv"
+
+    async def export(self, service: str, path_: str, name: str, *filters: str) -> Response:
+        """Return the list that the page shows as a CSV file, all its pages, as it is read."""
+        asked = {key: value for key, value in self.listed(*filters).items() if key != "after"}
+        call = Call(service=service, method="GET", path=path(path_, {**asked, "format": "csv"}))
+        file = await self.doors.open(call, await self._signed_in_caller())
+        headers = {"Content-Disposition": f'attachment; filename="{name}.csv"'}
+        close = BackgroundTask(file.aclose)
+        return StreamingResponse(file.aiter_bytes(), 200, headers, "text/csv; charset=utf-8", close)
 
     async def do(self, service: str, method: Method, path_: str, body: dict[str, JsonValue] | None = None) -> None:
         """Send a request of whose answer nothing is read."""
         await self.ask(service, method, path_, Nothing, body)
+
+    async def _signed_in_caller(self) -> Caller:
+        if self.session is not None and self.session.access_until - time.time() < EARLY_S:
+            await self._renew(self.session)
+        return self._caller(self.session.access_token if self.session else "")
 
     async def _renew(self, session: Session) -> None:
         """Exchange the refresh token. Two requests at once get the same successor.
@@ -172,10 +208,9 @@ class Visit:
     # ── Answering ──────────────────────────────────────────────────────────────────────────────────────
 
     @property
-    def notice(self) -> str:
+    def notice(self) -> Notice | None:
         """What the page says first: one of NOTICES."""
-        told = self.request.query_params.get("notice", "")
-        return told if told in NOTICES else ""
+        return NOTICES.get(self.request.query_params.get("notice", ""))
 
     @property
     def following(self) -> str:
@@ -199,6 +234,7 @@ class Visit:
                 texts=self.texts,
                 form=self.form,
                 csrf=self.cookies.token(self.seed, self.session_id),
+                links=links_for(self.request.app.state.areas, self.account.organisation_kind if self.account else ""),
                 **values,
             )
         )
@@ -215,10 +251,17 @@ class Visit:
             self.form.key = ""
         return self.page(template, HTTPStatus.UNPROCESSABLE_ENTITY, **values)
 
-    def go(self, to: str, notice: Notice = "") -> Response:
-        """Return a redirect to one of the console's pages."""
-        query = f"?notice={notice}" if notice else ""
-        return RedirectResponse(to + query, int(HTTPStatus.SEE_OTHER))
+    def with_listed(self, **changed: str) -> str:
+        """Return the page's address with other values in its query; one that is "" is left out."""
+        kept = {name: value for name, value in self.request.query_params.items() if name not in ("notice", "format")}
+        query = {name: value for name, value in {**kept, **changed}.items() if value}
+        return f"{self.request.url.path}?{urlencode(query)}" if query else self.request.url.path
+
+    def go(self, to: str, notice: str = "") -> Response:
+        """Return a redirect to one of the console's pages, which first says one of NOTICES."""
+        if notice:
+            to += f"{'&' if '?' in to else '?'}notice={notice}"
+        return RedirectResponse(to, int(HTTPStatus.SEE_OTHER))
 
     def finish(self, response: Response) -> Response:
         """Add the headers and cookies that every answer has."""

@@ -1,39 +1,74 @@
 """The sentences of the pages: `python -m tests.console.catalogue` adds those that a catalogue lacks, untranslated."""
 
-import tomllib
+from collections.abc import Sequence
+from functools import cache
 from io import BytesIO
-from typing import Final
+from pathlib import Path
+from typing import Final, TypeAlias
 
 from babel.messages.catalog import Catalog
 from babel.messages.extract import extract
 from babel.messages.pofile import read_po, write_po
 from jinja2.ext import babel_extract
 
-from services.console.forms import REFUSALS
+from services.console.forms import REFUSALS, refusals_of
 from services.console.rendering import HERE, TEMPLATES
 from services.console.texts import FOLDER, LANGUAGES, SOURCE
 
-
-def sentences() -> set[str]:
-    """Every sentence that a page may show."""
-    found = set[str]()
-    for file in TEMPLATES.glob("*.html"):
-        told = babel_extract(BytesIO(file.read_bytes()), ("_", "gettext", "ngettext"), [], {})
-        found |= {_key(message) for _, _, message, _ in told}
-    for file in HERE.rglob("*.py"):
-        words = {"marked": None, "gettext": None}
-        found |= {_key(message) for _, message, _, _ in extract("python", BytesIO(file.read_bytes()), words, [], {})}
-    shown = tomllib.loads(REFUSALS.read_text())
-    return found | {words["text"] for words in shown["rules"].values()} | {*shown["fields"].values()}
+COMMON: Final = "common"
+Sentence: TypeAlias = str | tuple[str, str]
+"""A sentence, or those for one and for many."""
 
 
-def _key(message: object) -> str:
-    return str(message[0] if isinstance(message, tuple) else message)
+@cache
+def areas() -> Sequence[str]:
+    """The areas whose pages have sentences, the common one first."""
+    folders = {each.name for place in (TEMPLATES, HERE / "pages") for each in place.iterdir() if each.is_dir()}
+    return (COMMON, *sorted(name for name in folders if not name.startswith("_")))
 
 
-def translations(language: str) -> Catalog:
-    with (FOLDER / f"{language}.po").open("rb") as file:
-        return read_po(file, locale=language)
+def sentences(area: str) -> set[Sentence]:
+    """Every sentence that the pages of an area may show; one of the common area is in no other."""
+    if area == COMMON:
+        templates, modules = TEMPLATES.glob("*.html"), [*HERE.glob("*.py"), *(HERE / "pages").glob("*.py")]
+    else:
+        templates, modules = (TEMPLATES / area).glob("*.html"), [*(HERE / "pages" / area).rglob("*.py")]
+    found = {each for file in templates for each in _of_template(file)}
+    found |= {each for file in modules for each in _of_module(file)}
+    if (file := REFUSALS / f"{area}.toml").is_file():
+        shown = refusals_of(file)
+        found |= {words.text for words in shown.rules.values()} | {*shown.fields.values()}
+    return found if area == COMMON else found - sentences(COMMON)
+
+
+def _of_template(file: Path) -> set[Sentence]:
+    told = babel_extract(BytesIO(file.read_bytes()), ("_", "gettext", "ngettext"), [], {})
+    return {_sentence(message) for _, _, message, _ in told if message}
+
+
+def _of_module(file: Path) -> set[Sentence]:
+    words = {"marked": None, "gettext": None, "ngettext": (1, 2)}
+    told = extract("python", BytesIO(file.read_bytes()), words, [], {})
+    return {_sentence(message) for _, message, _, _ in told if message}
+
+
+def _sentence(message: str | Sequence[str | None]) -> Sentence:
+    if isinstance(message, str):
+        return message
+    one, many, *_ = message
+    return (str(one), str(many)) if many is not None else str(one)
+
+
+def translations(language: str, area: str) -> Catalog:
+    """The catalogue of an area; an empty one where it has no file yet."""
+    file = FOLDER / language / f"{area}.po"
+    return read_po(BytesIO(file.read_bytes()), locale=language) if file.is_file() else Catalog(language)
+
+
+def is_translated(catalogue: Catalog, sentence: Sentence) -> bool:
+    message = catalogue.get(sentence)
+    strings = () if message is None else message.string if isinstance(message.string, tuple) else (message.string,)
+    return bool(strings) and all(strings)
 
 
 HEADER: Final = """\
@@ -47,21 +82,22 @@ msgstr ""
 """
 
 
-def completed(language: str) -> bytes:
-    """The catalogue's file with every sentence, and no other."""
-    known, made, out = translations(language), Catalog(language, fuzzy=False), BytesIO()
-    for sentence in sorted(sentences()):
+def completed(language: str, area: str) -> bytes:
+    """The file of an area with every sentence, and no other."""
+    known, made, out = translations(language, area), Catalog(language, fuzzy=False), BytesIO()
+    for sentence in sorted(sentences(area), key=lambda each: each if isinstance(each, str) else each[0]):
         before = known.get(sentence)
-        flags = ("python-format",) if "%(" in sentence else ()
-        made.add(sentence, before.string if before else "", flags=flags)
+        flags = ("python-format",) if "%(" in str(sentence) else ()
+        empty = "" if isinstance(sentence, str) else ("", "")
+        made.add(sentence, before.string if before else empty, flags=flags)
     write_po(out, made, width=110, omit_header=True, sort_output=True)
     return HEADER.format(language=language).encode() + out.getvalue()
 
 
 def main() -> None:
     for language in LANGUAGES:
-        if language != SOURCE:
-            (FOLDER / f"{language}.po").write_bytes(completed(language))
+        for area in areas() if language != SOURCE else ():
+            (FOLDER / language / f"{area}.po").write_bytes(completed(language, area))
 
 
 if __name__ == "__main__":

@@ -83,6 +83,7 @@ class Browser:
     """A browser that follows no redirects by itself."""
 
     def __init__(self, services: Services, folder: Path, public_url: str = HERE, /, **headers: str) -> None:
+        self.services = services
         key = folder / "key"
         key.write_text("a-secret-of-at-least-24-characters")
         settings = Settings(public_url=public_url, cookie_key_file=key)

@@ -8,13 +8,16 @@ import httpx
 import pytest
 from babel.messages.pofile import read_po
 
-from services.console.app import OPEN, SIGNED_IN
+from services.console.app import AREAS, OPEN
 from services.console.rendering import TEMPLATES
 from services.console.texts import FOLDER, LANGUAGES, SOURCE, texts_for
-from tests.console.catalogue import completed, sentences, translations
+from tests.console.catalogue import areas, completed, is_translated, sentences, translations
 from tests.console.fakes import ACCOUNT, HERE, Browser, Services, words
+from tests.console.samples import SAMPLES
 
-PATHS = [at for at, *_ in (*OPEN, *SIGNED_IN)]
+INSIDE = [page.path for area in AREAS for page in area.pages]
+PATHS = [*(at for at, *_ in OPEN), *INSIDE]
+CATALOGUES = [(language, area) for language in LANGUAGES if language != SOURCE for area in areas()]
 INLINE = re.compile(r"<style|\sstyle=|\son\w+=|javascript:|<script(?![^>]* src=)", re.IGNORECASE)
 
 
@@ -29,9 +32,12 @@ def browser(services: Services, tmp_path: Path) -> Browser:
 
 
 async def page(browser: Browser, at: str) -> httpx.Response:
-    if at in [inside for inside, *_ in SIGNED_IN]:
+    sample = SAMPLES.get(at)
+    if sample is not None:
+        browser.services.answers |= sample.answers
+    if at in INSIDE:
         await browser.sign_in()
-    answer = await browser.get(at)
+    answer = await browser.get(sample.address if sample else at)
     assert answer.status_code == 200, answer.headers
     return answer
 
@@ -57,8 +63,8 @@ async def test_a_page_has_nothing_inline_and_nothing_from_elsewhere(browser: Bro
 async def test_a_page_has_one_heading_of_the_first_level_and_labels(browser: Browser, at: str) -> None:
     text = (await page(browser, at)).text
     assert len(re.findall("<h1", text)) == 1 and '<html lang="en">' in text
-    fields = re.findall(r'<(?:input|select) id="(\w+)"', text)
-    assert set(fields) <= set(re.findall(r'<label for="(\w+)"', text))
+    fields = re.findall(r'<(?:input|select|textarea) id="([\w-]+)"', text)
+    assert set(fields) <= set(re.findall(r'<label for="([\w-]+)"', text))
 
 
 @pytest.mark.parametrize("at", PATHS)
@@ -103,33 +109,47 @@ async def test_what_people_write_is_text(browser: Browser, services: Services) -
 # ── Languages ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("language", [each for each in LANGUAGES if each != SOURCE])
-def test_every_sentence_is_translated(language: str) -> None:
-    catalogue = translations(language)
-    untranslated = [sentence for sentence in sorted(sentences()) if not getattr(catalogue.get(sentence), "string", "")]
+def test_every_page_with_an_id_in_its_path_has_a_sample() -> None:
+    assert {at for at in INSIDE if "{" in at} - SAMPLES.keys() == set()
+    assert SAMPLES.keys() - set(INSIDE) == set()
+
+
+@pytest.mark.parametrize(("language", "area"), CATALOGUES)
+def test_every_sentence_is_translated(language: str, area: str) -> None:
+    catalogue = translations(language, area)
+    untranslated = [sentence for sentence in sentences(area) if not is_translated(catalogue, sentence)]
     assert untranslated == []
 
 
-@pytest.mark.parametrize("language", [each for each in LANGUAGES if each != SOURCE])
-def test_a_translation_has_the_places_of_its_sentence(language: str) -> None:
-    places = re.compile(r"%\(\w+\)s")
+@pytest.mark.parametrize(("language", "area"), CATALOGUES)
+def test_a_translation_has_the_places_of_its_sentence(language: str, area: str) -> None:
+    places = re.compile(r"%\(\w+\)[sd]")
     wrong = [
         m.id
-        for m in translations(language)
+        for m in translations(language, area)
         if m.id and {*places.findall(str(m.id))} != {*places.findall(str(m.string))}
     ]
     assert wrong == []
 
 
-@pytest.mark.parametrize("language", [each for each in LANGUAGES if each != SOURCE])
-def test_the_catalogue_has_the_sentences_of_the_pages_and_no_others(language: str) -> None:
+@pytest.mark.parametrize(("language", "area"), CATALOGUES)
+def test_the_catalogue_has_the_sentences_of_the_pages_and_no_others(language: str, area: str) -> None:
     """`python -m tests.console.catalogue` completes it."""
-    kept = read_po(BytesIO((FOLDER / f"{language}.po").read_bytes()))
-    made = read_po(BytesIO(completed(language)))
-    assert {message.id for message in kept} == {message.id for message in made}
+    made = read_po(BytesIO(completed(language, area)))
+    assert {message.id for message in translations(language, area)} == {message.id for message in made}
 
 
-@pytest.mark.parametrize("file", sorted(TEMPLATES.glob("*.html")), ids=lambda file: str(file.name))
+@pytest.mark.parametrize("language", [each for each in LANGUAGES if each != SOURCE])
+def test_a_sentence_of_two_areas_has_one_translation(language: str) -> None:
+    found: dict[object, set[object]] = {}
+    for area in areas():
+        for message in translations(language, area):
+            found.setdefault(message.id, set()).add(message.string)
+    assert [sentence for sentence, strings in found.items() if sentence and len(strings) > 1] == []
+    assert {file.stem for file in (FOLDER / language).glob("*.po")} == {*areas()}
+
+
+@pytest.mark.parametrize("file", sorted(TEMPLATES.rglob("*.html")), ids=lambda file: str(file.name))
 def test_a_template_shows_no_sentence_that_is_not_marked(file: Path) -> None:
     """What remains without tags and expressions is a sign or a name."""
     hidden = r"\{[{%#].*?[}%#]\}|<[^>]*>|[a-z-]+=\"[^\"]*\""

@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
+from typing import Final
 
 from pydantic import JsonValue
 from starlette.responses import Response
 
+from services.console.areas import EVERYONE, Area, Link, PageAt
 from services.console.doors import Refused
-from services.console.texts import LOCALES, countries, zones
+from services.console.pages import joining
+from services.console.texts import LOCALES, countries, marked, zones
 from services.console.visits import Visit
 
 
@@ -60,3 +63,15 @@ def _profile_page(visit: Visit, refused: Refused | None = None, *, again: bool =
 def _with(offered: Sequence[str], chosen: str) -> list[str]:
     """Return the options with what the profile has, which another client may have set."""
     return [*offered, *([chosen] if chosen and chosen not in offered else [])]
+
+
+AREA: Final = Area(
+    name="home",
+    pages=(
+        PageAt(path="/", show=home),
+        PageAt(path="/profile", show=profile, act=save_profile),
+        PageAt(path="/check-mail", show=joining.check_mail, act=joining.mail_again),
+        PageAt(path="/verify-address", show=joining.verify_address, act=joining.confirm_address),
+    ),
+    links=(Link(path="/", text=marked("Home"), kinds=EVERYONE),),
+)

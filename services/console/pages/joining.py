@@ -4,7 +4,7 @@ from pydantic import JsonValue
 from starlette.responses import Response
 
 from services.console.doors import Refused
-from services.console.shapes import SignedUp
+from services.console.shapes.identity import SignedUp
 from services.console.texts import countries, texts_for, zone_of
 from services.console.visits import Visit
 

@@ -4,7 +4,7 @@ from pydantic import JsonValue
 from starlette.responses import Response
 
 from services.console.doors import Refused, SessionOver
-from services.console.shapes import Tokens
+from services.console.shapes.identity import Tokens
 from services.console.visits import Visit
 
 

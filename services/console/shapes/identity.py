@@ -1,4 +1,4 @@
-"""The answers of the services' routes, as far as the pages read them."""
+"""The answers of identity's routes, as far as the pages read them."""
 
 from datetime import datetime
 
