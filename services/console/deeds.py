@@ -1,4 +1,4 @@
-"""What a page does: a command that is first shown as a dry run, and sent when the person confirms it."""
+"""Deeds: commands that are shown as a dry run first, and sent when the person confirms."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -119,7 +119,7 @@ class LineShown:
 
 
 async def carry_out_lines(visit: Visit, deed: LinesDeed, show: Page) -> Response:
-    """Show the outcome that each line of a file would have, or, once confirmed, the one that it has.
+    """Show what each line of a file would do or, once confirmed, what it did.
 
     A file that is refused as a whole is shown by `show`, the page where it was chosen.
     """

@@ -153,6 +153,6 @@ def _headers(call: Call, caller: Caller) -> dict[str, str]:
 
 
 def path(template: str, query: Mapping[str, str] | None = None, /, **ids: str) -> str:
-    """Return a path with the ids in the places that the template names, each quoted, and a query."""
+    """Return a path with ids in the places that its template names, quoted, and a query."""
     made = template.format(**{name: quote(value, safe="") for name, value in ids.items()})
     return f"{made}?{urlencode(query)}" if query else made

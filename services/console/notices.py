@@ -1,4 +1,4 @@
-"""What a page says first, about what was done just before: `?notice=` of its address, by name."""
+"""What a page says first about what was done just before: its `?notice=`."""
 
 from collections.abc import Mapping
 from typing import Final, NamedTuple

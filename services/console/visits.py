@@ -149,7 +149,7 @@ class Visit:
         return await self.ask(service, "GET", path(path_, query), answer)
 
     async def see_list(self, service: str, path_: str, answer: type[Answer], *filters: str) -> Answer:
-        """Ask for the part of a list that the page's address names: `q`, `sort`, `after` and these filters."""
+        """Ask for the part of a list that the page's address names by OF_LISTS and `filters`."""
         return await self.see(service, path_, answer, **self.listed(*filters))
 
     def listed(self, *filters: str) -> dict[str, str]:
