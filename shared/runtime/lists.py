@@ -188,7 +188,7 @@ class Listing:
         return Found(rows[: page.limit], page.cursor(last[column], last[self._key]))
 
     async def one(self, db: Queryable, *arguments: object) -> Row | None:
-        """Return the first row that the list has for these values of its parameters; None if it has none.
+        """Return the first row that the list has for these arguments, None if it has none.
 
         A route that returns one item finds it as the list does, by a parameter for its id.
         """
