@@ -28,6 +28,7 @@ _ANSWER: Final[dict[str, Any]] = {
             "type": "array",
             "items": {
                 "type": "object",
+                "required": ["id", "type", "version", "data"],
                 "properties": {
                     "id": {"type": "string"},
                     "type": {"type": "string"},
@@ -53,6 +54,7 @@ _BULK_ANSWER: Final[dict[str, Any]] = {
             "description": "An answer per item, in the items' order.",
             "items": {
                 "type": "object",
+                "required": ["status", "answer"],
                 "properties": {
                     "line": {
                         "type": "integer",
