@@ -36,6 +36,7 @@ def to_line(found: FoundEvent) -> bytes:
         "traceparent": envelope.traceparent,
         "prevhash": envelope.prevhash.hex(),
         "hash": envelope.hash.hex(),
+        **({"sandbox": True} if envelope.sandbox else {}),
     }
     head = orjson.dumps({name: value for name, value in attributes.items() if value != ""})
     if b"\n" in found.data or b"\r" in found.data:

@@ -14,12 +14,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Table
 from rich.text import Text
 
+from shared.events.envelope import Envelope
+
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def plain(value: object) -> str:
     """Return a value as text with control characters escaped, as events hold untrusted text."""
     return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", "" if value is None else str(value))
+
+
+def sandbox_mark(envelope: Envelope) -> str:
+    """Return the mark of a sandbox's event at the end of its line; "" for any other event."""
+    return "  [sandbox]" if envelope.sandbox else ""
 
 
 class Output:

@@ -16,7 +16,7 @@ from cli.context import Context, projection_named
 from cli.exit_codes import FAULTS, REFUSED, USAGE, OperatorError
 from cli.operation import ChangePlan, Operation, Outcome
 from cli.options import ProjectionName, parse_time
-from cli.output import Output, count, when
+from cli.output import Output, count, sandbox_mark, when
 from cli.verbs.streams import find_stream
 from shared.eventlog.deliver.projection import Projection
 from shared.eventlog.repair import scratch
@@ -92,7 +92,7 @@ async def _stepped(name: str, found: Projection, events: Sequence[StoredEvent], 
 def _print_step(output: Output, each: Stepped) -> None:
     envelope = each.envelope
     nothing = "" if each.changes else ": no change" if each.folded else ": not folded by this projection"
-    output.line(f"{envelope.version}  {envelope.type}  {when(envelope.time)}{nothing}")
+    output.line(f"{envelope.version}  {envelope.type}  {when(envelope.time)}{sandbox_mark(envelope)}{nothing}")
     for row in each.changes:
         change = "row inserted" if row.before is None else "row deleted" if row.after is None else "row updated"
         output.line(f"   {row.table}: {change}")
@@ -126,6 +126,7 @@ def _as_data(each: Stepped) -> dict[str, Any]:
         "id": envelope.id,
         "type": envelope.type,
         "time": stamp(envelope.time),
+        "sandbox": envelope.sandbox,
         "folded": each.folded,
         "changes": changes,
     }

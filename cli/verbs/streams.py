@@ -14,7 +14,7 @@ from cli.context import Context, stream_kinds
 from cli.event_search import read_stream
 from cli.exit_codes import NOT_FOUND, OperatorError
 from cli.options import At
-from cli.output import Output, count, when
+from cli.output import Output, count, sandbox_mark, when
 from shared.eventlog.decision import Stream
 from shared.events.envelope import GENESIS, StoredEvent, chained, stamp
 from shared.events.upcasts import decode
@@ -149,6 +149,7 @@ def as_data(event: StoredEvent, state: Any) -> dict[str, Any]:
         "time": stamp(envelope.time),
         "actor": envelope.actor,
         "tenant": envelope.tenant,
+        "sandbox": envelope.sandbox,
         "correlation": envelope.correlation_id,
         "causation": envelope.causation_id,
         "hash": envelope.hash.hex(),
@@ -159,7 +160,8 @@ def as_data(event: StoredEvent, state: Any) -> dict[str, Any]:
 
 def _print_event(output: Output, event: StoredEvent, changes: Sequence[str]) -> None:
     envelope = event.envelope
-    output.line(f"{envelope.version}  {envelope.type}  {when(envelope.time)}  by {envelope.actor or '?'}")
+    by = f"by {envelope.actor or '?'}{sandbox_mark(envelope)}"
+    output.line(f"{envelope.version}  {envelope.type}  {when(envelope.time)}  {by}")
     output.line(f"   {envelope.id} at position {envelope.position:,}")
     for text in changes[:_LINES]:
         output.line(f"     {text}")

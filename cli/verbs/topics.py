@@ -15,7 +15,7 @@ from cli.app import Result, verb
 from cli.context import EVENT_TOPICS, TOPICS, Context
 from cli.exit_codes import NOT_FOUND, OperatorError
 from cli.options import Since, Until
-from cli.output import Output, count, when
+from cli.output import Output, count, sandbox_mark, when
 from shared.events.envelope import Envelope, Unreadable, from_headers, stamp
 from shared.events.registry import topic_of, topics_read
 from shared.services import SERVICES
@@ -122,6 +122,7 @@ def as_data(record: ConsumerRecord, envelope: Envelope | str) -> dict[str, Any]:
         "time": stamp(envelope.time),
         "actor": envelope.actor,
         "tenant": envelope.tenant,
+        "sandbox": envelope.sandbox or None,
         "correlation": envelope.correlation_id,
         "causation": envelope.causation_id,
     }
@@ -135,9 +136,8 @@ def show_record(output: Output, record: ConsumerRecord, envelope: Envelope | str
         output.line(f"{record.topic}/{record.partition}/{record.offset} can't be read: {envelope}")
     else:
         version = "" if envelope.version is None else f"@{envelope.version}"
-        output.line(
-            f"{envelope.time.astimezone(UTC):%H:%M:%S.%f}"[:12] + f" {envelope.type} {envelope.stream}{version}"
-        )
+        at = f"{envelope.time.astimezone(UTC):%H:%M:%S.%f}"[:12]
+        output.line(f"{at} {envelope.type} {envelope.stream}{version}{sandbox_mark(envelope)}")
         if data:
             output.line(f"    {envelope.id} by {envelope.actor or envelope.source}")
             output.line(f"    {(record.value or b'').decode(errors='replace')}")

@@ -22,7 +22,7 @@ from cli.event_search import (
 )
 from cli.exit_codes import NOT_FOUND, UNREACHABLE, USAGE, OperatorError
 from cli.inbound import MOST, Search, Wanted, search
-from cli.output import Output, count, duration, plain, when
+from cli.output import Output, count, duration, plain, sandbox_mark, when
 from shared.events.envelope import BadName, checked_name, stamp
 from shared.services import SERVICES
 
@@ -221,6 +221,7 @@ def _node(found: FoundEvent) -> dict[str, Any]:
         "version": envelope.version,
         "time": stamp(envelope.time),
         "actor": envelope.actor,
+        "sandbox": envelope.sandbox,
         "causation": envelope.causation_id,
         "correlation": envelope.correlation_id,
         "where": found.where or None,
@@ -271,6 +272,7 @@ def _label(each: FoundEvent, marked: Collection[str], start: datetime) -> Text:
         )
     late = (envelope.time - start).total_seconds()  # negative if a publisher's clock is ahead
     shown = f"{'-' if late < 0 else '+'}{duration(abs(late))}"
+    mark = sandbox_mark(envelope) + mark
     return Text(plain(f"{envelope.type}  {each.service} {shown}{mark}\n{envelope.stream}@{envelope.version}"))
 
 

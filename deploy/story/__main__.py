@@ -30,6 +30,7 @@ STEPS: Final[tuple[Callable[[Story], Awaitable[None]], ...]] = (
     steps.auto_renew,
     later.leaving,
     later.a_year,
+    later.marked,
 )
 
 

@@ -10,6 +10,7 @@ from deploy.story.doors import Json, Person, eventually
 from deploy.story.steps import ANNUAL, PUBLISHER, Story, expect, money, published, visible
 from services.entitlements.domain.rules import CREDITS_EXHAUSTED
 from services.identity.domain.rules import SIGN_IN_FAILED, STILL_CONTRACT_MANAGER
+from shared.services import SERVICES
 
 BERLIN: Final = ZoneInfo("Europe/Berlin")
 
@@ -242,6 +243,20 @@ async def moved(s: Story, to: date) -> None:
 
     for service in moved["waiting_for"]:  # services that did not follow in time
         await eventually(partial(there, service), f"{service} knows the time")
+
+
+async def marked(s: Story) -> None:
+    """Every answer to a sandbox's people and every event of the sandbox says so."""
+    for service in SERVICES:
+        answer = await s.doors.call(service, "GET", "/clock", s.manager)
+        expect(answer.headers.get("tenure-sandbox") == "true", f"{service} should say that this is a sandbox")
+        answer = await s.doors.call(service, "GET", "/clock", s.clerk)
+        expect("tenure-sandbox" not in answer.headers, f"{service} takes the live partner for a sandbox")
+    seen = [each.envelope for each in await s.doors.events() if each.envelope.version is not None]
+    sandbox = s.manager.organisation_id
+    expect(all(each.sandbox == (each.tenant == sandbox) for each in seen), "the events of the sandbox should be marked")
+    number = sum(each.sandbox for each in seen)
+    s.say(f"{number} of {len(seen)} events are {s.manager.name}'s sandbox's, each marked as such; no other event is")
 
 
 async def a_year(s: Story) -> None:

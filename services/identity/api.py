@@ -161,7 +161,7 @@ async def _joined(context: RequestContext[SignUp], account_id: str) -> _Joined:
     form = context.asked
     if form.organisation is not None:
         founded = Organisation(
-            organisation_id=organisation_of(account_id),
+            organisation_id=organisation_of(account_id, sandbox=form.organisation.sandbox),
             name=form.organisation.name,
             kind=form.organisation.kind,
             sandbox=form.organisation.sandbox,

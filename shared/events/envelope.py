@@ -10,12 +10,16 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final, NamedTuple
 
+from shared.organisations import is_sandbox
+
 Headers = list[tuple[str, bytes]]
 
 GENESIS: Final = bytes(32)
 """The hash before a stream's first event."""
 
 CONTENT_TYPE: Final = b"application/json"
+SANDBOX_MARK: Final = ("ce_sandbox", b"true")
+"""The header of a sandbox's events. Other events have none."""
 _SCHEMA_URN: Final = re.compile(r"^urn:tenure:events:([A-Za-z0-9]+):([1-9][0-9]{0,5})$")
 MAX_VERSION: Final = 2**31 - 1
 """The highest version of a stream that a store can hold."""
@@ -70,6 +74,11 @@ class Envelope(NamedTuple):
         A restored store recognises repeated commands by it.
         """
         return self.command_id or self.causation_id
+
+    @property
+    def sandbox(self) -> bool:
+        """Whether the event belongs to a sandbox. Its tenant says so, which is hashed and stored."""
+        return is_sandbox(self.tenant)
 
 
 class StoredEvent(NamedTuple):
@@ -224,6 +233,8 @@ def to_headers(e: Envelope) -> Headers:
         ]
         if e.command_id:
             headers.append(("ce_commandid", e.command_id.encode()))
+        if e.sandbox:
+            headers.append(SANDBOX_MARK)
     return headers
 
 
@@ -316,7 +327,7 @@ def from_headers(headers: Sequence[tuple[str, bytes | None]], key: bytes | None)
     if texts["ce_specversion"] != "1.0":
         raise Unreadable(f"the CloudEvents version is {texts['ce_specversion'][:20]}, not 1.0")
     version, position = _count(texts, "ce_sequence"), _count(texts, "ce_position")
-    return Envelope(
+    envelope = Envelope(
         id=texts["ce_id"],
         source=texts["ce_source"],
         type=texts["ce_type"],
@@ -334,3 +345,7 @@ def from_headers(headers: Sequence[tuple[str, bytes | None]], key: bytes | None)
         hash=_hash(texts, "ce_hash"),
         command_id=texts.get("ce_commandid", "") if version is not None else "",
     )
+    mark = texts.get("ce_sandbox")
+    if mark is not None and not publisher_of(envelope.source) and (mark != "true" or not envelope.sandbox):
+        raise Unreadable(f"header ce_sandbox is {mark[:20]!r}, and the tenant is {envelope.tenant[:60]!r}")
+    return envelope

@@ -67,6 +67,7 @@ def _endpoint(route: CommandRoute) -> Callable[[Request], Awaitable[Response]]:
 async def _respond(route: CommandRoute, request: Request) -> Response:
     parts: Parts = request.app.state.parts
     actor = ANYBODY if route.open else await parts.verifier.actor(request.headers.get("authorization"))
+    request.state.sandbox = parts.is_sandbox(actor.organisation_id)
     require_scope(actor, route.scopes)
     dry_run = wellformed.dry_run(request.scope["query_string"])
     _count(route, request, actor, parts.limits, dry_run=dry_run)

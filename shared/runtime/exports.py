@@ -55,7 +55,8 @@ class ListRoute(APIRoute):
                 return await answer(request)
             first = await _page(answer, request, "")  # before the response begins, so that it may still be a refusal
             lines = _lines(answer, request, columns, first)
-            headers = {"Content-Disposition": f'attachment; filename="{name}.csv"', "Vary": "Accept"}
+            file = f"sandbox-{name}.csv" if getattr(request.state, "sandbox", False) else f"{name}.csv"
+            headers = {"Content-Disposition": f'attachment; filename="{file}"', "Vary": "Accept"}
             return StreamingResponse(lines, 200, headers, MEDIA_TYPE)
 
         return handler

@@ -48,6 +48,8 @@ class HistoryEntry(BaseModel):
     causation_id: str
     """The event or the request that led to it."""
     correlation_id: str
+    sandbox: bool
+    """Whether the event belongs to a sandbox."""
 
 
 class History(BaseModel):
@@ -100,4 +102,5 @@ def _entry(envelope: Envelope, event: Event) -> HistoryEntry:
         command_id=envelope.command,
         causation_id=envelope.causation_id,
         correlation_id=envelope.correlation_id,
+        sandbox=envelope.sandbox,
     )

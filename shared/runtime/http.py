@@ -41,6 +41,8 @@ logger = structlog.get_logger("http")
 BODY_S: Final = 10.0
 LARGE_BODY_S: Final = 30.0
 """How long the body of a bulk request may take."""
+SANDBOX: Final = (b"tenure-sandbox", b"true")
+"""The header of every response to a caller of a sandbox."""
 CLOSING: Final = {"Connection": "close"}
 """Headers of a response to a request whose rest is not read."""
 
@@ -74,6 +76,7 @@ async def _caller(request: Request) -> Actor:
     actor: Actor | None = getattr(request.state, "caller", None)
     if actor is None:
         actor = await request.app.state.parts.verifier.actor(request.headers.get("authorization"))
+        request.state.sandbox = request.app.state.parts.is_sandbox(actor.organisation_id)
         require_scope(actor, scopes_of(request.scope["route"]))
         request.state.caller = actor
     return actor
@@ -287,6 +290,8 @@ class Requests:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], (b"x-correlation-id", correlation.encode())]
+                if scope["state"].get("sandbox"):
+                    message["headers"].append(SANDBOX)
             await send(message)
 
         bound = structlog.contextvars.bound_contextvars(correlation_id=correlation)

@@ -20,6 +20,13 @@ from shared.runtime.database import Pool
 _TEMPLATES: Final = {file.stem: file.read_text() for file in (Path(__file__).parent / "templates").glob("*.txt")}
 
 
+SANDBOX_LINES: Final[Mapping[str, str]] = {
+    "en": "SANDBOX: this is about an organisation for trying things out; nothing in it is real.",
+    "de": "SANDBOX: Hier geht es um eine Organisation zum Ausprobieren; nichts davon ist echt.",
+}
+"""The first line of every mail that concerns a sandbox, by language."""
+
+
 class Letter(NamedTuple):
     """A mail's contents."""
 
@@ -56,7 +63,8 @@ class Letters:
             return None
         token = self._keys.verification(row.about, row.digest, f"{row.event_id}:{row.tries}")
         fields = {"name": state.profile.name, "organisation": state.opened.organisation_name}
-        return self._letter(row.kind, state.profile.email, fields | {"link": self._link("verify-address", token)})
+        letter = self._letter(row.kind, state.profile.email, fields | {"link": self._link("verify-address", token)})
+        return marked(letter, sandbox=state.opened.sandbox, locale=state.profile.locale)
 
     async def _invite(self, row: Row) -> Letter | None:
         state = await self._log.state(INVITATION, row.about)
@@ -64,9 +72,9 @@ class Letters:
             return None
         issued = state.issued
         inviter = await self._log.state(ACCOUNT, issued.issued_by)
-        by = "the operator of this system"
+        by, locale = "the operator of this system", "en"
         if isinstance(inviter, account.OpenedAccount):
-            by = inviter.profile.name
+            by, locale = inviter.profile.name, inviter.profile.locale
         elif issued.issued_by != OPERATOR:
             return None
         fields = {
@@ -76,7 +84,7 @@ class Letters:
             "expires": f"{issued.expires_at:%Y-%m-%d %H:%M} UTC",
             "link": self._link("join", self._keys.invite(row.about, f"{row.event_id}:{row.tries}", mailed=True)),
         }
-        return self._letter(row.kind, issued.email, fields)
+        return marked(self._letter(row.kind, issued.email, fields), sandbox=issued.sandbox, locale=locale)
 
     def _prove(self, row: Row) -> Letter | None:
         if row.address is None:
@@ -95,7 +103,8 @@ class Letters:
         replaces = credentials.digest(await credentials.verifier_of(self._db, row.about))
         token = self._keys.reset(row.about, replaces, f"{row.event_id}:{row.tries}")
         fields = {"name": state.profile.name, "link": self._link("reset-password", token)}
-        return self._letter(row.kind, state.profile.email, fields)
+        letter = self._letter(row.kind, state.profile.email, fields)
+        return marked(letter, sandbox=state.opened.sandbox, locale=state.profile.locale)
 
     def _link(self, page: str, token: str) -> str:
         """Return a link with the token after `#`, which browsers don't send to servers."""
@@ -104,6 +113,14 @@ class Letters:
     def _letter(self, kind: str, to: str, fields: Mapping[str, str]) -> Letter:
         subject, _, body = _TEMPLATES[kind].partition("\n")
         return Letter(to, subject, Template(body).substitute({name: one_line(text) for name, text in fields.items()}))
+
+
+def marked(letter: Letter, *, sandbox: bool, locale: str) -> Letter:
+    """Return the mail, with a first line that says so if it concerns a sandbox."""
+    if not sandbox:
+        return letter
+    line = SANDBOX_LINES["de" if locale.partition("-")[0] == "de" else "en"]
+    return letter._replace(body=f"{line}\n\n{letter.body}")
 
 
 def one_line(text: str) -> str:

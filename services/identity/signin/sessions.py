@@ -74,8 +74,7 @@ async def sign_in(form: SignIn, request: Request, response: Response, db: Databa
             remedy="Try again, ask the operator for a reset, or open an account.",
         )
     request.app.state.parts.limits.give_back("sign-in", source)
-    response.headers.update(NOT_STORED)
-    return session
+    return _answered(session, request, response)
 
 
 async def start(opened: AccountOpened, app: State, *, since: int, verifier: str | None = None) -> Session | None:
@@ -130,7 +129,13 @@ async def refresh(form: Refresh, request: Request, response: Response) -> Sessio
             reason="The refresh token is invalid or has expired.",
             remedy="Sign in again.",
         )
+    return _answered(session, request, response)
+
+
+def _answered(session: Session, request: Request, response: Response) -> Session:
+    """Let the response say that it is not to be stored, and whether it is a sandbox's."""
     response.headers.update(NOT_STORED)
+    request.state.sandbox = request.app.state.parts.is_sandbox(session.organisation_id)
     return session
 
 
