@@ -5,7 +5,6 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import reduce
 from itertools import accumulate, pairwise
 from math import log2
-from typing import Any
 
 import pytest
 
@@ -26,12 +25,9 @@ from shared.events import (
     CreditsExpired,
     CreditsGranted,
     SeatAssigned,
-    SeatPoolEnded,
-    SeatPoolExpired,
     SeatPoolOpened,
-    SeatPoolSuspended,
 )
-from tests.examples.entitlements import account
+from tests.examples.entitlements import ENDED, EXPIRED, OPENED, SUSPENDED, account, assigned
 from tests.properties.states import copied
 from tests.spec import given
 
@@ -41,24 +37,10 @@ YEAR, YEAR_LATER = date(2027, 11, 20), date(2027, 11, 30)
 
 
 ANA = account("ana")
-OPENED = SeatPoolOpened(
-    subscription_id="s",
-    contract_id="c",
-    customer="org",
-    product="autocad",
-    product_name="AutoCAD",
-    seats=2,
-    starts=NOW.date(),
-    ends=date(2027, 11, 20),
-)
-ENDS: dict[str, Any] = {"subscription_id": "s", "contract_id": "c", "customer": "org", "product": "autocad"}
-EXPIRED = SeatPoolExpired(**ENDS, access_until=date(2027, 12, 5))
-SUSPENDED = SeatPoolSuspended(**ENDS, kept_until=date(2028, 1, 4))
-ENDED = SeatPoolEnded(**ENDS)
 
 
 def seat(account_id: str) -> SeatAssigned:
-    return SeatAssigned(subscription_id="s", contract_id="c", seat=1, account_id=account_id, assigned_by="mina")
+    return assigned(1, account_id)
 
 
 def pool(*events: seat_pool.Event, opened: SeatPoolOpened = OPENED) -> seat_pool.OpenedSeatPool:

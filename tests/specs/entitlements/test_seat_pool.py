@@ -14,7 +14,6 @@ from services.entitlements.domain.seat_pool import (
     EndTerm,
     Event,
     NoteCsn,
-    OpenPool,
     RenewPool,
     ResizePool,
     Step,
@@ -28,49 +27,15 @@ from shared.events import (
     PoolCsnNoted,
     SeatAssigned,
     SeatPoolCleared,
-    SeatPoolEnded,
-    SeatPoolExpired,
     SeatPoolHeld,
-    SeatPoolOpened,
     SeatPoolRenewed,
     SeatPoolResized,
-    SeatPoolSuspended,
     SeatUnassigned,
     UpdateRightGranted,
     UpdateRightLost,
 )
-from tests.examples.entitlements import account
+from tests.examples.entitlements import ENDED, ENDS, EXPIRED, OPEN, OPENED, SUSPENDED, account, assigned, unassigned
 from tests.spec import given
-
-OPEN = OpenPool(
-    subscription_id="s",
-    contract_id="c",
-    customer="org",
-    product="autocad",
-    product_name="AutoCAD",
-    seats=2,
-    starts=date(2026, 11, 21),
-    ends=date(2027, 11, 20),
-)
-OPENED = SeatPoolOpened(
-    subscription_id="s",
-    contract_id="c",
-    customer="org",
-    product="autocad",
-    product_name="AutoCAD",
-    seats=2,
-    starts=date(2026, 11, 21),
-    ends=date(2027, 11, 20),
-)
-
-
-def assigned(seat: int, account: str) -> SeatAssigned:
-    return SeatAssigned(subscription_id="s", contract_id="c", seat=seat, account_id=account, assigned_by="mina")
-
-
-def unassigned(seat: int, account: str) -> SeatUnassigned:
-    return SeatUnassigned(subscription_id="s", contract_id="c", seat=seat, account_id=account, unassigned_by="mina")
-
 
 ANA, BEN = assigned(1, "ana"), assigned(2, "ben")
 
@@ -265,16 +230,6 @@ def test_who_stays_keeps_the_number_unless_it_is_above_the_new_count() -> None:
     history = (OPENED, resized(3), assigned(1, "ana"), assigned(3, "chiyo"))
     moved = (by_renewal(unassigned(3, "chiyo")), by_renewal(assigned(2, "chiyo")))
     given(SEAT_POOL, *history).when(RenewPool(2, NEXT)).then(*moved, renewed(2))
-
-
-ENDS = OPENED.ends
-EXPIRED = SeatPoolExpired(
-    subscription_id="s", contract_id="c", customer="org", product="autocad", access_until=ENDS + timedelta(days=15)
-)
-SUSPENDED = SeatPoolSuspended(
-    subscription_id="s", contract_id="c", customer="org", product="autocad", kept_until=ENDS + timedelta(days=45)
-)
-ENDED = SeatPoolEnded(subscription_id="s", contract_id="c", customer="org", product="autocad")
 
 
 def after(days: int) -> datetime:

@@ -9,26 +9,17 @@ from hypothesis import given as for_any
 from hypothesis import strategies as st
 
 from services.entitlements.domain.credits import usable_seat
-from services.entitlements.domain.seat_pool import SEAT_POOL, AdvanceLadder, AssignSeat, EndTerm, OpenPool, RenewPool
+from services.entitlements.domain.seat_pool import SEAT_POOL, AdvanceLadder, AssignSeat, EndTerm, RenewPool
 from shared import days
 from shared.events import SeatPoolEnded, SeatPoolExpired, SeatPoolOpened, SeatPoolRenewed, SeatPoolSuspended
+from tests.examples import entitlements
 from tests.examples.entitlements import account
 from tests.examples.zones import FAR_APART
 from tests.spec import given
 
 AUCKLAND = "Pacific/Auckland"
 INSTANT = timedelta(microseconds=1)
-OPEN = OpenPool(
-    subscription_id="s",
-    contract_id="c",
-    customer="org",
-    product="autocad",
-    product_name="AutoCAD",
-    seats=2,
-    starts=date(2026, 12, 1),
-    ends=date(2027, 11, 30),
-    time_zone=AUCKLAND,
-)
+OPEN = replace(entitlements.OPEN, starts=date(2026, 12, 1), ends=date(2027, 11, 30), time_zone=AUCKLAND)
 MIDNIGHT = datetime(2026, 11, 30, 11, tzinfo=UTC)
 """The first instant of 1 December in Auckland."""
 
