@@ -9,9 +9,10 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from shared.eventlog.deliver.plan import BatchPlan, Known, ParkedRecord, Partition, Seen, as_text, headers_json
-from shared.sql import Queryable, statements
+from shared.sql import Queryable, statements, with_statements
 
 SQL: Final = statements(__file__)
+LOCK_CHECKPOINTS: Final = with_statements(SQL["lock_checkpoints"], read_checkpoints=SQL["read_checkpoints"])
 
 DETAIL_CHARACTERS: Final = 2_000
 
@@ -154,8 +155,9 @@ class PostgresTables:
     async def progress(
         self, consumer: str, partitions: Sequence[Partition], *, lock: bool
     ) -> Mapping[Partition, PartitionProgress]:
-        query = SQL["lock_checkpoints" if lock else "read_checkpoints"]
-        rows = await self._db.fetch(query, consumer, *_columns(partitions, 2))
+        rows = await self._db.fetch(
+            LOCK_CHECKPOINTS if lock else SQL["read_checkpoints"], consumer, *_columns(partitions, 2)
+        )
         return {(r["topic"], r["partition"]): PartitionProgress(r["offset"], r["has_unreadable"]) for r in rows}
 
     async def streams(self, consumer: str, streams: Sequence[str]) -> Mapping[str, StreamProgress]:

@@ -1,22 +1,5 @@
--- lock_checkpoints: read a consumer's checkpoints and lock them, so that the transaction of a former member of the group
--- waits and then finds them moved. A partition has unreadable records even after such a record was given up, because
--- the version in it never comes.
-select topic, partition, "offset", exists (
-    select from engine.parked p
-    where p.consumer = c.consumer and p.topic = c.topic and p.partition = c.partition
-    and p.reason in ('unreadable', 'unparsable')
-) or exists (
-    select from engine.settled s
-    where s.consumer = c.consumer and s.topic = c.topic and s.partition = c.partition
-    and s.reason in ('unreadable', 'unparsable') and s.stream is null
-) as has_unreadable
-from engine.checkpoints c
-where consumer = $1 and (topic, partition) in (select * from unnest($2::text[], $3::int[]))
-order by topic, partition
-for update;
-
--- read_checkpoints: read the same as `lock_checkpoints`, without locks. A lock is a write, and its commit waits for the
--- disk.
+-- read_checkpoints: read a consumer's checkpoints. A partition has unreadable records even after such a record was given
+-- up, because the version in it never comes.
 select topic, partition, "offset", exists (
     select from engine.parked p
     where p.consumer = c.consumer and p.topic = c.topic and p.partition = c.partition
@@ -29,6 +12,10 @@ select topic, partition, "offset", exists (
 from engine.checkpoints c
 where consumer = $1 and (topic, partition) in (select * from unnest($2::text[], $3::int[]))
 order by topic, partition;
+
+-- lock_checkpoints: read the same and lock it, so that the transaction of a former member of the group waits and then
+-- finds the checkpoints moved. A lock is a write, and its commit waits for the disk.
+{{read_checkpoints}} for update;
 
 -- seen: read the last processed version of each of these streams, whether one of its records is parked and holds it, and
 -- whether its next version is parked. Parked versions after a gap do not block the missing version.

@@ -12,7 +12,7 @@ The guard, restores and `resuming` skip every other record. A record that is cor
 or begins one, can't be distinguished from an event while the store has no event there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from shared.eventlog.deliver.plan import Raw
@@ -62,6 +62,26 @@ def own_record(raw: Raw, service: str, partitions: int) -> OwnRecord:
 def location(raw: Raw) -> str:
     """Describe where a record is: its topic, partition and offset."""
     return f"{raw.topic}, partition {raw.partition}, offset {raw.offset}"
+
+
+def reported_event(
+    raw: Raw, service: str, partitions: int, report: Callable[[str, str], None]
+) -> tuple[str, StoredEvent, str] | None:
+    """Read the event of a record, and report whether it is in another partition than its stream's.
+
+    Returns:
+        The record's place, the event and what it is in words; None if the record can't be read, which is reported.
+    """
+    where = location(raw)
+    try:
+        event = own_event(raw, service)
+    except Unreadable as why:
+        report(where, str(why))
+        return None
+    what = f"position {event.envelope.position or 0} ({event.envelope.stream} version {event.envelope.version})"
+    if partition_of(event.envelope.stream, partitions) != raw.partition:
+        report(where, f"{what} belongs in another partition")
+    return where, event, what
 
 
 class Chains:

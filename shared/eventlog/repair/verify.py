@@ -28,12 +28,12 @@ from shared.eventlog.deliver.plan import Raw
 from shared.eventlog.deliver.relay import partition_of
 from shared.eventlog.repair import anchors
 from shared.eventlog.repair.anchors import Anchor
-from shared.eventlog.repair.chains import location, own_event
+from shared.eventlog.repair.chains import reported_event
 from shared.eventlog.repair.topic import ReportProgress, TopicReader, silent
 from shared.eventlog.write.postgres import PostgresStore
 from shared.eventlog.write.snapshots import altered
 from shared.eventlog.write.store import Head
-from shared.events.envelope import GENESIS, StoredEvent, Unreadable, chained, to_headers
+from shared.events.envelope import GENESIS, StoredEvent, chained, to_headers
 from shared.events.registry import topic_of
 from shared.sql import statements
 
@@ -160,16 +160,11 @@ class TopicCheck:
         self.top = 0
 
     def record(self, raw: Raw) -> None:
-        where = location(raw)
-        try:
-            event = own_event(raw, self._service)
-        except Unreadable as why:
-            self._findings.add(where, str(why))
+        found = reported_event(raw, self._service, self._partitions, self._findings.add)
+        if found is None:
             return
+        where, event, what = found
         envelope, position = event.envelope, event.envelope.position or 0
-        what = f"position {position} ({envelope.stream} version {envelope.version})"
-        if partition_of(envelope.stream, self._partitions) != raw.partition:
-            self._findings.add(where, f"{what} belongs in another partition")
         stored = bytes(self._notes[(position - 1) * _NOTE : position * _NOTE])
         if stored[:_HASH] != envelope.hash:
             self._findings.add(where, f"{what} is not the event that the store has there")
@@ -232,16 +227,11 @@ class LoneTopicCheck:
         self.chain = GENESIS
 
     def record(self, raw: Raw) -> None:
-        where = location(raw)
-        try:
-            event = own_event(raw, self._service)
-        except Unreadable as why:
-            self._findings.add(where, str(why))
+        found = reported_event(raw, self._service, self._partitions, self._findings.add)
+        if found is None:
             return
+        where, event, what = found
         envelope, position = event.envelope, event.envelope.position or 0
-        what = f"position {position} ({envelope.stream} version {envelope.version})"
-        if partition_of(envelope.stream, self._partitions) != raw.partition:
-            self._findings.add(where, f"{what} belongs in another partition")
         if [*raw.headers] != to_headers(envelope):
             self._findings.add(where, f"{what} has headers that differ from its attributes")
         note, first = note_of(event), self._noted(position)
