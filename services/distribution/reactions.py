@@ -190,7 +190,8 @@ async def _opened(event: SeatPoolOpened, envelope: Envelope, reach: ReactionCont
 
 _Pools: TypeAlias = SeatPoolRenewed | SeatPoolExpired | SeatPoolSuspended | SeatPoolEnded
 _Rights: TypeAlias = UpdateRightGranted | UpdateRightLost
-_FACTS: Final[dict[type[_Pools | _Rights | SeatAssigned | SeatUnassigned], Fact]] = {
+_Seats: TypeAlias = SeatAssigned | SeatUnassigned
+_FACTS: Final[dict[type[_Pools | _Rights | _Seats], Fact]] = {
     SeatPoolRenewed: "term_renewed",
     SeatPoolExpired: "term_over",
     SeatPoolSuspended: "term_over",
@@ -209,20 +210,17 @@ _FACTS: Final[dict[type[_Pools | _Rights | SeatAssigned | SeatUnassigned], Fact]
 @PROCESS.on(UpdateRightGranted)
 @PROCESS.on(UpdateRightLost)
 async def _entitled(event: _Pools | _Rights, envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
-    note = NoteEntitlement(
-        contract_id=event.contract_id,
-        subscription_id=event.subscription_id,
-        fact=_FACTS[type(event)],
-        because=envelope.id,
-        now=reach.now,
-    )
-    return [Dispatch(FLEET, event.contract_id, note)]
+    return _noted(event, envelope, reach)
 
 
 @PROCESS.on(SeatAssigned)
 @PROCESS.on(SeatUnassigned)
-async def _seated(
-    event: SeatAssigned | SeatUnassigned, envelope: Envelope, reach: ReactionContext
+async def _seated(event: _Seats, envelope: Envelope, reach: ReactionContext) -> Sequence[Dispatch]:
+    return _noted(event, envelope, reach, event.account_id)
+
+
+def _noted(
+    event: _Pools | _Rights | _Seats, envelope: Envelope, reach: ReactionContext, account_id: str = ""
 ) -> Sequence[Dispatch]:
     note = NoteEntitlement(
         contract_id=event.contract_id,
@@ -230,7 +228,7 @@ async def _seated(
         fact=_FACTS[type(event)],
         because=envelope.id,
         now=reach.now,
-        account_id=event.account_id,
+        account_id=account_id,
     )
     return [Dispatch(FLEET, event.contract_id, note)]
 
