@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Annotated, Final, TypeAlias
 
 from fastapi import APIRouter, Depends, Request
@@ -14,6 +14,8 @@ from services.marketplace.partners import partner_only
 from services.marketplace.views import (
     AutoRenewState,
     PlanView,
+    RenewalMonth,
+    Renewals,
     SubscriptionStatus,
     SubscriptionView,
     plan_view,
@@ -21,11 +23,11 @@ from services.marketplace.views import (
 )
 from shared.eventlog.decision import Rejected
 from shared.eventlog.deliver.clocks import Clocks
-from shared.events import Plan
-from shared.events.fields import Identifier, OptionalCode, OptionalPublisher
+from shared.events import Money, Plan
+from shared.events.fields import Identifier, OptionalCode, OptionalPublisher, WrittenDay
 from shared.events.marketplace import Billing, Category, Period, Support
 from shared.runtime.exports import ListRoute
-from shared.runtime.http import CurrentActor, CurrentLog, Database
+from shared.runtime.http import CurrentActor, CurrentLog, Database, Now
 from shared.runtime.lists import By, Found, Listing, ListOf, Page, Search, searched
 from shared.runtime.policies import policy_of
 from shared.runtime.problems import rejected
@@ -34,6 +36,9 @@ from shared.sql import Queryable, Row, statements
 SQL: Final = statements(__file__)
 
 LISTS: Final = APIRouter(route_class=ListRoute)
+
+RENEWALS_AHEAD: Final = timedelta(days=366)
+"""The days whose renewals are summed up if no other are asked for."""
 
 
 async def _clocks(request: Request) -> Clocks:
@@ -119,12 +124,16 @@ class SubscriptionFilters:
     publisher: OptionalPublisher = ""
     product_id: OptionalCode = ""
     auto_renew: AutoRenewState | None = None
+    ends_from: WrittenDay | None = None
+    """The first of the days that the running term ends on."""
+    ends_before: WrittenDay | None = None
 
-    def arguments(self) -> tuple[str | None, ...]:
+    def arguments(self) -> tuple[str | date | None, ...]:
         """Return the values of the statement's parameters from `$8` on."""
         product_id = stored_product_id(self.product_id) if self.product_id else None
         of_whom = (self.status, self.customer, self.partner, self.contract_id, self.publisher or None)
-        return (*of_whom, product_id, self.auto_renew, searched(self.q), searched(self.q.replace("-", "")))
+        text = (searched(self.q), searched(self.q.replace("-", "")))
+        return (*of_whom, product_id, self.auto_renew, *text, self.ends_from, self.ends_before)
 
 
 @LISTS.get("/orders")
@@ -159,6 +168,35 @@ async def subscriptions(
     )
 
 
+@LISTS.get("/renewals")
+async def renewals(
+    actor: CurrentActor,
+    db: Database,
+    now: Now,
+    ends_from: WrittenDay | None = None,
+    ends_before: WrittenDay | None = None,
+) -> Renewals:
+    """Sum up the running terms of the caller's subscriptions by the month and the currency that they end in.
+
+    Without days they are those that end within a year. Their subscriptions are listed by `GET /subscriptions` with
+    `status=confirmed` and the same days.
+    """
+    first = ends_from or now.date()
+    end = ends_before or first + RENEWALS_AHEAD
+    rows = await db.fetch(SQL["renewals"], actor.organisation_id, first, end)
+    return Renewals(ends_from=first, ends_before=end, months=[_month(row) for row in rows])
+
+
+def _month(row: Row) -> RenewalMonth:
+    return RenewalMonth(
+        month=row["month"],
+        renewing=row["renewing"],
+        ending=row["ending"],
+        seats=row["seats"],
+        amount=Money(amount=row["amount"], currency=row["currency"]),
+    )
+
+
 async def _listed(db: Queryable, clocks: Clocks, found: Found) -> ListOf[SubscriptionView]:
     return ListOf(items=await subscription_views(db, found.rows, clocks), next=found.next)
 
@@ -174,12 +212,15 @@ def stored_product_id(written: str) -> str:
 async def subscription_views(db: Queryable, rows: Sequence[Row], clocks: Clocks) -> list[SubscriptionView]:
     """Return the views of rows of `subscriptions`, in each customer's time."""
     parts = await db.fetch(SQL["instalments"], [row["subscription_id"] for row in rows])
+    parties = {row[party] for row in rows for party in ("customer", "partner")}
+    named = await db.fetch(SQL["organisation_names"], list(parties))
+    names = {row["organisation_id"]: row["organisation_name"] for row in named}
     by_subscription: dict[str, list[Row]] = {}
     for part in parts:
         by_subscription.setdefault(part["subscription_id"], []).append(part)
     return [
         subscription_view(
-            row, by_subscription.get(row["subscription_id"], []), _policy(row), clocks.time_of(row["customer"])
+            row, by_subscription.get(row["subscription_id"], []), names, _policy(row), clocks.time_of(row["customer"])
         )
         for row in rows
     ]

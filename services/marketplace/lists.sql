@@ -13,7 +13,8 @@ where listed and (category = any($6::text[]) or publisher = any($7::text[]))
 
 -- subscriptions: list those that an organisation ($6) ordered as a partner, or, if $7 is false, bought, too. They have
 -- this status ($8), customer ($9), partner ($10), contract ($11), publisher ($12), product ID ($13) and auto-renew state
--- ($14), null for any, and the text $15 (with its product ID in $16) somewhere.
+-- ($14), null for any, the text $15 (with its product ID in $16) somewhere, and a last day from $17 until before $18,
+-- null for any.
 select s.*, array(
     select days_before from reminders r
     where r.subscription_id = s.subscription_id and r.term = s.term order by days_before desc
@@ -29,7 +30,27 @@ where (s.partner = $6 or not $7 and s.customer = $6) and ($8::text is null or s.
         or s.subscription_id ilike $15 or s.publisher_reference ilike $15
         or s.customer in (select organisation_id from people where organisation_name ilike $15)
         or s.partner in (select organisation_id from people where organisation_name ilike $15)
-    );
+    )
+    and ($17::date is null or s.ends >= $17) and ($18::date is null or s.ends < $18);
+
+-- renewals: sum up the running terms of an organisation's confirmed subscriptions by the month of their last day, from
+-- $2 until before $3. A month has a row a currency. The amount is that of the next term's seats at the term's price.
+select date_trunc('month', ends)::date as month, currency,
+    count(*) filter (where auto_renew <> 'off')::int as renewing,
+    count(*) filter (where auto_renew = 'off')::int as ending,
+    coalesce(sum(coalesce(next_seats, seats)) filter (where auto_renew <> 'off'), 0)::int as seats,
+    coalesce(
+        sum(coalesce(next_seats, seats) * (plan -> 'price' ->> 'amount')::bigint) filter (where auto_renew <> 'off'), 0
+    )::bigint as amount
+from subscriptions
+where (partner = $1 or customer = $1) and status = 'confirmed' and ends >= $2 and ends < $3
+group by 1, 2
+order by 1, 2;
 
 -- instalments: list the instalments of these subscriptions.
 select * from instalments where subscription_id = any($1::text[]) order by subscription_id, term, number;
+
+-- organisation_names: read the organisations' names, as their first accounts have them.
+select distinct on (organisation_id) organisation_id, organisation_name from people
+where organisation_id = any($1::text[])
+order by organisation_id, opened_at;

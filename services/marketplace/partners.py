@@ -27,7 +27,9 @@ from shared.events import Money, PartnerReleased, Plan, SubscriptionConfirmed, S
 from shared.events.fields import Identifier, OptionalIdentifier, WrittenDay
 from shared.organisations import is_founder
 from shared.runtime.auth import Actor
+from shared.runtime.exports import ListRoute
 from shared.runtime.http import After, CurrentActor, Database, Limit, Now
+from shared.runtime.lists import By, Listing, ListOf, Page, Search, searched
 from shared.runtime.policies import policy_of
 from shared.runtime.problems import Problem, rejected, unknown
 from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
@@ -37,6 +39,7 @@ SQL: Final = statements(__file__)
 
 COMMANDS: Final = CommandRoutes()
 QUERIES: Final = APIRouter()
+LISTS: Final = APIRouter(route_class=ListRoute)
 
 DUE_AHEAD: Final = timedelta(days=31)
 """The days of instalments that are listed if no other are asked for."""
@@ -168,13 +171,10 @@ class CustomerView(BaseModel):
     """The confirmed subscriptions that the partner ordered."""
     open_orders: int
     """The partner's orders that the publisher has not accepted."""
+    next_ends: date | None
+    """The last day of the running term that ends first."""
     seats_requests: int
     """The customer's open requests for seats."""
-
-
-class Customers(BaseModel):
-    items: list[CustomerView]
-    next: str | None
 
 
 @QUERIES.get("/partners")
@@ -185,13 +185,30 @@ async def partners(actor: CurrentActor, db: Database, limit: Limit = 50, after: 
     return Partners(items=items, next=items[-1].partner if len(rows) > limit else None)
 
 
-@QUERIES.get("/customers")
-async def customers(actor: CurrentActor, db: Database, limit: Limit = 50, after: After = "") -> Customers:
+CUSTOMERS: Final = Listing(
+    SQL["customers"],
+    key="customer",
+    sorts={"name": By(), "subscriptions": By(int), "next_ends": By(date, "by_next_ends")},
+    order="name",
+)
+
+
+@LISTS.get("/customers")
+async def customers(
+    actor: CurrentActor,
+    db: Database,
+    page: Annotated[Page, Depends(CUSTOMERS.page)],
+    status: Literal["engaged", "released"] | None = None,
+    customer: Identifier | None = None,
+    q: Search = "",
+) -> ListOf[CustomerView]:
     """List the customers that have engaged the caller's organisation, or have released it."""
     partner_only(actor)
-    rows = await db.fetch(SQL["customers"], actor.organisation_id, after, limit + 1)
-    items = [CustomerView.model_validate(dict(row)) for row in rows[:limit]]
-    return Customers(items=items, next=items[-1].customer if len(rows) > limit else None)
+    return await CUSTOMERS.show(db, page, _customer, actor.organisation_id, searched(q), status, customer)
+
+
+def _customer(row: Row) -> CustomerView:
+    return CustomerView.model_validate(dict(row))
 
 
 # ── Instalments ────────────────────────────────────────────────────────────────────────────────────────
@@ -336,27 +353,28 @@ class SeatsRequestView(BaseModel):
     """Why it was declined."""
 
 
-class SeatsRequests(BaseModel):
-    items: list[SeatsRequestView]
-    next: str | None
+SEATS_REQUESTS: Final = Listing(
+    SQL["seats_requests"],
+    key="request",
+    sorts={"request": By(), "customer_name": By(), "product_name": By()},
+    order="-request",
+)
 
 
-@QUERIES.get("/seats-requests")
+@LISTS.get("/seats-requests")
 async def seats_requests(
     actor: CurrentActor,
     db: Database,
+    page: Annotated[Page, Depends(SEATS_REQUESTS.page)],
     status: RequestStatus | None = None,
     subscription_id: Identifier | None = None,
-    limit: Limit = 50,
-    after: After = "",
-) -> SeatsRequests:
+    customer: Identifier | None = None,
+    q: Search = "",
+) -> ListOf[SeatsRequestView]:
     """List the requests for seats that concern the caller's organisation, the newest first."""
-    rows = await db.fetch(SQL["seats_requests"], actor.organisation_id, status, subscription_id, after, limit + 1)
-    items = [_seats_request(row) for row in rows[:limit]]
-    return SeatsRequests(items=items, next=items[-1].request if len(rows) > limit else None)
+    where = (actor.organisation_id, status, subscription_id, customer, searched(q))
+    return await SEATS_REQUESTS.show(db, page, _seats_request, *where)
 
 
 def _seats_request(row: Row) -> SeatsRequestView:
-    return SeatsRequestView.model_validate(
-        dict(row) | {"product_name": Plan.from_row(row["plan"]).product_name, "seats_now": row["seats_now"]}
-    )
+    return SeatsRequestView.model_validate(dict(row))

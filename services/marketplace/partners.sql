@@ -33,35 +33,37 @@ left join lateral (
 where d.partner > $2
 order by d.partner limit $3;
 
--- customers: list the partner's customers, as `partners` does.
-with dealings as (
-    select customer from engagements where partner = $1
-    union select customer from subscriptions where partner = $1
-)
-select d.customer, coalesce(n.organisation_name, d.customer) as name,
-    case when coalesce(e.engaged, true) then 'engaged' else 'released' end as status, e.since, e.released_at,
-    array(
-        select distinct publisher from standings t where t.organisation_id = d.customer and t.valid order by publisher
-    ) as csn_publishers,
-    (
-        select count(*)::int from subscriptions s
-        where s.partner = $1 and s.customer = d.customer and s.status = 'confirmed'
-    ) as subscriptions,
-    (
-        select count(*)::int from subscriptions s
-        where s.partner = $1 and s.customer = d.customer and s.status in ('awaiting', 'failed')
-    ) as open_orders,
-    (
-        select count(*)::int from seats_requests r
-        where r.partner = $1 and r.customer = d.customer and r.status = 'open'
-    ) as seats_requests
-from dealings d
-left join engagements e on e.partner = $1 and e.customer = d.customer
-left join lateral (
-    select organisation_name from people where organisation_id = d.customer order by opened_at limit 1
-) n on true
-where d.customer > $2
-order by d.customer limit $3;
+-- customers: list the partner's ($6) customers, engaged, released, or ordered for before engagements existed, with this
+-- text ($7) in their names, this status ($8) and this id ($9), null for any.
+select * from (
+    select d.customer, coalesce(n.organisation_name, d.customer) as name,
+        case when coalesce(e.engaged, true) then 'engaged' else 'released' end as status, e.since, e.released_at,
+        array(
+            select distinct publisher from standings t
+            where t.organisation_id = d.customer and t.valid order by publisher
+        ) as csn_publishers,
+        coalesce(c.subscriptions, 0) as subscriptions, coalesce(c.open_orders, 0) as open_orders, c.next_ends,
+        coalesce(c.next_ends, 'infinity') as by_next_ends, coalesce(r.seats_requests, 0) as seats_requests
+    from (
+        select customer from engagements where partner = $6
+        union select customer from subscriptions where partner = $6
+    ) d
+    left join engagements e on e.partner = $6 and e.customer = d.customer
+    left join lateral (
+        select organisation_name from people where organisation_id = d.customer order by opened_at limit 1
+    ) n on true
+    left join (
+        select customer, count(*) filter (where status = 'confirmed')::int as subscriptions,
+            count(*) filter (where status in ('awaiting', 'failed'))::int as open_orders,
+            min(ends) filter (where status = 'confirmed') as next_ends
+        from subscriptions where partner = $6 group by customer
+    ) c on c.customer = d.customer
+    left join (
+        select customer, count(*)::int as seats_requests
+        from seats_requests where partner = $6 and status = 'open' group by customer
+    ) r on r.customer = d.customer
+) as customers
+where name ilike $7 and ($8::text is null or status = $8) and ($9::text is null or customer = $9);
 
 -- instalments: list the instalments of an organisation's subscriptions, of a customer ($2, '' for any), that are due
 -- from $3 until before $4, after $5.
@@ -79,17 +81,20 @@ select * from (
 where cursor > $5
 order by cursor limit $6;
 
--- seats_requests: list the requests for seats of an organisation, of a status ($2) and a subscription ($3), null for
--- any, the newest first, before $4.
-select r.*, s.plan, s.seats as seats_now, coalesce(c.organisation_name, r.customer) as customer_name,
-    coalesce(p.organisation_name, r.partner) as partner_name
-from seats_requests r join subscriptions s using (subscription_id)
-left join lateral (
-    select organisation_name from people where organisation_id = r.customer order by opened_at limit 1
-) c on true
-left join lateral (
-    select organisation_name from people where organisation_id = r.partner order by opened_at limit 1
-) p on true
-where (r.partner = $1 or r.customer = $1) and ($2::text is null or r.status = $2)
-    and ($3::text is null or r.subscription_id = $3) and ($4 = '' or r.request < $4)
-order by r.request desc limit $5;
+-- seats_requests: list the requests for seats of an organisation ($6), of a status ($7), a subscription ($8) and a
+-- customer ($9), null for any, with the text $10 in the product or a party's name.
+select * from (
+    select r.*, s.plan ->> 'product_name' as product_name, s.seats as seats_now,
+        coalesce(c.organisation_name, r.customer) as customer_name,
+        coalesce(p.organisation_name, r.partner) as partner_name
+    from seats_requests r join subscriptions s using (subscription_id)
+    left join lateral (
+        select organisation_name from people where organisation_id = r.customer order by opened_at limit 1
+    ) c on true
+    left join lateral (
+        select organisation_name from people where organisation_id = r.partner order by opened_at limit 1
+    ) p on true
+    where (r.partner = $6 or r.customer = $6) and ($7::text is null or r.status = $7)
+        and ($8::text is null or r.subscription_id = $8) and ($9::text is null or r.customer = $9)
+) as requests
+where product_name ilike $10 or customer_name ilike $10 or partner_name ilike $10;

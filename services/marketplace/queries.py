@@ -79,6 +79,7 @@ SQL: Final = statements(__file__)
 
 QUERIES = APIRouter(route_class=ListRoute)
 QUERIES.routes.extend(partners.QUERIES.routes)
+QUERIES.routes.extend(partners.LISTS.routes)
 QUERIES.routes.extend(LISTS.routes)
 
 # ── The catalogue ──────────────────────────────────────────────────────────────────────────────────────
@@ -274,9 +275,7 @@ async def who_supports_whom(
     The partner supports its customers; the distributor and the publisher support the partner only.
     """
     view = await _subscription(subscription_id, actor, db, clocks)
-    rows = await db.fetch(SQL["organisation_names"], [view.partner, view.customer])
-    names = {row["organisation_id"]: row["organisation_name"] for row in rows}
-    partner, customer = names.get(view.partner, view.partner), names.get(view.customer, view.customer)
+    partner, customer = view.partner_name, view.customer_name
     distributor, publisher = policy_of(Policy, view.plan.publisher).distributor, view.plan.publisher
     if actor.organisation_id == view.customer:
         answer = f"{partner} owes you support. Do not ask {distributor} or {publisher}: they support {partner} only."

@@ -17,10 +17,5 @@ where subscription_id = $1;
 -- standings: list the organisation's CSNs.
 select * from standings where organisation_id = $1 order by publisher, csn;
 
--- organisation_names: read the organisations' names, as their first accounts have them.
-select distinct on (organisation_id) organisation_id, organisation_name from people
-where organisation_id = any($1::text[])
-order by organisation_id, opened_at;
-
 -- held_seats: list the subscription's seats that are assigned.
 select * from held_seats where subscription_id = $1 order by seat;

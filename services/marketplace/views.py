@@ -1,6 +1,6 @@
 """The models of the queries' responses, and the functions that build them from rows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal, TypeAlias
@@ -171,7 +171,9 @@ class SubscriptionView(BaseModel):
     cart_id: str
     contract_id: str
     partner: str
+    partner_name: str
     customer: str
+    customer_name: str
     purchaser: str
     plan: PlanView
     seats: int
@@ -187,6 +189,27 @@ class SubscriptionView(BaseModel):
     instalments: list[Instalment]
     still_owed: Money
     """The sum of the instalments due after the customer's today; they are owed even if auto-renew is turned off."""
+
+
+class RenewalMonth(BaseModel):
+    """The terms that end in a month, of one currency."""
+
+    month: date
+    """Its first day."""
+    renewing: int
+    """The subscriptions that renew by themselves."""
+    ending: int
+    """The subscriptions that end, because auto-renew is off."""
+    seats: int
+    """Those of the next terms."""
+    amount: Money
+    """The sum of the next terms at the running terms' prices. A price that was announced since is not in it."""
+
+
+class Renewals(BaseModel):
+    ends_from: date
+    ends_before: date
+    months: list[RenewalMonth]
 
 
 class CancelPreview(BaseModel):
@@ -320,8 +343,14 @@ def _cart_refusals(state: OpenedCart | CheckedOut, lines: Sequence[ReviewedLine]
     ]
 
 
-def subscription_view(row: Row, parts: Sequence[Row], policy: Policy, now: datetime) -> SubscriptionView:
-    """Return the view at `now` of a row of `subscriptions` with its rows of `instalments`."""
+def subscription_view(
+    row: Row, parts: Sequence[Row], names: Mapping[str, str], policy: Policy, now: datetime
+) -> SubscriptionView:
+    """Return the view at `now` of a row of `subscriptions` with its rows of `instalments`.
+
+    Args:
+        names: The organisations' names by id, as far as they are known.
+    """
     currency = row["currency"]
     due = [
         Instalment(number=p["number"], due=p["due"], amount=Money(amount=p["amount"], currency=currency)) for p in parts
@@ -335,7 +364,9 @@ def subscription_view(row: Row, parts: Sequence[Row], policy: Policy, now: datet
         cart_id=row["cart_id"],
         contract_id=row["contract_id"],
         partner=row["partner"],
+        partner_name=names.get(row["partner"], row["partner"]),
         customer=row["customer"],
+        customer_name=names.get(row["customer"], row["customer"]),
         purchaser=row["purchaser"],
         plan=plan_view(Plan.from_row(row["plan"]), policy),
         seats=row["seats"],

@@ -294,6 +294,25 @@ async def test_many_are_turned_off_in_one_request(market: Market) -> None:
     await market.when("clerk", "POST", path, {"items": [{}]}).then_refused("malformed")
 
 
+async def test_renewals_ahead_are_summed_up_by_month_and_listed_by_their_last_day(market: Market) -> None:
+    subscription = await market.running(AUTOCAD_MONTHLY.product_id)
+    for who in ("clerk", "mina"):
+        (month,) = (await market.when(who, "GET", "/renewals").then_ok())["months"]
+        assert (month["month"], month["renewing"], month["ending"], month["seats"]) == ("2027-11-01", 1, 0, 3)
+        assert month["amount"] == {"amount": 720_003, "currency": "EUR"}
+    for which, found in (("ends_from=2027-11-22", 1), ("ends_from=2027-11-23", 0), ("ends_before=2027-11-22", 0)):
+        path = f"/subscriptions?status=confirmed&{which}"
+        items = (await market.when("clerk", "GET", path).then_ok())["items"]
+        assert [each["customer_name"] for each in items] == ["org Ltd"] * found
+        assert [each["partner_name"] for each in items] == ["reseller Ltd"] * found
+    assert (await market.when("rival", "GET", "/renewals").then_ok())["months"] == []
+    question = await market.asked(subscription)
+    await market.pool(subscription, SeatPoolCleared(request=question, subscription_id=subscription))
+    (month,) = (await market.when("clerk", "GET", "/renewals").then_ok())["months"]
+    assert (month["renewing"], month["ending"], month["seats"], month["amount"]["amount"]) == (0, 1, 0, 0)
+    assert (await market.when("clerk", "GET", "/renewals?ends_before=2027-11-01").then_ok())["months"] == []
+
+
 async def test_reminders_and_the_renewal_come_in_the_customers_time(market: Market) -> None:
     subscription = await market.running(AUTOCAD.product_id)
     for days, reminded in ((91, []), (90, [90]), (31, [90, 60]), (0, [90, 60, 30])):

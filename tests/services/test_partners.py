@@ -166,7 +166,12 @@ async def test_a_partner_sees_its_customers_and_a_customer_its_partners(market: 
         "subscriptions": 1,
         "open_orders": 1,
         "seats_requests": 1,
+        "next_ends": "2027-11-22",
     }
+    assert await rows(market, "clerk", "/customers?q=ORG&status=engaged&sort=next_ends") == [customer]
+    assert await rows(market, "clerk", "/customers?customer=org") == [customer]
+    for nobody in ("q=rival", "status=released", "customer=other"):
+        assert await rows(market, "clerk", f"/customers?{nobody}") == []
     (partner,) = await rows(market, "mina", "/partners")
     assert (partner["partner"], partner["subscriptions"], partner["since"]) == ("reseller", 1, customer["since"])
     await market.when("mina", "PUT", "/partners/other-reseller").then_ok()
@@ -226,6 +231,8 @@ async def test_the_contract_manager_asks_and_the_partner_confirms_in_one_step(ma
     (answered,) = await rows(market, "mina", f"/seats-requests?subscription_id={subscription}")
     assert (answered["status"], answered["seats_now"]) == ("confirmed", 5)
     assert await rows(market, "clerk", "/seats-requests?status=open") == []
+    assert await rows(market, "clerk", "/seats-requests?q=autocad&customer=org") == [answered]
+    assert await rows(market, "clerk", "/seats-requests?q=nothing") == []
 
 
 async def test_the_partner_declines_with_a_reason_that_the_customer_sees(market: Market) -> None:

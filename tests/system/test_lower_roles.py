@@ -60,8 +60,8 @@ WHO_MAY: Final[Mapping[str, Table]] = {
         "GET /me/clock": EVERYBODY,
         "GET /clock": EVERYBODY,
         "POST /clock": EVERYBODY,  # of a sandbox
-        "GET /accounts/{account_id}": CUSTOMER,
-        "POST /accounts/by-address": EVERYBODY,  # of their own organisation
+        "GET /accounts/{account_id}": CUSTOMER | CLERK,
+        "POST /accounts/by-address": EVERYBODY,  # of their own organisation; a partner of its customers
         "DELETE /accounts/{account_id}": OPERATOR,
         "GET /people": COORDINATORS | CLERK | OPERATOR,
         "GET /people/{account_id}": COORDINATORS | OPERATOR,
@@ -96,6 +96,7 @@ WHO_MAY: Final[Mapping[str, Table]] = {
         "PUT /partners/{partner}": MANAGER,
         "DELETE /partners/{partner}": MANAGER,
         "GET /instalments": EVERYBODY,
+        "GET /renewals": EVERYBODY,
         "GET /seats-requests": EVERYBODY,
         "POST /subscriptions/{subscription_id}/seats-requests": MANAGER,
         "POST /subscriptions/{subscription_id}/seats-requests/{request}/confirmation": CLERK,
