@@ -14,7 +14,7 @@ from services.identity.everywhere import Everywhere
 from services.identity.mail.letters import Letters
 from services.identity.mail.sender import Sender, transport
 from services.identity.persons import Persons
-from services.identity.projections import DIRECTORY, PEOPLE
+from services.identity.projections import DIRECTORY, PARTNERS, PEOPLE
 from services.identity.queries import QUERIES
 from services.identity.reactions import REACTIONS
 from services.identity.restored import private
@@ -67,7 +67,7 @@ SERVICE: Final = Service(
     streams=(ACCOUNT, INVITATION, CONTRACT, CLOCK, SESSIONS, MACHINE),
     commands=COMMANDS,
     queries=QUERIES,
-    consumers=(DIRECTORY, PEOPLE, REACTIONS),
+    consumers=(DIRECTORY, PEOPLE, PARTNERS, REACTIONS),
     timers=TIMERS,
     on_start=_with_keys,
     background=(_send_mail,),

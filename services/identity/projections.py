@@ -25,6 +25,8 @@ from shared.events import (
     MachineRegistered,
     MachineRevoked,
     MachineSecretRotated,
+    PartnerEngaged,
+    PartnerReleased,
     PeopleAdministratorNamed,
     PeopleAdministratorRemoved,
     ProfileUpdated,
@@ -32,11 +34,15 @@ from shared.events import (
     RoleRequestDeclined,
     RoleRequested,
     RoleRevoked,
+    SubscriptionConfirmed,
+    SubscriptionOrderAbandoned,
+    SubscriptionOrdered,
+    SubscriptionOrderFailed,
     subjects,
 )
 from shared.events.envelope import Envelope
 from shared.events.identity import Role
-from shared.events.registry import IDENTITY
+from shared.events.registry import IDENTITY, MARKETPLACE
 from shared.sql import Queryable, statements
 
 SQL: Final = statements(__file__)
@@ -255,3 +261,46 @@ async def contracts_of(db: Queryable, account_id: str) -> list[str]:
     """
     rows = await db.fetch(SQL["contracts_of"], account_id)
     return [row["contract_id"] for row in rows]
+
+
+# ── Partners and their customers ───────────────────────────────────────────────────────────────────────
+
+PARTNERS: Final = Projection(
+    "partners",
+    topics=(MARKETPLACE,),
+    ignores=(
+        *subjects.OPERATIONS,
+        *subjects.AUTO_RENEW,
+        *subjects.CARTS,
+        *subjects.CSNS,
+        *subjects.PLANS,
+        *subjects.SEAT_NUMBERS,
+        *subjects.SEATS_REQUESTS,
+        *subjects.TERMS,
+        SubscriptionConfirmed,
+        SubscriptionOrderAbandoned,
+        SubscriptionOrderFailed,
+    ),
+    tables=("supporting_partners",),
+)
+
+
+@PARTNERS.on(PartnerEngaged)
+@PARTNERS.on(PartnerReleased)
+async def _engaged(tx: Connection, event: PartnerEngaged | PartnerReleased, _envelope: Envelope) -> None:
+    await tx.execute(SQL["set_partner"], event.customer, event.partner, isinstance(event, PartnerEngaged))
+
+
+@PARTNERS.on(SubscriptionOrdered)
+async def _ordered(tx: Connection, event: SubscriptionOrdered, _envelope: Envelope) -> None:
+    """Take an order from before engagements existed for one, as marketplace does."""
+    await tx.execute(SQL["add_partner"], event.customer, event.partner)
+
+
+async def supports(db: Queryable, partner: str, customer: str) -> bool | None:
+    """Return whether the customer has engaged the partner, or None if it never has.
+
+    It is False once the customer has released the partner.
+    """
+    engaged: bool | None = await db.fetchval(SQL["engaged"], customer, partner)
+    return engaged

@@ -70,3 +70,13 @@ on conflict (contract_id, account_id, role) do update set may_assign_seats = exc
 
 -- take_role: note that an account lost a role on a contract.
 delete from held_roles where contract_id = $1 and account_id = $2 and role = $3;
+
+-- set_partner: record whether the customer has engaged the partner.
+insert into supporting_partners (customer, partner, engaged) values ($1, $2, $3)
+on conflict (customer, partner) do update set engaged = excluded.engaged;
+
+-- add_partner: record that the partner orders for the customer, unless more is known.
+insert into supporting_partners (customer, partner, engaged) values ($1, $2, true) on conflict do nothing;
+
+-- engaged: tell whether the customer has engaged the partner, null if it never has.
+select engaged from supporting_partners where customer = $1 and partner = $2;

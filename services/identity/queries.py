@@ -19,6 +19,7 @@ from services.identity.domain.contract import (
 )
 from services.identity.lists import LISTS
 from services.identity.persons import holder_of
+from services.identity.projections import supports
 from services.identity.signin import elsewhere, sessions
 from services.identity.signin.addresses import ADDRESS_QUERIES
 from services.identity.signin.invitations import INVITATION_QUERIES
@@ -84,12 +85,15 @@ async def me(actor: CurrentActor, log: CurrentLog) -> AccountView:
 
 
 @QUERIES.get("/accounts/{account_id}")
-async def colleague(account_id: Identifier, actor: CurrentActor, log: CurrentLog) -> AccountView:
-    """Return the name and organisation of an account of the caller's organisation."""
+async def colleague(account_id: Identifier, actor: CurrentActor, db: Database, log: CurrentLog) -> AccountView:
+    """Return the name of an account of the caller's organisation, or of a customer of its."""
     account = await log.state(ACCOUNT, account_id)
-    if not isinstance(account, OpenedAccount) or account.opened.organisation_id != actor.organisation_id:
+    if not isinstance(account, OpenedAccount):
         raise unknown("account")
     opened = account.opened
+    own = opened.organisation_id == actor.organisation_id
+    if not own and await supports(db, actor.organisation_id, opened.organisation_id) is None:
+        raise unknown("account")
     return AccountView(
         account_id=opened.account_id,
         organisation_id=opened.organisation_id,
@@ -101,12 +105,18 @@ async def colleague(account_id: Identifier, actor: CurrentActor, log: CurrentLog
 
 
 @QUERIES.post("/accounts/by-address")
-async def accounts_by_address(form: AddressesAsked, actor: CurrentActor, log: CurrentLog) -> AccountsByAddress:
+async def accounts_by_address(
+    form: AddressesAsked, actor: CurrentActor, db: Database, log: CurrentLog
+) -> AccountsByAddress:
     """Return the accounts of the caller's organisation that have these e-mail addresses.
 
-    Other services ask this where a request names people by address, so that they keep no addresses.
+    Other services ask this where a request names people by address, so that they keep no addresses. A partner asks it
+    for a purchaser of a customer that has engaged it; for any other organisation the answer is that there is none.
     """
-    accounts = await asyncio.gather(*(colleague_at(log, item.email, actor.organisation_id) for item in form.items))
+    wanted = form.organisation_id or actor.organisation_id
+    if wanted != actor.organisation_id and not await supports(db, actor.organisation_id, wanted):
+        return AccountsByAddress(items=[AccountAtAddress(account_id=None) for _ in form.items])
+    accounts = await asyncio.gather(*(colleague_at(log, item.email, wanted) for item in form.items))
     return AccountsByAddress(items=[AccountAtAddress(account_id=account) for account in accounts])
 
 

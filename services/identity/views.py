@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.identity.domain.contract import access_of, coordinating
 from services.identity.domain.contract_state import OpenedContract
 from shared.administrative_access import Denied
-from shared.events.fields import Address
+from shared.events.fields import Address, OptionalIdentifier
 from shared.events.identity import Role
 from shared.runtime.people import AT_ONCE
 
@@ -127,11 +127,13 @@ class AddressesAsked(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     items: Annotated[list[AddressAsked], Field(min_length=1, max_length=AT_ONCE)]
+    organisation_id: OptionalIdentifier = ""
+    """The organisation whose accounts are asked for, if not the caller's: a customer that has engaged the caller's."""
 
 
 class AccountAtAddress(BaseModel):
     account_id: str | None
-    """The account of the caller's organisation with the address; null if there is none."""
+    """The organisation's account with the address; null if there is none."""
 
 
 class AccountsByAddress(BaseModel):

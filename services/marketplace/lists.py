@@ -176,7 +176,7 @@ async def renewals(
     ends_from: WrittenDay | None = None,
     ends_before: WrittenDay | None = None,
 ) -> Renewals:
-    """Sum up the running terms of the caller's subscriptions by the month and the currency that they end in.
+    """Sum up the terms of the caller's subscriptions by the month that they end in.
 
     Without days they are those that end within a year. Their subscriptions are listed by `GET /subscriptions` with
     `status=confirmed` and the same days.

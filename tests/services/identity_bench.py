@@ -15,7 +15,7 @@ from services.identity.domain.account import ACCOUNT
 from services.identity.domain.contract import CONTRACT
 from services.identity.everywhere import Everywhere
 from services.identity.persons import Persons
-from services.identity.projections import DIRECTORY, PEOPLE
+from services.identity.projections import DIRECTORY, PARTNERS, PEOPLE
 from services.identity.reactions import REACTIONS
 from services.identity.restored import private
 from services.identity.signin import keys, oidc
@@ -96,7 +96,7 @@ class Bench:
         self.clocks = Clocks(utc_now)
         self.consumers = [
             Consumer("identity", what, pool, self.log, self.clocks, moved=parts.notices.moved)
-            for what in (DIRECTORY, PEOPLE, REACTIONS, CLOCKS, TIMERS.projection)
+            for what in (DIRECTORY, PEOPLE, PARTNERS, REACTIONS, CLOCKS, TIMERS.projection)
         ]
         self.timers = TimerService("identity", TIMERS, pool, self.log, self.clocks)
         self.inbound: list[Raw] = []
@@ -154,26 +154,33 @@ class Bench:
                 {"plan": event.plan.model_copy(update={"agreement": "desktop"})} if hasattr(event, "plan") else {}
             )
             changed = {**same, **agreement, "purchaser": purchaser, "starts": starts or utc_now().date()}
-            data = event.model_copy(update={name: changed[name] for name in changed if hasattr(event, name)}).data()
-            number = len(self.inbound)
-            envelope = Envelope(
-                new_id(),
-                source_of("marketplace"),
-                kind.type(),
-                "subscription-s",
-                NOON,
-                1,
-                number + 1,
-                number + 1,
-                tenant=found.opened.organisation_id,
-            )
-            before = from_headers(self.inbound[-1].headers, None).hash if self.inbound else GENESIS
-            envelope = envelope._replace(prevhash=before)
-            envelope = envelope._replace(hash=chained(envelope, data))
-            self.inbound.append(
-                Raw(MARKETPLACE, 0, number, b"subscription-s", StoredEvent(envelope, data).headers(), data)
-            )
+            changed_event = event.model_copy(update={name: changed[name] for name in changed if hasattr(event, name)})
+            self._receive("subscription-s", changed_event, found.opened.organisation_id)
         await self.settle()
+
+    async def hears(self, stream: str, event: Event, tenant: str) -> None:
+        """An event of marketplace, and what follows from it."""
+        self._receive(stream, event, tenant)
+        await self.settle()
+
+    def _receive(self, stream: str, event: Event, tenant: str) -> None:
+        data, number = event.data(), len(self.inbound)
+        envelope = Envelope(
+            new_id(),
+            source_of("marketplace"),
+            type(event).type(),
+            stream,
+            NOON,
+            1,
+            number + 1,
+            number + 1,
+            tenant=tenant,
+        )
+        before = from_headers(self.inbound[-1].headers, None).hash if self.inbound else GENESIS
+        envelope = envelope._replace(prevhash=before)
+        envelope = envelope._replace(hash=chained(envelope, data))
+        raw = Raw(MARKETPLACE, 0, number, stream.encode(), StoredEvent(envelope, data).headers(), data)
+        self.inbound.append(raw)
 
     async def settle(self, only: Sequence[Consumer] = ()) -> None:
         """Feeds the consumers until nothing follows any more."""

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from services.identity.domain.account import ACCOUNT, OpenedAccount, address_digest
+from shared.events import PartnerEngaged, PartnerReleased
 from tests.services.identity_bench import Bench, sign_up
 from tests.services.mailing import Kept, mailed, token_for, token_in
 
@@ -211,3 +212,32 @@ async def test_who_has_left_is_found_by_no_address(bench: Bench) -> None:
     _, anas = await bench.invited(session, "ana")
     await bench.when(anas, "DELETE", "/me").then_ok()
     assert await known(bench, session, "ana@x.example") == [None]
+
+
+# ── What a partner may ask ─────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_partner_finds_purchasers_of_customers_that_have_engaged_it(bench: Bench) -> None:
+    mina, session = await bench.join("mina")
+    clerk = (await bench.when("", "POST", "/accounts", sign_up("clerk", **PARTNER))).json()["session"]
+    customer = (await bench.when(session, "GET", "/me")).json()["organisation_id"]
+    partner, token = clerk["organisation_id"], clerk["access_token"]
+    asked = {"items": [{"email": "mina@x.example"}], "organisation_id": customer}
+
+    async def found() -> str | None:
+        answer = await bench.when(token, "POST", BY_ADDRESS, asked).then_ok()
+        account: str | None = answer["items"][0]["account_id"]
+        return account
+
+    assert await found() is None
+    await bench.when(token, "GET", f"/accounts/{mina}").then_refused("unknown")
+    named = {"customer": customer, "partner": partner}
+    await bench.hears("engagement", PartnerEngaged(**named, engaged_by=mina), customer)
+    assert await found() == mina
+    assert (await bench.when(token, "GET", f"/accounts/{mina}").then_ok())["name"] == "mina Okafor"
+    await bench.hears("engagement", PartnerReleased(**named, released_by=mina), customer)
+    assert await found() is None
+    assert (await bench.when(token, "GET", f"/accounts/{mina}").then_ok())["email"] is None
+
+
+PARTNER: dict[str, Any] = {"organisation": {"name": "Reseller", "kind": "partner"}}

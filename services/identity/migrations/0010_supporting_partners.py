@@ -1,0 +1,16 @@
+"""Which partners a customer has engaged."""
+
+from shared.eventlog.migrate import run_sql
+
+revision: str = "identity_0010"
+down_revision: str | None = "identity_0009"
+branch_labels: tuple[str, ...] | None = None
+depends_on: str | None = None
+
+
+def upgrade() -> None:
+    run_sql(__file__)
+
+
+def downgrade() -> None:
+    raise RuntimeError("Read models are folded anew from the log, not taken back.")
