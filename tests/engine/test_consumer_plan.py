@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.eventlog.deliver.plan import BatchPlan, ConsumerCheckpoint, Raw, park, plan, receive
+from shared.eventlog.deliver.plan import BatchPlan, ConsumerCheckpoint, Raw, digest_of, park, plan, receive
 from shared.events.registry import ENTITLEMENTS, EVENTS, INBOUND
 from tests.contracts.golden import sample
 from tests.examples.records import TYPES, at, received, topic, without
@@ -31,6 +31,11 @@ def test_each_event_once_and_in_order_however_it_is_delivered(names: list[str], 
         applied += [r.raw.offset for r in result.apply]
         standing = at(result.offsets.get((ENTITLEMENTS, 0), done), **{**standing.seen, **result.seen})
     assert applied == list(range(len(raws)))
+
+
+def test_a_records_digest_is_the_one_that_services_have_stored() -> None:
+    record = Raw("t", 0, 1, b"seat", (("ce_id", b"1"), ("caf\udce9", b"")), None)
+    assert digest_of(record).hex() == "07ad48d841d2ae78a4195b6beb2ebb1f4b2db968d3108f0a62c318be9468faf5"
 
 
 def test_a_repeat_at_a_later_offset_is_dropped() -> None:
