@@ -96,7 +96,7 @@ class Output:
             disable=self.json or not self.err.is_terminal,
         )
         with shown:
-            yield Counter(shown, what, shown.add_task(what, total=total))
+            yield Counter(shown, shown.add_task(what, total=total))
 
 
 class Counter:
@@ -105,8 +105,8 @@ class Counter:
     Call it with the number of further things done, or call `at` for work in several steps.
     """
 
-    def __init__(self, shown: Progress, what: str, task: Any) -> None:
-        self._shown, self._what, self._task = shown, what, task
+    def __init__(self, shown: Progress, task: Any) -> None:
+        self._shown, self._task = shown, task
         self._steps: dict[str, Any] = {}
 
     def __call__(self, more: int = 1) -> None:

@@ -216,7 +216,7 @@ odd: Any = _odd  # its states are none of the stream's
 none_of_its: Any = Odd()
 
 
-async def test_a_state_that_does_not_come_back_is_not_kept(caplog: Any) -> None:
+async def test_a_state_that_does_not_come_back_is_not_kept() -> None:
     codec = Codec.of(replace(HELD, evolve=odd, initial=none_of_its))
     assert codec is not None
     for value in (object(), {1: object()}, float("nan"), NOON.replace(tzinfo=None)):

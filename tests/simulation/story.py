@@ -40,7 +40,6 @@ from tests.oracle.evidence import Asked
 from tests.simulation.system import START, Running, System
 from tests.simulation.time import Killed
 
-ZONES: Final = frozenset({"UTC", "Europe/Berlin"})
 PEOPLE: Final = ("mandy", "ana", "ben", "chiyo")
 PLANS: Final = (ex.AUTOCAD, ex.AUTOCAD_MONTHLY, ex.LT_THREE_YEARS, ex.VAULT)
 HALVES: Final = (
