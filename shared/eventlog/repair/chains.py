@@ -67,7 +67,7 @@ def location(raw: Raw) -> str:
 def reported_event(
     raw: Raw, service: str, partitions: int, report: Callable[[str, str], None]
 ) -> tuple[str, StoredEvent, str] | None:
-    """Read the event of a record, and report whether it is in another partition than its stream's.
+    """Read the event of a record, and report it if it is in another partition than its stream.
 
     Returns:
         The record's place, the event and what it is in words; None if the record can't be read, which is reported.
