@@ -18,6 +18,7 @@ from shared.events.distribution import Severity, UpdateKind
 from shared.events.fields import DerivedIdentifier, Identifier, OptionalCode, OptionalName, OptionalPublisher
 from shared.runtime.access import require_access
 from shared.runtime.auth import Actor
+from shared.runtime.database import Pool
 from shared.runtime.exports import ListRoute
 from shared.runtime.http import CurrentActor, Database, Now
 from shared.runtime.lists import By, Listing, ListOf, Page, Search, searched
@@ -181,7 +182,7 @@ class GroupsAsked:
     member: Identifier | None = None
     q: Search = ""
 
-    async def show(self, actor: Actor, db: Queryable, view: type[V] | Callable[[Row], V]) -> ListOf[V]:
+    async def show(self, actor: Actor, db: Pool, view: type[V] | Callable[[Row], V]) -> ListOf[V]:
         """Return these groups. Raises Problem 403 unless the caller administers the contract."""
         await require_access(db, actor, self.contract_id)
         return await GROUPS.show(db, self.page, view, self.contract_id, DEFAULT_GROUP, self.member, searched(self.q))

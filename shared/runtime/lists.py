@@ -28,6 +28,7 @@ from pydantic import AfterValidator, BaseModel
 
 from shared import rules
 from shared.events.fields import OptionalName, WrittenCount
+from shared.runtime.database import Pool
 from shared.runtime.problems import Problem
 from shared.sql import Queryable, Row, statements, with_names, with_statements
 
@@ -160,9 +161,7 @@ class Listing:
             raise ValueError(f"choose from {', '.join(self._choices)}")
         return sort
 
-    async def show(
-        self, db: Queryable, page: Page, view: type[V] | Callable[[Row], V], *arguments: object
-    ) -> ListOf[V]:
+    async def show(self, db: Pool, page: Page, view: type[V] | Callable[[Row], V], *arguments: object) -> ListOf[V]:
         """Read a page and return it as the list's answer.
 
         Args:
@@ -173,7 +172,7 @@ class Listing:
         made: Callable[[Row], V] = view if not isinstance(view, type) else lambda row: view(**dict(row))
         return ListOf(items=[made(row) for row in found.rows], next=found.next)
 
-    async def fetch(self, db: Queryable, page: Page, *arguments: object) -> Found:
+    async def fetch(self, db: Pool, page: Page, *arguments: object) -> Found:
         """Read a page's rows, for a list that makes its items of all of them at once.
 
         Args:
@@ -181,7 +180,11 @@ class Listing:
         """
         value, key = page.after or (None, None)
         statement = self.statements[page.sort]
-        rows = await db.fetch(statement, page.descending, page.after is None, value, key, page.limit + 1, *arguments)
+        async with db.acquire() as connection, connection.transaction():
+            await connection.execute(SQL["planning"])
+            rows = await connection.fetch(
+                statement, page.descending, page.after is None, value, key, page.limit + 1, *arguments
+            )
         if len(rows) <= page.limit:
             return Found(rows, None)
         last, column = rows[page.limit - 1], self._sorts[page.sort].column or page.sort
