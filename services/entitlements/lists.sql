@@ -1,26 +1,14 @@
 -- pools: list the pools of an organisation ($6), publisher ($7) and partner ($14), of this contract ($8), customer ($15),
 -- product ($9) and phase ($10, at $11), with free seats or without ($12), null for any, and the text $13
 -- somewhere.
-select *
-from (
-    select p.subscription_id, p.contract_id, p.product, p.product_name, p.seats, p.starts, p.ends, p.time_zone,
-        p.customer, p.partner, p.publisher, p.phase, p.until, p.update_csn is not null as updates,
-        (select count(*) from seats s where s.subscription_id = p.subscription_id)::int as assigned,
-        p.seats - (select count(*) from seats s where s.subscription_id = p.subscription_id)::int as free
-    from pools p
-    where ($6::text is null or p.customer = $6) and ($7::text is null or p.publisher = $7 and $7 <> '')
-        and ($14::text is null or p.partner = $14) and ($15::text is null or p.customer = $15)
-        and ($8::text is null or p.contract_id = $8) and ($9::text is null or p.product = $9)
-        and (
-            $10::text is null
-            or $10 = case when p.phase = 'active' and p.begins_at > $11 then 'upcoming' else p.phase end
-        )
-        and (
-            $13 = '%%' or p.product ilike $13 or p.product_name ilike $13 or p.subscription_id ilike $13
-            or p.contract_id ilike $13
-        )
-) as pools
-where ($12::boolean is null or $12 = (free > 0));
+select subscription_id, contract_id, product, product_name, seats, starts, ends, time_zone, customer, partner,
+    publisher, phase, until, update_csn is not null as updates, assigned, seats - assigned as free
+from pools
+where ($6::text is null or customer = $6) and ($7::text is null or publisher = $7 and $7 <> '')
+    and ($14::text is null or partner = $14) and ($15::text is null or customer = $15)
+    and ($8::text is null or contract_id = $8) and ($9::text is null or product = $9)
+    and ($10::text is null or $10 = case when phase = 'active' and begins_at > $11 then 'upcoming' else phase end)
+    and ($12::boolean is null or $12 = (seats > assigned)) and ($13 = '%%' or search like lower($13));
 
 -- holders: list the assigned seats of the pool $6, of the account $7, null for any.
 select seat, account_id, assigned_by, assigned_at, event_id from seats

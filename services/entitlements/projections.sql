@@ -1,8 +1,9 @@
 -- open_pool: add the pool of a subscription.
 insert into pools (subscription_id, contract_id, customer, partner, publisher, product, product_name, seats,
     starts, ends, phase, until, event_id, version, time_zone,
-    begins_at)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'active', $10, $11, $12, $13, $14);
+    begins_at, search)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'active', $10, $11, $12, $13, $14,
+    lower(concat_ws(E'\n', $6::text, $7::text, $1::text, $2::text)));
 
 -- resize_pool: set how many seats the pool has.
 update pools set seats = $2 where subscription_id = $1;
@@ -23,6 +24,9 @@ update pools set update_csn = null where subscription_id = $1;
 -- assign_seat: add the seat's holder.
 insert into seats (subscription_id, seat, account_id, assigned_by, assigned_at, event_id)
 values ($1, $2, $3, $4, $5, $6);
+
+-- count_seats: add to the number of the pool's assigned seats.
+update pools set assigned = assigned + $2 where subscription_id = $1;
 
 -- unassign_seat: remove the seat's holder.
 delete from seats where subscription_id = $1 and seat = $2;

@@ -1,9 +1,8 @@
 -- pool: read one pool, as `pools` in lists.sql does.
-select p.subscription_id, p.contract_id, p.product, p.product_name, p.seats, p.starts, p.ends, p.time_zone,
-    p.customer, p.partner, p.publisher, p.phase, p.until, p.update_csn is not null as updates,
-    count(s.seat)::int as assigned, p.seats - count(s.seat)::int as free
-from pools p left join seats s using (subscription_id)
-where p.subscription_id = $1 group by p.subscription_id;
+select subscription_id, contract_id, product, product_name, seats, starts, ends, time_zone, customer, partner,
+    publisher, phase, until, update_csn is not null as updates, assigned, seats - assigned as free
+from pools
+where subscription_id = $1;
 
 -- holders_of: list all assigned seats of a pool.
 select seat, account_id, assigned_by, assigned_at, event_id from seats where subscription_id = $1 order by seat;
