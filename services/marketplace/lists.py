@@ -163,8 +163,9 @@ async def subscriptions(
     filters: Annotated[SubscriptionFilters, Depends()],
 ) -> ListOf[SubscriptionView]:
     """List what the caller's organisation bought, or ordered as a partner, the newest first."""
+    as_partner = actor.organisation_kind == "partner"
     return await _listed(
-        db, clocks, await SUBSCRIPTIONS.fetch(db, page, actor.organisation_id, False, *filters.arguments())
+        db, clocks, await SUBSCRIPTIONS.fetch(db, page, actor.organisation_id, as_partner, *filters.arguments())
     )
 
 
@@ -214,7 +215,7 @@ async def subscription_views(db: Queryable, rows: Sequence[Row], clocks: Clocks)
     parts = await db.fetch(SQL["instalments"], [row["subscription_id"] for row in rows])
     parties = {row[party] for row in rows for party in ("customer", "partner")}
     named = await db.fetch(SQL["organisation_names"], list(parties))
-    names = {row["organisation_id"]: row["organisation_name"] for row in named}
+    names = {row["organisation_id"]: row["name"] for row in named}
     by_subscription: dict[str, list[Row]] = {}
     for part in parts:
         by_subscription.setdefault(part["subscription_id"], []).append(part)

@@ -11,25 +11,24 @@ where listed and (category = any($6::text[]) or publisher = any($7::text[]))
     and ($14::text is null or publisher = $14)
     and ($15 = '%%' or product_id ilike $16 or product ilike $15 or plan ->> 'product_name' ilike $15);
 
--- subscriptions: list those that an organisation ($6) ordered as a partner, or, if $7 is false, bought, too. They have
--- this status ($8), customer ($9), partner ($10), contract ($11), publisher ($12), product ID ($13) and auto-renew state
+-- subscriptions: list those that an organisation ($6) ordered as a partner, or, if $7 is false, bought. They have this
+-- status ($8), customer ($9), partner ($10), contract ($11), publisher ($12), product ID ($13) and auto-renew state
 -- ($14), null for any, the text $15 (with its product ID in $16) somewhere, and a last day from $17 until before $18,
 -- null for any.
 select s.*, array(
     select days_before from reminders r
     where r.subscription_id = s.subscription_id and r.term = s.term order by days_before desc
 ) as reminded,
-    coalesce(s.ends, 'infinity') as by_ends, s.plan ->> 'product_name' as product_name
+    coalesce(s.ends, 'infinity') as by_ends
 from subscriptions s
-where (s.partner = $6 or not $7 and s.customer = $6) and ($8::text is null or s.status = $8)
+where case when $7 then s.partner else s.customer end = $6 and ($8::text is null or s.status = $8)
     and ($9::text is null or s.customer = $9) and ($10::text is null or s.partner = $10)
-    and ($11::text is null or s.contract_id = $11) and ($12::text is null or s.plan ->> 'publisher' = $12)
-    and ($13::text is null or s.plan ->> 'product_id' = $13) and ($14::text is null or s.auto_renew = $14)
+    and ($11::text is null or s.contract_id = $11) and ($12::text is null or s.publisher = $12)
+    and ($13::text is null or s.product_id = $13) and ($14::text is null or s.auto_renew = $14)
     and (
-        $15 = '%%' or s.plan ->> 'product_id' ilike $16 or s.plan ->> 'product_name' ilike $15
-        or s.subscription_id ilike $15 or s.publisher_reference ilike $15
-        or s.customer in (select organisation_id from people where organisation_name ilike $15)
-        or s.partner in (select organisation_id from people where organisation_name ilike $15)
+        $15 = '%%' or s.search like lower($15) or s.product_id like upper($16)
+        or s.customer in (select organisation_id from organisations where name ilike $15)
+        or s.partner in (select organisation_id from organisations where name ilike $15)
     )
     and ($17::date is null or s.ends >= $17) and ($18::date is null or s.ends < $18);
 
@@ -50,7 +49,5 @@ order by 1, 2;
 -- instalments: list the instalments of these subscriptions.
 select * from instalments where subscription_id = any($1::text[]) order by subscription_id, term, number;
 
--- organisation_names: read the organisations' names, as their first accounts have them.
-select distinct on (organisation_id) organisation_id, organisation_name from people
-where organisation_id = any($1::text[])
-order by organisation_id, opened_at;
+-- organisation_names: read the organisations' names.
+select organisation_id, name from organisations where organisation_id = any($1::text[]);

@@ -23,12 +23,12 @@ from services.marketplace.domain.standing import STANDING
 from services.marketplace.domain.subscription import SUBSCRIPTION, fact_of
 from shared import days
 from shared.eventlog.deliver.clocks import Clocks
-from shared.events import Money, PartnerReleased, Plan, SubscriptionConfirmed, SubscriptionOrdered
+from shared.events import Money, PartnerReleased, SubscriptionConfirmed, SubscriptionOrdered
 from shared.events.fields import Identifier, OptionalIdentifier, WrittenDay
 from shared.organisations import is_founder
 from shared.runtime.auth import Actor
 from shared.runtime.exports import ListRoute
-from shared.runtime.http import After, CurrentActor, Database, Limit, Now
+from shared.runtime.http import CurrentActor, Database, Now
 from shared.runtime.lists import By, Listing, ListOf, Page, Search, searched
 from shared.runtime.policies import policy_of
 from shared.runtime.problems import Problem, rejected, unknown
@@ -38,7 +38,6 @@ from shared.sql import Queryable, Row, statements
 SQL: Final = statements(__file__)
 
 COMMANDS: Final = CommandRoutes()
-QUERIES: Final = APIRouter()
 LISTS: Final = APIRouter(route_class=ListRoute)
 
 DUE_AHEAD: Final = timedelta(days=31)
@@ -151,11 +150,6 @@ class PartnerView(BaseModel):
     """The confirmed subscriptions that it ordered. It supports these, also once it is released."""
 
 
-class Partners(BaseModel):
-    items: list[PartnerView]
-    next: str | None
-
-
 class CustomerView(BaseModel):
     """A customer of the caller's partner organisation."""
 
@@ -177,18 +171,50 @@ class CustomerView(BaseModel):
     """The customer's open requests for seats."""
 
 
-@QUERIES.get("/partners")
-async def partners(actor: CurrentActor, db: Database, limit: Limit = 50, after: After = "") -> Partners:
+EngagementStatus: TypeAlias = Literal["engaged", "released"]
+
+PARTNERS: Final = Listing(
+    SQL["partners"],
+    key="partner",
+    sorts={
+        "partner": By(),
+        "name": By(),
+        "status": By(),
+        "since": By(datetime, "by_since"),
+        "subscriptions": By(int),
+    },
+    order="partner",
+)
+
+
+@LISTS.get("/partners")
+async def partners(
+    actor: CurrentActor,
+    db: Database,
+    page: Annotated[Page, Depends(PARTNERS.page)],
+    status: EngagementStatus | None = None,
+    q: Search = "",
+) -> ListOf[PartnerView]:
     """List the partners that the caller's organisation has engaged, or has released."""
-    rows = await db.fetch(SQL["partners"], actor.organisation_id, after, limit + 1)
-    items = [PartnerView.model_validate(dict(row)) for row in rows[:limit]]
-    return Partners(items=items, next=items[-1].partner if len(rows) > limit else None)
+    return await PARTNERS.show(db, page, _partner, actor.organisation_id, status, searched(q))
+
+
+def _partner(row: Row) -> PartnerView:
+    return PartnerView.model_validate(dict(row))
 
 
 CUSTOMERS: Final = Listing(
     SQL["customers"],
     key="customer",
-    sorts={"name": By(), "subscriptions": By(int), "next_ends": By(date, "by_next_ends")},
+    sorts={
+        "name": By(),
+        "status": By(),
+        "since": By(datetime, "by_since"),
+        "subscriptions": By(int),
+        "open_orders": By(int),
+        "next_ends": By(date, "by_next_ends"),
+        "seats_requests": By(int),
+    },
     order="name",
 )
 
@@ -198,13 +224,16 @@ async def customers(
     actor: CurrentActor,
     db: Database,
     page: Annotated[Page, Depends(CUSTOMERS.page)],
-    status: Literal["engaged", "released"] | None = None,
+    status: EngagementStatus | None = None,
     customer: Identifier | None = None,
+    open_orders: Literal["true", "false"] | None = None,
     q: Search = "",
 ) -> ListOf[CustomerView]:
     """List the customers that have engaged the caller's organisation, or have released it."""
     partner_only(actor)
-    return await CUSTOMERS.show(db, page, _customer, actor.organisation_id, searched(q), status, customer)
+    has_orders = None if open_orders is None else open_orders == "true"
+    where = (searched(q), status, customer, has_orders)
+    return await CUSTOMERS.show(db, page, _customer, actor.organisation_id, *where)
 
 
 def _customer(row: Row) -> CustomerView:
@@ -235,24 +264,30 @@ class InstalmentView(BaseModel):
     amount: Money
 
 
-class Instalments(BaseModel):
+class Instalments(ListOf[InstalmentView]):
     due_from: date
     due_before: date
-    items: list[InstalmentView]
-    next: str | None
 
 
-@QUERIES.get("/instalments")
+INSTALMENTS: Final = Listing(
+    SQL["instalments"],
+    key="cursor",
+    sorts={"due": By(date), "amount": By(int), "customer_name": By(), "product_name": By(), "subscription_id": By()},
+    order="due",
+)
+
+
+@LISTS.get("/instalments")
 async def instalments(
     actor: CurrentActor,
     db: Database,
     now: Now,
     clocks: Annotated[Clocks, Depends(_clocks)],
+    page: Annotated[Page, Depends(INSTALMENTS.page)],
     customer: OptionalIdentifier = "",
     due_from: WrittenDay | None = None,
     due_before: WrittenDay | None = None,
-    limit: Limit = 50,
-    after: After = "",
+    q: Search = "",
 ) -> Instalments:
     """List the instalments that fall due from one day until before another.
 
@@ -261,10 +296,10 @@ async def instalments(
     """
     first = due_from or now.date()
     end = due_before or first + DUE_AHEAD
-    rows = await db.fetch(SQL["instalments"], actor.organisation_id, customer, first, end, after, limit + 1)
-    items = [_instalment(row, clocks.time_of(row["customer"])) for row in rows[:limit]]
-    following = rows[limit - 1]["cursor"] if len(rows) > limit else None
-    return Instalments(due_from=first, due_before=end, items=items, next=following)
+    owner = (actor.organisation_id, actor.organisation_kind == "partner")
+    found = await INSTALMENTS.fetch(db, page, *owner, customer or None, first, end, searched(q))
+    items = [_instalment(row, clocks.time_of(row["customer"])) for row in found.rows]
+    return Instalments(due_from=first, due_before=end, items=items, next=found.next)
 
 
 def _instalment(row: Row, now: datetime) -> InstalmentView:
@@ -273,7 +308,7 @@ def _instalment(row: Row, now: datetime) -> InstalmentView:
         customer=row["customer"],
         customer_name=row["customer_name"],
         partner=row["partner"],
-        product_name=Plan.from_row(row["plan"]).product_name,
+        product_name=row["product_name"],
         term=row["term"],
         number=row["number"],
         due=row["due"],
@@ -356,7 +391,14 @@ class SeatsRequestView(BaseModel):
 SEATS_REQUESTS: Final = Listing(
     SQL["seats_requests"],
     key="request",
-    sorts={"request": By(), "customer_name": By(), "product_name": By()},
+    sorts={
+        "request": By(),
+        "requested_at": By(datetime),
+        "status": By(),
+        "seats": By(int),
+        "customer_name": By(),
+        "product_name": By(),
+    },
     order="-request",
 )
 
@@ -372,8 +414,9 @@ async def seats_requests(
     q: Search = "",
 ) -> ListOf[SeatsRequestView]:
     """List the requests for seats that concern the caller's organisation, the newest first."""
-    where = (actor.organisation_id, status, subscription_id, customer, searched(q))
-    return await SEATS_REQUESTS.show(db, page, _seats_request, *where)
+    owner = (actor.organisation_id, actor.organisation_kind == "partner")
+    where = (status, subscription_id, customer, searched(q))
+    return await SEATS_REQUESTS.show(db, page, _seats_request, *owner, *where)
 
 
 def _seats_request(row: Row) -> SeatsRequestView:

@@ -14,87 +14,68 @@ select exists (
     where contract_id = $1 and account_id = $2 and role = 'contract_manager' and revoked is null
 );
 
--- partners: list the customer's partners, engaged, released, or having ordered before engagements existed, after $2.
-with dealings as (
-    select partner from engagements where customer = $1
-    union select partner from subscriptions where customer = $1
-)
-select d.partner, coalesce(n.organisation_name, d.partner) as name,
-    case when coalesce(e.engaged, true) then 'engaged' else 'released' end as status, e.since, e.released_at,
-    (
-        select count(*)::int from subscriptions s
-        where s.partner = d.partner and s.customer = $1 and s.status = 'confirmed'
-    ) as subscriptions
-from dealings d
-left join engagements e on e.customer = $1 and e.partner = d.partner
-left join lateral (
-    select organisation_name from people where organisation_id = d.partner order by opened_at limit 1
-) n on true
-where d.partner > $2
-order by d.partner limit $3;
-
--- customers: list the partner's ($6) customers, engaged, released, or ordered for before engagements existed, with this
--- text ($7) in their names, this status ($8) and this id ($9), null for any.
+-- partners: list the partners that a customer ($6) has engaged or has released: those of this status ($7), null for any,
+-- with the text $8 in their name or id.
 select * from (
-    select d.customer, coalesce(n.organisation_name, d.customer) as name,
-        case when coalesce(e.engaged, true) then 'engaged' else 'released' end as status, e.since, e.released_at,
+    select e.partner, coalesce(n.name, e.partner) as name,
+        case when e.engaged then 'engaged' else 'released' end as status, e.since, e.released_at,
+        coalesce(e.since, '1970-01-01T00:00Z') as by_since, (
+            select count(*)::int from subscriptions s
+            where s.partner = e.partner and s.customer = e.customer and s.status = 'confirmed'
+        ) as subscriptions
+    from engagements e left join organisations n on n.organisation_id = e.partner
+    where e.customer = $6
+) as partners
+where ($7::text is null or status = $7) and ($8 = '%%' or name ilike $8 or partner ilike $8);
+
+-- customers: list the customers that have engaged a partner ($6) or have released it, with the text $7 in their name or
+-- id, this status ($8) and this id ($9), and with open orders or without ($10), null for any.
+select *, coalesce(next_ends, 'infinity') as by_next_ends
+from (
+    select e.customer, coalesce(n.name, e.customer) as name,
+        case when e.engaged then 'engaged' else 'released' end as status, e.since, e.released_at,
+        coalesce(e.since, '1970-01-01T00:00Z') as by_since,
         array(
             select distinct publisher from standings t
-            where t.organisation_id = d.customer and t.valid order by publisher
-        ) as csn_publishers,
-        coalesce(c.subscriptions, 0) as subscriptions, coalesce(c.open_orders, 0) as open_orders, c.next_ends,
-        coalesce(c.next_ends, 'infinity') as by_next_ends, coalesce(r.seats_requests, 0) as seats_requests
-    from (
-        select customer from engagements where partner = $6
-        union select customer from subscriptions where partner = $6
-    ) d
-    left join engagements e on e.partner = $6 and e.customer = d.customer
-    left join lateral (
-        select organisation_name from people where organisation_id = d.customer order by opened_at limit 1
-    ) n on true
-    left join (
-        select customer, count(*) filter (where status = 'confirmed')::int as subscriptions,
-            count(*) filter (where status in ('awaiting', 'failed'))::int as open_orders,
-            min(ends) filter (where status = 'confirmed') as next_ends
-        from subscriptions where partner = $6 group by customer
-    ) c on c.customer = d.customer
-    left join (
-        select customer, count(*)::int as seats_requests
-        from seats_requests where partner = $6 and status = 'open' group by customer
-    ) r on r.customer = d.customer
+            where t.organisation_id = e.customer and t.valid order by publisher
+        ) as csn_publishers, (
+            select count(*)::int from subscriptions s
+            where s.partner = e.partner and s.customer = e.customer and s.status = 'confirmed'
+        ) as subscriptions, (
+            select count(*)::int from subscriptions s
+            where s.partner = e.partner and s.customer = e.customer and s.status in ('awaiting', 'failed')
+        ) as open_orders, (
+            select min(ends) from subscriptions s
+            where s.partner = e.partner and s.customer = e.customer and s.status = 'confirmed'
+        ) as next_ends, (
+            select count(*)::int from seats_requests r
+            where r.partner = e.partner and r.customer = e.customer and r.status = 'open'
+        ) as seats_requests
+    from engagements e left join organisations n on n.organisation_id = e.customer
+    where e.partner = $6
 ) as customers
-where name ilike $7 and ($8::text is null or status = $8) and ($9::text is null or customer = $9);
+where ($7 = '%%' or name ilike $7 or customer ilike $7) and ($8::text is null or status = $8)
+    and ($9::text is null or customer = $9) and ($10::boolean is null or $10 = (open_orders > 0));
 
--- instalments: list the instalments of an organisation's subscriptions, of a customer ($2, '' for any), that are due
--- from $3 until before $4, after $5.
-select * from (
-    select s.subscription_id, s.customer, s.partner, s.plan, s.currency, s.time_zone, i.term, i.number, i.due, i.amount,
-        coalesce(n.organisation_name, s.customer) as customer_name,
-        i.due || '.' || s.subscription_id || '.' || lpad(i.term::text, 4, '0') || '.' || lpad(i.number::text, 4, '0')
-            collate "C" as cursor
-    from instalments i join subscriptions s using (subscription_id)
-    left join lateral (
-        select organisation_name from people where organisation_id = s.customer order by opened_at limit 1
-    ) n on true
-    where (s.partner = $1 or s.customer = $1) and ($2 = '' or s.customer = $2) and i.due >= $3 and i.due < $4
-) as due
-where cursor > $5
-order by cursor limit $6;
+-- instalments: list the instalments of an organisation's subscriptions, as the partner that ordered them, or, if $7 is
+-- false, as the customer: those of this customer ($8), null for any, that are due from $9 until before $10, with the
+-- text $11 somewhere.
+select s.subscription_id, s.customer, s.partner, s.product_name, s.currency, s.time_zone, i.term, i.number, i.due,
+    i.amount, coalesce(n.name, s.customer) as customer_name,
+    s.subscription_id || '.' || lpad(i.term::text, 4, '0') || '.' || lpad(i.number::text, 4, '0') as cursor
+from instalments i join subscriptions s using (subscription_id)
+left join organisations n on n.organisation_id = s.customer
+where case when $7 then s.partner else s.customer end = $6 and ($8::text is null or s.customer = $8)
+    and i.due >= $9 and i.due < $10 and ($11 = '%%' or s.search like lower($11) or n.name ilike $11);
 
--- seats_requests: list the requests for seats of an organisation ($6), of a status ($7), a subscription ($8) and a
--- customer ($9), null for any, with the text $10 in the product or a party's name.
-select * from (
-    select r.*, s.plan ->> 'product_name' as product_name, s.seats as seats_now,
-        coalesce(c.organisation_name, r.customer) as customer_name,
-        coalesce(p.organisation_name, r.partner) as partner_name
-    from seats_requests r join subscriptions s using (subscription_id)
-    left join lateral (
-        select organisation_name from people where organisation_id = r.customer order by opened_at limit 1
-    ) c on true
-    left join lateral (
-        select organisation_name from people where organisation_id = r.partner order by opened_at limit 1
-    ) p on true
-    where (r.partner = $6 or r.customer = $6) and ($7::text is null or r.status = $7)
-        and ($8::text is null or r.subscription_id = $8) and ($9::text is null or r.customer = $9)
-) as requests
-where product_name ilike $10 or customer_name ilike $10 or partner_name ilike $10;
+-- seats_requests: list the requests for seats of an organisation, as the partner, or, if $7 is false, as the customer:
+-- those of this status ($8), subscription ($9) and customer ($10), null for any, with the text $11 in the product or a
+-- party's name.
+select r.*, s.product_name, s.seats as seats_now, coalesce(c.name, r.customer) as customer_name,
+    coalesce(p.name, r.partner) as partner_name
+from seats_requests r join subscriptions s using (subscription_id)
+left join organisations c on c.organisation_id = r.customer
+left join organisations p on p.organisation_id = r.partner
+where case when $7 then r.partner else r.customer end = $6 and ($8::text is null or r.status = $8)
+    and ($9::text is null or r.subscription_id = $9) and ($10::text is null or r.customer = $10)
+    and ($11 = '%%' or s.search like lower($11) or c.name ilike $11 or p.name ilike $11);

@@ -97,7 +97,7 @@ PEOPLE = Projection(
         ClockMoved,
         ContractOpened,
     ),
-    tables=("people",),
+    tables=("people", "organisations"),
 )
 
 # ── Catalogue and standing ─────────────────────────────────────────────────────────────────────────────
@@ -273,6 +273,7 @@ async def subscription_ordered(tx: Connection, event: SubscriptionOrdered, envel
         envelope.id,
         zone_of(event),
     )
+    await tx.execute(SQL["engage_before"], event.customer, event.partner)
 
 
 @SALES.on(SubscriptionOrderFailed)

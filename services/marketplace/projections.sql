@@ -16,7 +16,12 @@ values ($1, $2, $3, $4, $5, $6, $7)
 on conflict (organisation_id, publisher, csn) do update set valid = excluded.valid, said_at = excluded.said_at,
     reason = excluded.reason, event_id = excluded.event_id;
 
--- open_account: add an account, unless its closing came first.
+-- open_account: add an account, unless its closing came first, and its organisation's name.
+with organisation as (
+    insert into organisations (organisation_id, name, since) values ($2, $3, $7)
+    on conflict (organisation_id) do update set name = excluded.name, since = excluded.since
+        where excluded.since < organisations.since
+)
 insert into people (account_id, organisation_id, organisation_name, organisation_kind, country, time_zone, opened_at,
     closed, event_id)
 values ($1, $2, $3, $4, $5, $6, $7, false, $8)
@@ -48,6 +53,10 @@ values ($1, $2, $3, $4, $5, $6, $7, 'open');
 -- close_seats_request: set what became of the subscription's open request for seats.
 update seats_requests set status = $2, reason = $3, closed_by = $4 where subscription_id = $1 and status = 'open';
 
+-- engage_before: set that the customer has engaged the partner if neither of them said anything about it.
+insert into engagements (customer, partner, engaged, event_id) values ($1, $2, true, '')
+on conflict do nothing;
+
 -- open_cart: add a cart.
 insert into carts (cart_id, partner, opened_by) values ($1, $2, $3);
 
@@ -63,8 +72,11 @@ update carts set checked_out = $2 where cart_id = $1;
 
 -- order: add the subscription that a line was ordered as.
 insert into subscriptions (subscription_id, cart_id, contract_id, partner, customer, purchaser, ordered_by,
-    status, plan, seats, total_amount, currency, starts, csn, order_event, time_zone)
-values ($1, $2, $3, $4, $5, $6, $7, 'awaiting', $8, $9, $10, $11, $12, $13, $14, $15)
+    status, plan, seats, total_amount, currency, starts, csn, order_event, time_zone, product_id, product_name,
+    publisher, search)
+values ($1, $2, $3, $4, $5, $6, $7, 'awaiting', $8, $9, $10, $11, $12, $13, $14, $15,
+    $8::json ->> 'product_id', $8::json ->> 'product_name', $8::json ->> 'publisher',
+    lower(concat_ws(E'\n', $8::json ->> 'product_id', $8::json ->> 'product_name', $1::text)))
 on conflict (subscription_id) do update set status = 'awaiting', ordered_by = excluded.ordered_by,
     seats = excluded.seats, total_amount = excluded.total_amount, starts = excluded.starts,
     csn = excluded.csn, order_event = excluded.order_event, failure_reason = null;
@@ -77,7 +89,8 @@ update subscriptions set status = 'abandoned', abandoned = $2 where subscription
 
 -- confirm: begin the subscription's first term.
 update subscriptions set status = 'confirmed', publisher_reference = $2, starts = $3, ends = $4,
-    cancel_by = $5, auto_renew = 'on', term = 1, term_starts = $3, next_seats = seats, time_zone = $6
+    cancel_by = $5, auto_renew = 'on', term = 1, term_starts = $3, next_seats = seats, time_zone = $6,
+    search = lower(concat_ws(E'\n', product_id, product_name, subscription_id, $2::text))
 where subscription_id = $1;
 
 -- add_instalment: add an instalment of a term.
@@ -85,7 +98,9 @@ insert into instalments (subscription_id, term, number, due, amount) values ($1,
 
 -- renew: begin the subscription's next term.
 update subscriptions set term = $2, term_starts = $3, ends = $4, cancel_by = $5, plan = $6, seats = $7,
-    next_seats = $7, total_amount = $8, time_zone = $9
+    next_seats = $7, total_amount = $8, time_zone = $9, product_id = $6::json ->> 'product_id',
+    product_name = $6::json ->> 'product_name', publisher = $6::json ->> 'publisher',
+    search = lower(concat_ws(E'\n', $6::json ->> 'product_id', $6::json ->> 'product_name', subscription_id, publisher_reference))
 where subscription_id = $1;
 
 -- end: set that the subscription has ended.

@@ -78,7 +78,6 @@ from shared.sql import Queryable, Row, statements
 SQL: Final = statements(__file__)
 
 QUERIES = APIRouter(route_class=ListRoute)
-QUERIES.routes.extend(partners.QUERIES.routes)
 QUERIES.routes.extend(partners.LISTS.routes)
 QUERIES.routes.extend(LISTS.routes)
 

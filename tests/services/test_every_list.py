@@ -21,7 +21,6 @@ from tests.services.every_route import leaves
 PAGING = {"sort", "limit", "after", "format"}
 NOT_YET = {
     *("/sessions", "/machines", "/invitations", "/addresses/claims", "/refusals"),
-    *("/partners", "/instalments"),
 }
 """Lists that have not been moved to the mechanism."""
 

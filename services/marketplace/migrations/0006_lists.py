@@ -1,0 +1,16 @@
+"""What makes the lists fast: names of organisations, and what subscriptions are found by."""
+
+from shared.eventlog.migrate import run_sql
+
+revision: str = "marketplace_0006"
+down_revision: str | None = "marketplace_0005"
+branch_labels: tuple[str, ...] | None = None
+depends_on: str | None = None
+
+
+def upgrade() -> None:
+    run_sql(__file__)
+
+
+def downgrade() -> None:
+    raise RuntimeError("read models are rebuilt from the log, not downgraded")
