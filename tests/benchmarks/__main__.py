@@ -20,6 +20,7 @@ from typing import Final
 from deploy import LOCAL, ROOT, topics
 from deploy.stack import Kafka, Postgres
 from tests.benchmarks import peers
+from tests.benchmarks.lists import MOST_MS
 from tests.benchmarks.measure import Result, asked
 
 CLIENTS: Final = (1, 64)
@@ -28,6 +29,9 @@ MOST_WAL_BYTES: Final = 1_500
 """Per event of about 300 bytes, at any number of clients."""
 FEWEST_EVENTS_A_ROUND_TRIP: Final = 8
 """At 64 clients."""
+
+LISTS_S: Final = 3_600
+"""How long the lists may take: they are asked about 2,000 things ten times each."""
 
 BENCH: Final = LOCAL / "bench"
 
@@ -125,11 +129,24 @@ def too_much(clients: int, results: Sequence[Result]) -> Sequence[str]:
     return wrong
 
 
+def lists(postgres: Postgres) -> Found:
+    """Measure every list of every service, and print each with the requests whose median is above the limit."""
+    found: Result = asked(["-m", "tests.benchmarks.lists"], {"DATABASE_URL": postgres.url}, ROOT, timeout_s=LISTS_S)
+    print(f"\nlists, for 1,000 customers with 100,000 seats; each request's median should be at most {MOST_MS:g} ms")
+    for name, result in found.items():
+        figures = "  ".join(f"{key} {result[key]:,g}" for key in ("requests", "p50_ms", "p99_ms", "max_ms"))
+        slowest = f"slowest by median: {result['slowest_ms']:g} ms, {result['slowest']}"
+        print(f"  {name:<68} {figures}  {slowest}")
+        for request, taken in result["slow"].items():
+            print(f"    above the limit: {taken:g} ms, {request}")
+    return {name: [result] for name, result in found.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="Measures beside yardsticks.")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=5, help="of each pipeline; an append takes 3")
-    parser.add_argument("--only", choices=("append", "pipeline"))
+    parser.add_argument("--only", choices=("append", "pipeline", "lists"))
     chosen = parser.parse_args()
     results: dict[str, Found] = {}
     wrong: list[str] = []
@@ -140,17 +157,19 @@ def main() -> None:
         env = asyncio.run(peers.environment(postgres, folder)) if peers.HERE.is_dir() else None
         if env is None:
             print(f"The peers' scripts are not in {peers.HERE}: a naive append of our own is the only yardstick.")
-        for clients in CLIENTS if chosen.only != "pipeline" else ():
+        for clients in CLIENTS if chosen.only in (None, "append") else ():
             title = f"append, {clients} client{'s' if clients > 1 else ''}"
             results[title] = found = in_turn(appends(postgres, env, clients, 3), chosen.rounds)
             show(title, found)
             print(f"  execute() / naive, round by round: {', '.join(map(str, ratios(found)))}")
             wrong += too_much(clients, found["execute()"])
-        for rate in RATES if chosen.only != "append" else ():
+        for rate in RATES if chosen.only in (None, "pipeline") else ():
             title = f"command to another service's table, {rate}/s"
             variants = pipelines(postgres, env, folder, rate, chosen.seconds)
             results[title] = in_turn(variants, chosen.rounds)
             show(title, results[title])
+        if chosen.only in (None, "lists"):
+            results["lists"] = lists(postgres)
     kept = BENCH / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
     kept.write_text(json.dumps(results, indent=1))
     print(f"\nAll rounds: {kept.relative_to(ROOT)}")

@@ -87,7 +87,7 @@ def say(result: Result) -> None:
     print(json.dumps(result), flush=True)
 
 
-def asked(command: Sequence[str], env: Mapping[str, str], folder: Path) -> Result:
+def asked(command: Sequence[str], env: Mapping[str, str], folder: Path, timeout_s: float = 120) -> Result:
     """The last line that a Python process says, JSON, once it has ended well."""
     done = subprocess.run(
         [sys.executable, *command],
@@ -95,7 +95,7 @@ def asked(command: Sequence[str], env: Mapping[str, str], folder: Path) -> Resul
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=timeout_s,
     )
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
