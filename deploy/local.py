@@ -11,11 +11,13 @@ import fcntl
 import json
 import logging
 import os
+import select
 import shlex
 import signal
 import subprocess
 import sys
 import time
+import webbrowser
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypedDict
@@ -27,6 +29,7 @@ from deploy import PORT_BASE, ROOT, STATE, OperatorError, databases, port_of, se
 from deploy.broker import Protection
 from deploy.catcher import MailCatcher
 from deploy.data import PUBLISHER
+from deploy.example import PASSWORD, SIGN_INS
 from deploy.processes import ChildProcess, end_leftover, remember, remembered
 from deploy.stack import HOST, Kafka, Part, Postgres, ServicePart
 from deploy.supervisor import Stopped, Supervisor
@@ -41,6 +44,8 @@ _STATE_FILE: Final = _RUN / "state.json"
 _PID_FILE: Final = _RUN / "tenure.pid"
 _ADDRESSES: Final = _RUN / "addresses.env"
 _KCAT: Final = _RUN / "kcat.conf"
+_EXAMPLE: Final = STATE / "data" / "example"
+"""Exists once the example's people were prepared: what becomes of them afterwards is left alone."""
 _DATA_WITHIN_S: Final = 120
 _DOWN_WITHIN_S: Final = 120
 
@@ -137,6 +142,14 @@ def addresses(running: Sequence[Part]) -> dict[str, str]:
     return found
 
 
+def has_example(below: Sequence[Part]) -> bool:
+    """Return whether the system has the example's people.
+
+    Everybody knows their password, so they are in no database and no Kafka but this folder's own.
+    """
+    return {type(part) for part in below} == {Postgres, Kafka}
+
+
 def run(supervisor: Supervisor) -> None:
     """Start the system in order, then watch it until Stopped is raised."""
     below = stores()
@@ -158,7 +171,11 @@ def run(supervisor: Supervisor) -> None:
         secrets.secret(f"cookies-{name}")
     supervisor.bring_up(services(env, below))
     supervisor.say("loading the example data")
-    supervisor.meanwhile(_load_data(operators(env, below)))
+    operator = operators(env, below)
+    supervisor.meanwhile(_run_to_end("data", "The example data was not loaded", operator))
+    if has_example(below) and not _EXAMPLE.exists():
+        supervisor.meanwhile(_run_to_end("example", "The example's people were not prepared", operator))
+        _EXAMPLE.touch()
     supervisor.watch()
 
 
@@ -180,22 +197,27 @@ async def _prepare_kafka(supervisor: Supervisor, running: Sequence[Part]) -> Non
         )
 
 
-async def _load_data(env: Mapping[str, str]) -> None:
-    data = ChildProcess(
-        "data", [sys.executable, "-m", "deploy.data"], env={**os.environ, **env}, cwd=ROOT, **_files("data")
+async def _run_to_end(name: str, failed: str, env: Mapping[str, str]) -> None:
+    """Run `python -m deploy.<name>`.
+
+    Raises:
+        OperatorError: It did not succeed, or not in time.
+    """
+    child = ChildProcess(
+        name, [sys.executable, "-m", f"deploy.{name}"], env={**os.environ, **env}, cwd=ROOT, **_files(name)
     )
-    data.start()
+    child.start()
     try:
         async with asyncio.timeout(_DATA_WITHIN_S):
-            while data.alive:  # noqa: ASYNC110 - asyncio has no event for the end of this process
+            while child.alive:  # noqa: ASYNC110 - asyncio has no event for the end of this process
                 await asyncio.sleep(0.05)
     except TimeoutError:
-        raise OperatorError(f"The example data was not loaded within {_DATA_WITHIN_S} s: see {data.log}.") from None
+        raise OperatorError(f"{failed} within {_DATA_WITHIN_S} s: see {child.log}.") from None
     finally:
-        data.stop(patience_s=2)
-    if data.exit_code:
-        reason = (data.last_lines(1) or ["no message"])[0]
-        raise OperatorError(f"The example data could not be loaded: {reason} ({data.log})")
+        child.stop(patience_s=2)
+    if child.exit_code:
+        reason = (child.last_lines(1) or ["no message"])[0]
+        raise OperatorError(f"{failed}: {reason} ({child.log})")
 
 
 def supervise() -> int:
@@ -281,7 +303,16 @@ def _follow(child: subprocess.Popen[bytes], printed: int, detach: bool) -> int:
                     return 0
                 if spinner is not None:
                     spinner.stop()
+            if announced and _enter_was_pressed():
+                webbrowser.open(_read_addresses()[url_variable(EDGES[0])])
             time.sleep(0.1)
+
+
+def _enter_was_pressed() -> bool:
+    """Return whether a line waits to be read from the terminal, and read it."""
+    if not sys.stdin.isatty() or not select.select([sys.stdin], [], [], 0)[0]:
+        return False
+    return sys.stdin.readline() != ""
 
 
 def _print_new_lines(console: Console, printed: int) -> int:
@@ -301,7 +332,12 @@ def _announce(console: Console, took_s: float, detach: bool) -> None:
     lines += [f"  {name:<13} {env[url_variable(name)]}/docs" for name in SERVICES]
     lines += [f"  {'mail':<13} {env['TENURE_MAIL_URL']}"] if "TENURE_MAIL_URL" in env else []
     lines += [f"  {'Kafka':<13} {env['KAFKA_BOOTSTRAP']}", f"  {'all addresses':<13} {_shown(_ADDRESSES)}"]
-    lines += [f"  {'logs':<13} {_shown(_LOGS)}", "", "Run the story: make story"]
+    lines += [f"  {'logs':<13} {_shown(_LOGS)}"]
+    if _EXAMPLE.exists():
+        lines += ["", f"Sign in at {env[url_variable(EDGES[0])]} with the password: {PASSWORD}"]
+        lines += [f"  {each.role.partition(',')[0]:<13} {each.email:<27} {each.name}" for each in SIGN_INS]
+        lines += [] if detach or not sys.stdin.isatty() else ["  Press Enter to open it in a browser."]
+    lines += ["", "Run the story: make story"]
     lines += ["Stop:          make down" + ("" if detach else " or Ctrl-C")]
     console.print("\n".join(lines), markup=False)
 
@@ -313,7 +349,8 @@ def down() -> int:
     if running is not None:
         print(f"Stopping Tenure (process {running.pid})", flush=True)
         end_leftover(_PID_FILE, patience_s=_DOWN_WITHIN_S)
-    end_leftover(_RUN / "data.pid")
+    for name in ("data", "example"):
+        end_leftover(_RUN / f"{name}.pid")
     for part in reversed([*stores(), *services({})]):
         if part.end_leftovers():
             print(f"{part.name} was left from an earlier start and was stopped", flush=True)

@@ -1,10 +1,15 @@
 """The main job on a running system, and again while each of its processes is killed."""
 
+import os
+import subprocess
+import sys
 import time
 from collections import Counter
 
 import pytest
 
+from deploy import ROOT
+from deploy.example import SIGN_INS
 from tests.system.running import PARTS, System, finished, told_as_far_as
 
 pytestmark = pytest.mark.system
@@ -92,3 +97,17 @@ def test_killed_processes_lose_double_and_reorder_nothing(running: System, victi
     after = running.assert_sound()
     told = Counter(e.envelope.type for service, found in after.items() for e in found.events[before[service] :])
     assert {kind: told[kind] for kind in TOLD} == TOLD, said
+
+
+def test_the_examples_people_are_prepared_once(running: System) -> None:
+    """`make up` prepares them; what was interrupted is completed by the next, and what is there stays."""
+    before = {service: e.position for service, e in running.evidence().items()}
+    command = [sys.executable, "-m", "deploy.example"]
+    for _ in range(2):
+        env = {**os.environ, **running.env}
+        said = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
+        assert said.returncode == 0 and all(each.email in said.stdout for each in SIGN_INS), said.stderr
+    after = running.assert_sound()
+    told = Counter(e.envelope.type for service, found in after.items() for e in found.events[before[service] :])
+    assert (told["AccountOpened"], told["SubscriptionConfirmed"], told["SeatAssigned"]) == (8, 1, 3)
+    assert (told["CartCheckedOut"], told["RoleRequested"], told["UpdatePublished"]) == (1, 1, 1)
