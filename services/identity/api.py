@@ -4,9 +4,10 @@ The routes of signing in are in `signin/`; for queries see queries.py.
 """
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
 from starlette.datastructures import State
@@ -52,9 +53,10 @@ from services.identity.views import (
 from shared.eventlog.decision import Rejected
 from shared.eventlog.write.log import Accepted
 from shared.events import AccountOpened, RoleAssigned
-from shared.events.fields import Address, Country, Locale, Name, Password, TimeZone, Token
+from shared.events.fields import Address, Country, Identifier, Locale, Name, Password, TimeZone, Token
 from shared.events.identity import AddressProof
 from shared.runtime.auth import Actor
+from shared.runtime.people import NOBODY, NamesPeople
 from shared.runtime.problems import Problem, unknown
 from shared.runtime.routes import Addressed, CommandRoutes, Completion, RequestContext
 
@@ -227,15 +229,38 @@ async def close_account(context: RequestContext[CloseAccount], account_id: str) 
     return await _closing(context, account_id)
 
 
-@COMMANDS.route("POST", "/people/remove/bulk", ACCOUNT, bulk=True)
+class Leaver(NamesPeople):
+    """A person to remove: either `account_id` or `email`."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+
+    PEOPLE: ClassVar[Mapping[str, str]] = {"email": "account_id"}
+
+    account_id: Identifier | None = None
+    email: Address | None = None
+
+
 @COMMANDS.route("DELETE", "/people/{account_id}", ACCOUNT)
 async def remove_person(context: RequestContext[RemovePerson]) -> Addressed[RemovePerson]:
-    account_id, actor = context.asked.account_id, context.actor
-    person = await context.state(ACCOUNT, account_id)
+    return await _removal(context, context.asked.account_id)
+
+
+@COMMANDS.route("POST", "/people/remove/bulk", ACCOUNT, bulk=True)
+async def remove_people(context: RequestContext[Leaver]) -> Addressed[RemovePerson]:
+    return await _removal(context, context.asked.account_id or NOBODY)
+
+
+async def _removal(context: RequestContext[object], account_id: str) -> Addressed[RemovePerson]:
+    """Return the command that removes a person.
+
+    Raises:
+        Problem: 404 unless the caller may know of them.
+    """
+    actor, person = context.actor, await context.state(ACCOUNT, account_id)
     if isinstance(person, Unopened) or not _sees_person(actor, person):
         raise unknown("account")
-    command = replace(
-        context.asked,
+    command = RemovePerson(
+        account_id=account_id,
         removed_by=actor.account_id,
         by=await context.state(ACCOUNT, actor.account_id),
         manages=await _managed(context, account_id),

@@ -1,7 +1,9 @@
 """An organisation's people: found by name or address, and removed in one step; and what became of a request."""
 
+import httpx
 import pytest
 
+from shared.runtime.people import IdentityAddressBook
 from tests.services.identity_bench import OPERATOR, Bench, sign_up
 
 pytestmark = pytest.mark.system
@@ -110,6 +112,15 @@ async def test_many_leavers_go_in_one_request_and_others_people_do_not_exist(ben
     answer = await bench.when(founder, "POST", "/people/remove/bulk", items).then_ok()
     assert [item["status"] for item in answer["items"]] == [200, 404, 200]
     assert (await bench.when(OPERATOR, "DELETE", f"/people/{strange}")).status_code == 403, "no such operator"
+
+
+async def test_leavers_are_named_by_address_too(bench: Bench) -> None:
+    _, founder = await bench.join("oskar")
+    await bench.invited(founder, "mina")
+    bench.app.state.parts.address_book = IdentityAddressBook("http://identity", httpx.ASGITransport(bench.app))
+    items = {"items": [{"email": "mina@x.example"}, {"email": "nobody@x.example"}]}
+    answer = await bench.when(founder, "POST", "/people/remove/bulk", items).then_ok()
+    assert [item["status"] for item in answer["items"]] == [200, 404]
 
 
 async def test_who_asked_for_a_role_sees_the_answer_and_its_reason(bench: Bench) -> None:
