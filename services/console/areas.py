@@ -1,11 +1,11 @@
-"""Areas: the pages of one subject, and their links in the navigation."""
+"""Areas: the pages of one subject, their links, and what of them Home points out."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 if TYPE_CHECKING:  # a visit shows the links
-    from services.console.visits import Page
+    from services.console.visits import Page, Visit
 
 Kind: TypeAlias = Literal["customer", "partner", "publisher", "operator"]
 EVERYONE: Final[frozenset[Kind]] = frozenset({"customer", "partner", "publisher", "operator"})
@@ -39,12 +39,37 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Attention:
+    """Something that waits for the person, as Home says it."""
+
+    text: str
+    """A sentence, translated already."""
+    path: str
+    """The page where it is seen to."""
+    urgent: bool = False
+    """Whether it holds somebody up, or has a day after which it is too late."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """A question that Home asks for the person, whatever waits for them.
+
+    A refusal of it hides the answer.
+    """
+
+    find: "Callable[[Visit], Awaitable[Sequence[Attention]]]"
+    kinds: frozenset[Kind]
+    """The kinds of organisation whose people it concerns."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Area:
     """The pages of one subject. Its templates, catalogues and words of refusals have its name."""
 
     name: str
     pages: Sequence[PageAt]
     links: Sequence[Link] = ()
+    watches: Sequence[Watch] = ()
 
 
 def links_for(areas: Sequence[Area], kind: str) -> Sequence[Link]:

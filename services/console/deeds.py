@@ -102,6 +102,10 @@ class LinesDeed:
     path: str
     lines: str
     """The file."""
+    shown: Sequence[str] = ()
+    """What the page shows for each of its lines, from the first one on, where that is not what is sent."""
+    added: int = 0
+    """The number of lines that the page has put before those that the person gave, such as a heading."""
     question: str
     button: str
     then: str
@@ -129,14 +133,14 @@ async def carry_out_lines(visit: Visit, deed: LinesDeed, show: Page) -> Response
         outcome = await visit.ask(deed.service, "POST", at, LinesOutcome, None, deed.lines)
     except Refused as refused:
         return await refuse(visit, refused, show)
-    written = deed.lines.splitlines()
-    shown = [_line(visit, each, written) for each in outcome.items]
+    written = deed.shown or deed.lines.splitlines()
+    shown = [_line(visit, each, written, deed.added) for each in outcome.items]
     return visit.page("lines.html", deed=deed, outcome=outcome, shown=shown)
 
 
-def _line(visit: Visit, outcome: LineOutcome, written: Sequence[str]) -> LineShown:
-    number = outcome.line or 0
-    text = written[number - 1] if 0 < number <= len(written) else ""
+def _line(visit: Visit, outcome: LineOutcome, written: Sequence[str], added: int) -> LineShown:
+    line = outcome.line or 0
+    text, number = written[line - 1] if 0 < line <= len(written) else "", line - added
     if outcome.status < HTTPStatus.BAD_REQUEST:
         return LineShown(number=number, text=text, accepted=True)
     problem = ProblemDetails.model_validate(outcome.answer)

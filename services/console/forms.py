@@ -74,7 +74,7 @@ def refusals() -> Refusals:
     return Refusals(rules=rules, fields=fields)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Form:
     """A form as it is shown: values, errors by field, and errors of the whole form."""
 
@@ -83,6 +83,8 @@ class Form:
     faults: list[str] = field(default_factory=list)
     key: str = ""
     """The Idempotency-Key of what the form does; "" for a new one."""
+    record: str = ""
+    """The id under which a service has stored its refusal, or ""."""
 
     def __getitem__(self, name: str) -> str:
         return self.values.get(name, "")
@@ -101,6 +103,7 @@ class Form:
     def refuse(self, refused: Refused, texts: Texts) -> None:
         """Note a service's refusal, beside its field if the form has that."""
         problem = refused.problem
+        self.record = problem.command_id or ""
         if malformed := [_last_name(each.get("field", "")) for each in problem.fields]:
             for name in malformed:
                 text = texts.gettext(refusals().fields.get(name, UNKNOWN_FIELD))

@@ -1,5 +1,6 @@
 """Home, and the person's own profile."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -8,16 +9,39 @@ from typing import Final
 from pydantic import JsonValue
 from starlette.responses import Response
 
-from services.console.areas import EVERYONE, Area, Link, PageAt
-from services.console.doors import Refused
+from services.console.areas import EVERYONE, Area, Attention, Link, PageAt, Watch
+from services.console.doors import Refused, Unreachable
 from services.console.pages import joining
 from services.console.texts import LOCALES, countries, marked, zones
 from services.console.visits import Visit
 
 
 async def home(visit: Visit) -> Response:
-    """Say who the person is, and for which organisation they act."""
-    return visit.page("home.html", now=visit.clock.now if visit.clock else datetime.now(UTC))
+    """Say what waits for the person, who they are, and for which organisation they act."""
+    kind = visit.account.organisation_kind if visit.account else ""
+    watches = [watch for area in visit.request.app.state.areas for watch in area.watches if kind in watch.kinds]
+    found = await asyncio.gather(*(_noticed(visit, watch) for watch in watches))
+    waiting = [each for part in found if part is not None for each in part]
+    return visit.page(
+        "home.html",
+        now=visit.clock.now if visit.clock else datetime.now(UTC),
+        waiting=sorted(waiting, key=lambda each: not each.urgent),
+        watched=bool(watches),
+        incomplete=None in found,
+    )
+
+
+async def _noticed(visit: Visit, watch: Watch) -> Sequence[Attention] | None:
+    """Return what a watch finds; None while a service does not answer.
+
+    It finds nothing where the person may not see it.
+    """
+    try:
+        return await watch.find(visit)
+    except Refused as refused:
+        return () if refused.problem.status < HTTPStatus.INTERNAL_SERVER_ERROR else None
+    except Unreachable:
+        return None
 
 
 async def profile(visit: Visit) -> Response:

@@ -1,6 +1,6 @@
 """The answers of identity's routes, as far as the pages read them."""
 
-from datetime import datetime
+from datetime import date, datetime
 
 from pydantic import BaseModel
 
@@ -44,3 +44,185 @@ class Clock(BaseModel):
     sandbox: bool
     ahead_s: int
     now: datetime
+
+
+class Colleague(BaseModel):
+    """A person of the organisation.
+
+    Of identity's `GET /people/{account_id}` and `GET /accounts/{account_id}`.
+    """
+
+    account_id: str
+    name: str
+    email: str | None = None
+
+
+class HeldRole(BaseModel):
+    """A role on a contract."""
+
+    contract_id: str
+    role: str
+    may_assign_seats: bool
+
+
+class Person(BaseModel):
+    """A person with their roles. Of identity's `GET /people/{account_id}`."""
+
+    account_id: str
+    name: str
+    email: str | None
+    first_account: bool
+    manages_people: bool
+    joined_at: datetime
+    roles: list[HeldRole]
+
+
+class People(BaseModel):
+    """A page of the organisation's people. Of identity's `GET /people`."""
+
+    items: list[Person]
+    next: str | None = None
+
+
+# ── Contracts ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+class ContractSummary(BaseModel):
+    """A contract in a list."""
+
+    contract_id: str
+    publisher: str
+    programme: str
+    manager: str
+
+
+class Contracts(BaseModel):
+    """A page of the organisation's contracts. Of identity's `GET /contracts`."""
+
+    items: list[ContractSummary]
+    next: str | None = None
+
+
+class Role(BaseModel):
+    """A role that somebody holds."""
+
+    account_id: str
+    role: str
+    may_assign_seats: bool
+    assigned_by: str
+
+
+class RoleAsked(BaseModel):
+    """A request for a role that waits."""
+
+    account_id: str
+    role: str
+    message: str
+
+
+class Agreement(BaseModel):
+    """A subscription's agreement."""
+
+    subscription_id: str
+    kind: str
+    product: str
+    starts: date | None = None
+    time_zone: str | None = None
+
+
+class Access(BaseModel):
+    """Whether the person has administrative access."""
+
+    open: bool
+    missing: str | None = None
+    reason: str | None = None
+
+
+class Contract(BaseModel):
+    """A contract with its people. Of identity's `GET /contracts/{contract_id}`."""
+
+    contract_id: str
+    publisher: str
+    programme: str
+    roles: list[Role]
+    requests: list[RoleAsked]
+    coordinating: list[str]
+    agreements: list[Agreement]
+    access: Access
+
+    def role_of(self, account_id: str) -> Role | None:
+        """Return the role that a person holds."""
+        return next((role for role in self.roles if role.account_id == account_id), None)
+
+    @property
+    def manager(self) -> str:
+        """The account of the Contract Manager; "" while there is none."""
+        return next((role.account_id for role in self.roles if role.role == "contract_manager"), "")
+
+
+class OwnRequest(BaseModel):
+    """A person's own request for a role, with its answer."""
+
+    contract_id: str
+    role: str
+    message: str
+    requested_at: datetime
+    state: str
+    answered_by: str | None
+    reason: str | None
+    answered_at: datetime | None
+
+
+class OwnRequests(BaseModel):
+    """A person's own requests for roles. Of identity's `GET /me/role-requests`."""
+
+    items: list[OwnRequest]
+    next: str | None = None
+
+
+# ── People ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class AtAddress(BaseModel):
+    """A colleague's account, if there is one."""
+
+    account_id: str | None
+
+
+class AtAddresses(BaseModel):
+    """Whose the addresses are. Of identity's `POST /accounts/by-address`."""
+
+    items: list[AtAddress]
+
+
+class Invitation(BaseModel):
+    """An invitation and its outcome."""
+
+    invitation_id: str
+    email: str | None
+    issued_by: str
+    expires_at: datetime
+    state: str
+
+
+class Invitations(BaseModel):
+    """The invitations into the organisation. Of identity's `GET /invitations`."""
+
+    items: list[Invitation]
+    next: str | None = None
+
+
+class RunningSession(BaseModel):
+    """A session of the person's."""
+
+    session_id: str
+    started: datetime
+    last_used: datetime
+    expires: datetime
+    current: bool
+
+
+class Sessions(BaseModel):
+    """The person's sessions. Of identity's `GET /sessions`."""
+
+    items: list[RunningSession]

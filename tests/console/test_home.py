@@ -1,0 +1,107 @@
+"""Home: what waits for the person, asked of every area and said in the order of urgency."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import httpx
+import pytest
+
+from services.console import app
+from services.console.areas import Area, Attention, Watch
+from services.console.doors import Refused, Unreachable
+from services.console.names import names_of
+from services.console.visits import Visit
+from shared.runtime.problems import ProblemDetails
+from tests.console.fakes import ACCOUNT, Browser, Services, problem, words
+
+CUSTOMERS = frozenset({"customer"})
+ANA, BEN, GONE = (f"0190f3a0-0000-7000-8000-00000000000{number}" for number in (1, 2, 3))
+
+
+def told(*found: Attention, kinds: frozenset[str] = CUSTOMERS) -> Watch:
+    async def find(_: Visit) -> Sequence[Attention]:
+        return found
+
+    return Watch(find=find, kinds=kinds)  # type: ignore[arg-type]
+
+
+async def forbidden(_: Visit) -> Sequence[Attention]:
+    raise Refused(ProblemDetails(type="", title="", status=403, detail="No."))
+
+
+async def silent(_: Visit) -> Sequence[Attention]:
+    raise Unreachable("entitlements")
+
+
+LATER = Attention(text="A seat is free.", path="/seats")
+SOON = Attention(text="A request waits.", path="/contracts", urgent=True)
+
+
+async def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *watches: Watch) -> str:
+    monkeypatch.setattr(app, "AREAS", (app.AREAS[0], Area(name="x", pages=(), watches=watches)))
+    browser = Browser(Services(), tmp_path)
+    await browser.sign_in()
+    return (await browser.get("/")).text
+
+
+async def test_what_is_urgent_is_said_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = await home(tmp_path, monkeypatch, told(LATER), told(SOON))
+    assert "What needs you A request waits. A seat is free." in words(text) and '<a href="/seats">' in text
+
+
+async def test_who_has_nothing_to_do_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "Nothing waits for you." in words(await home(tmp_path, monkeypatch, told()))
+
+
+async def test_what_a_person_may_not_see_is_not_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = words(await home(tmp_path, monkeypatch, Watch(find=forbidden, kinds=CUSTOMERS), told(LATER)))  # type: ignore[arg-type]
+    assert "A seat is free." in said and "looked up" not in said
+
+
+async def test_what_can_not_be_looked_up_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = words(await home(tmp_path, monkeypatch, Watch(find=silent, kinds=CUSTOMERS), told(LATER)))  # type: ignore[arg-type]
+    assert "A seat is free." in said and "can't be looked up right now" in said
+
+
+async def test_a_watch_is_asked_for_its_kinds_of_organisation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = words(await home(tmp_path, monkeypatch, told(LATER, kinds=frozenset({"partner"}))))
+    assert "A seat is free." not in said and "What needs you" not in said
+
+
+# ── Names ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def named(tmp_path: Path, services: Services, *wanted: str) -> list[tuple[str, str]]:
+    """The names and addresses that a page of a visit shows for account ids."""
+    shown: list[tuple[str, str]] = []
+
+    async def find(visit: Visit) -> Sequence[Attention]:
+        names = await names_of(visit, wanted)
+        shown.extend((names[each].name, names[each].email) for each in wanted)
+        return ()
+
+    browser = Browser(services, tmp_path)
+    browser.app.state.areas = (Area(name="x", pages=(), watches=(Watch(find=find, kinds=CUSTOMERS),)),)  # type: ignore[arg-type]
+    await browser.sign_in()
+    await browser.get("/")
+    return shown
+
+
+def colleague(account_id: str, name: str, email: str | None = None) -> httpx.Response:
+    return httpx.Response(200, json={**ACCOUNT, "account_id": account_id, "name": name, "email": email})
+
+
+async def test_people_have_their_address_where_the_reader_may_see_it(tmp_path: Path) -> None:
+    services = Services({f"GET /people/{ANA}": colleague(ANA, "Ana Sol", "ana@x.example")})
+    services.answers[f"GET /people/{BEN}"] = problem(403, "may-not-see-people")
+    services.answers[f"GET /accounts/{BEN}"] = colleague(BEN, "Ben Low")
+    assert await named(tmp_path, services, ANA, BEN) == [("Ana Sol", "ana@x.example"), ("Ben Low", "")]
+
+
+async def test_who_is_no_colleague_and_who_is_no_person_are_named_too(tmp_path: Path) -> None:
+    found = await named(tmp_path, Services(), GONE, "marketplace", "a-1")
+    assert [name for name, _ in found] == [
+        "Somebody outside your organisation, or who has left",
+        "The system",
+        "Mina Okafor",
+    ]
