@@ -8,7 +8,7 @@ from cli.app import Result, group, verb
 from cli.context import Context
 from cli.exit_codes import NOT_FOUND, OperatorError
 from cli.output import Output, count, when
-from shared.runtime.refusals import RefusalView, list_of, refusal_of
+from shared.runtime.refusals import RefusalView, latest, refusal_of
 from shared.services import SERVICES
 
 group("refusals", "Refusals that the services have stored: list, show.")
@@ -29,8 +29,7 @@ async def list_refusals(
         raise OperatorError(f"There is no service {service}; the services are {', '.join(SERVICES)}.", NOT_FOUND)
     found: list[tuple[str, RefusalView]] = []
     for each in SERVICES if service is None else (service,):
-        listed = await list_of(await context.db(each), account, "", limit)
-        found += [(each, refusal) for refusal in listed.items]
+        found += [(each, refusal) for refusal in await latest(await context.db(each), account, limit)]
     found.sort(key=lambda item: item[1].refused_at, reverse=True)
     output.table(
         ("service", "when", "rule", "who", "command"),

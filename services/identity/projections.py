@@ -58,9 +58,6 @@ DIRECTORY: Final = Projection(
         *subjects.PROOFS,
         *subjects.SESSIONS,
         ClockMoved,
-        InvitationAccepted,
-        InvitationExpired,
-        InvitationRevoked,
         MachineRevoked,
         MachineSecretRotated,
         RoleRequestDeclined,
@@ -214,12 +211,12 @@ async def _role_revoked(tx: Connection, event: RoleRevoked, _envelope: Envelope)
 # ── Machines and invitations ───────────────────────────────────────────────────────────────────────────
 
 
-async def machines_of(db: Queryable, organisation_id: str, account_id: str, after: str, limit: int) -> list[str]:
-    """Return the client ids of the organisation's machine accounts after `after`, in order.
+async def machines_of(db: Queryable, organisation_id: str, account_id: str) -> list[str]:
+    """Return the client ids of the organisation's machine accounts.
 
     With an account id, return only those that the account registered or that act for it.
     """
-    rows = await db.fetch(SQL["machines"], organisation_id, account_id, after, limit)
+    rows = await db.fetch(SQL["machines"], organisation_id, account_id)
     return [row["client_id"] for row in rows]
 
 
@@ -235,22 +232,33 @@ async def note_invitation(db: Queryable, event: InvitationIssued) -> None:
     finds the invitation.
     """
     await db.execute(
-        SQL["add_invitation"], event.invitation_id, event.organisation_id, event.organisation_kind, event.issued_by
+        SQL["add_invitation"],
+        event.invitation_id,
+        event.organisation_id,
+        event.organisation_kind,
+        event.issued_by,
+        event.expires_at,
     )
+
+
+@DIRECTORY.on(InvitationAccepted)
+async def _invitation_accepted(tx: Connection, event: InvitationAccepted, _envelope: Envelope) -> None:
+    await tx.execute(SQL["settle_invitation"], event.invitation_id, "accepted")
+
+
+@DIRECTORY.on(InvitationRevoked)
+async def _invitation_revoked(tx: Connection, event: InvitationRevoked, _envelope: Envelope) -> None:
+    await tx.execute(SQL["settle_invitation"], event.invitation_id, "revoked")
+
+
+@DIRECTORY.on(InvitationExpired)
+async def _invitation_expired(tx: Connection, event: InvitationExpired, _envelope: Envelope) -> None:
+    await tx.execute(SQL["settle_invitation"], event.invitation_id, "expired")
 
 
 async def invitations_by(db: Queryable, account_id: str) -> list[str]:
     """Return the ids of all invitations that the account issued, whatever their state."""
     rows = await db.fetch(SQL["invitations_by"], account_id)
-    return [row["invitation_id"] for row in rows]
-
-
-async def invitations_for(db: Queryable, organisation_id: str, *, across: bool, after: str, limit: int) -> list[str]:
-    """Return the ids of the invitations into the organisation, after `after`, in order.
-
-    With `across`, also those into any publisher's and the operator's organisations.
-    """
-    rows = await db.fetch(SQL["invitations_for"], organisation_id, across, after, limit)
     return [row["invitation_id"] for row in rows]
 
 

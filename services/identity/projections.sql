@@ -1,8 +1,9 @@
 -- carry_over: copy the rows that routes added into the tables of a rebuild ({new}).
 insert into {new}.account_contracts (account_id, contract_id)
 select account_id, contract_id from public.account_contracts on conflict do nothing;
-insert into {new}.invitations (invitation_id, organisation_id, organisation_kind, issued_by)
-select invitation_id, organisation_id, organisation_kind, issued_by from public.invitations on conflict do nothing;
+insert into {new}.invitations (invitation_id, organisation_id, organisation_kind, issued_by, expires_at)
+select invitation_id, organisation_id, organisation_kind, issued_by, expires_at from public.invitations
+on conflict do nothing;
 
 -- add_contract: add a contract.
 insert into contracts (contract_id, customer, publisher, programme) values ($1, $2, $3, $4);
@@ -16,25 +17,20 @@ insert into account_contracts (account_id, contract_id) values ($1, $2) on confl
 -- add_machine: add a machine account.
 insert into machines (client_id, organisation_id, registered_by, acts_for) values ($1, $2, $3, $4);
 
--- machines: list an organisation's machine accounts after $3; with an account ($2), only those that it registered or
--- that act for it.
-select client_id from machines
-where organisation_id = $1 and client_id > $3 and ($2 = '' or $2 in (registered_by, acts_for))
-order by client_id limit $4;
+-- machines: list an organisation's machine accounts; with an account ($2), only those that it registered or that act for
+-- it.
+select client_id from machines where organisation_id = $1 and ($2 = '' or $2 in (registered_by, acts_for));
 
 -- add_invitation: add an invitation, once.
-insert into invitations (invitation_id, organisation_id, organisation_kind, issued_by)
-values ($1, $2, $3, $4)
+insert into invitations (invitation_id, organisation_id, organisation_kind, issued_by, expires_at)
+values ($1, $2, $3, $4, $5)
 on conflict do nothing;
+
+-- settle_invitation: set what became of the invitation.
+update invitations set outcome = $2 where invitation_id = $1;
 
 -- invitations_by: list the invitations that the account issued.
 select invitation_id from invitations where issued_by = $1 order by 1;
-
--- invitations_for: list the invitations into an organisation after $3; if $2 is true, also those into any publisher's
--- and the operator's organisations.
-select invitation_id from invitations
-where (organisation_id = $1 or ($2 and organisation_kind in ('publisher', 'operator'))) and invitation_id > $3
-order by invitation_id limit $4;
 
 -- contracts_of: list the contracts on which the account may have a role.
 select contract_id from account_contracts where account_id = $1 order by 1;

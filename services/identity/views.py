@@ -36,10 +36,6 @@ class SessionView(BaseModel):
     """Whether it is the session of this request."""
 
 
-class SessionList(BaseModel):
-    items: list[SessionView]
-
-
 class Nonce(BaseModel):
     """A nonce, which the issuer repeats in its ID token; valid once."""
 
@@ -93,11 +89,6 @@ class InvitationView(BaseModel):
     state: InvitationState
     account_id: str | None
     """The account that accepted it."""
-
-
-class InvitationList(BaseModel):
-    items: list[InvitationView]
-    next: str | None
 
 
 class AccountView(BaseModel):

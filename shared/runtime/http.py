@@ -27,7 +27,9 @@ from shared.runtime import problems, refusals, wellformed
 from shared.runtime.auth import Actor
 from shared.runtime.database import Pool
 from shared.runtime.dispatch import limit_of, mounted
+from shared.runtime.exports import ListRoute
 from shared.runtime.limits import Limits
+from shared.runtime.lists import ListOf, Page, Search, searched
 from shared.runtime.metrics import Metrics
 from shared.runtime.openapi import describe
 from shared.runtime.parts import Parts
@@ -224,25 +226,29 @@ def make_app(parts: Parts, commands: CommandRoutes, queries: APIRouter | None, *
 def _add_refusals(app: FastAPI) -> None:
     """Add the queries of the refusals that the service has stored."""
 
-    @app.get("/refusals", tags=["queries"])
+    router = APIRouter(route_class=ListRoute, tags=["queries"])
+
+    @router.get("/refusals")
     async def list_refusals(
         actor: CurrentActor,
         db: Database,
+        page: Annotated[Page, Depends(refusals.REFUSALS.page)],
         account_id: OptionalIdentifier = "",
-        limit: Limit = 50,
-        after: refusals.RefusalCursor = "",
-    ) -> refusals.RefusalList:
+        rule: OptionalIdentifier = "",
+        q: Search = "",
+    ) -> ListOf[refusals.RefusalView]:
         """List the refusals of the caller's commands, the newest first.
 
         For the operator, list those of all commands, also of reactions and timers, or of the account `account_id`.
         """
-        if refusals.sees_all(actor):
-            return await refusals.list_of(db, account_id or None, after, limit)
-        if account_id not in ("", actor.account_id):
-            raise problems.unknown("account")
-        return await refusals.list_of(db, actor.account_id, after, limit)
+        wanted = account_id or None
+        if not refusals.sees_all(actor):
+            if account_id not in ("", actor.account_id):
+                raise problems.unknown("account")
+            wanted = actor.account_id
+        return await refusals.REFUSALS.show(db, page, refusals.refusal_view, wanted, rule or None, searched(q))
 
-    @app.get("/refusals/{command_id:path}", tags=["queries"])
+    @router.get("/refusals/{command_id:path}")
     async def one_refusal(command_id: refusals.CommandId, actor: CurrentActor, db: Database) -> refusals.RefusalView:
         """Return the refusal of a command: its rule, reason, remedy and the events that justify it.
 
@@ -252,6 +258,8 @@ def _add_refusals(app: FastAPI) -> None:
         if found is None:
             raise problems.unknown("refusal", "Check the command's id: a refusal has it in command_id.")
         return found
+
+    app.include_router(router)
 
 
 class RequestParts(Protocol):

@@ -6,16 +6,16 @@ it; the commands of reactions and timers belong to no account, so only the opera
 """
 
 import json
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Final, NamedTuple, TypeAlias
+from datetime import datetime
+from typing import Annotated, Final, TypeAlias
 
-from fastapi import Path, Query
+from fastapi import Path
 from pydantic import BaseModel
 
 from shared.rule_status import status_of
 from shared.runtime.auth import Actor
+from shared.runtime.lists import By, Listing, searched
 from shared.runtime.problems import Problem
-from shared.runtime.wellformed import malformed_request
 from shared.sql import Queryable, Row, statements
 
 SQL: Final = statements(__file__)
@@ -27,10 +27,6 @@ KEPT: Final = (403, 409)
 
 The others say that the request is wrong, that the caller is unknown or that something is missing, for which they name
 no events."""
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-RefusalCursor: TypeAlias = Annotated[str, Query(max_length=600, pattern=r"^[ -~]*$")]
-"""The cursor after which a page of refusals begins: the `next` of the page before."""
 CommandId: TypeAlias = Annotated[str, Path(max_length=500, pattern=r"^[!-~][ -~]*$")]
 """The id of a command, as its refusal has it in `command_id`."""
 
@@ -56,14 +52,7 @@ class RefusalView(BaseModel):
     refused_at: datetime
 
 
-class RefusalList(BaseModel):
-    items: list[RefusalView]
-    next: str | None
-
-
-class _Cursor(NamedTuple):
-    time: datetime | None
-    command_id: str
+REFUSALS: Final = Listing(SQL["refusals"], key="id", sorts={"refused_at": By(datetime, "time")}, order="-refused_at")
 
 
 async def keep(db: Queryable, problem: Problem, *, command_id: str, command: str, request: str, time: datetime) -> None:
@@ -87,18 +76,14 @@ async def refusal_of(db: Queryable, command_id: str, account_id: str | None) -> 
         account_id: whose command it has to be; None for anybody's.
     """
     row = await db.fetchrow(SQL["one"], command_id, account_id)
-    return None if row is None else _view(row)
+    return None if row is None else refusal_view(row)
 
 
-async def list_of(db: Queryable, account_id: str | None, after: str, limit: int) -> RefusalList:
-    """List the refusals of an account's commands, or of all (None), the newest first."""
-    cursor = _read(after)
-    if account_id is None:
-        rows = await db.fetch(SQL["of_all"], cursor.time, cursor.command_id, limit)
-    else:
-        rows = await db.fetch(SQL["of_account"], account_id, cursor.time, cursor.command_id, limit)
-    following = _written(rows[-1]) if len(rows) == limit else None
-    return RefusalList(items=[_view(row) for row in rows], next=following)
+async def latest(db: Queryable, account_id: str | None, limit: int) -> list[RefusalView]:
+    """Return the latest refusals of an account's commands, or of all (None), the newest first."""
+    statement = REFUSALS.statements["refused_at"]
+    rows = await db.fetch(statement, True, True, None, None, limit, account_id, None, searched(""))
+    return [refusal_view(row) for row in rows]
 
 
 def sees_all(actor: Actor) -> bool:
@@ -106,7 +91,8 @@ def sees_all(actor: Actor) -> bool:
     return actor.organisation_kind == "operator"
 
 
-def _view(row: Row) -> RefusalView:
+def refusal_view(row: Row) -> RefusalView:
+    """Return the view of a row of `refusals`."""
     refusal = json.loads(row["refusal"])
     who, _, _ = row["id"].partition(":")
     return RefusalView(
@@ -130,17 +116,3 @@ def _is_account(who: str) -> bool:
     The ids of reactions begin with a consumer's name, which has a dot, and those of timers with `timer`.
     """
     return "." not in who and who not in (ANYBODY, "timer")
-
-
-def _written(row: Row) -> str:
-    return f"{(row['time'] - _EPOCH) // timedelta(microseconds=1)}.{row['id']}"
-
-
-def _read(cursor: str) -> _Cursor:
-    """Read a cursor; "" is the first page. Raises Problem 422 if it is malformed."""
-    if not cursor:
-        return _Cursor(None, "")
-    time, _, command_id = cursor.partition(".")
-    if not (time.isdigit() and len(time) <= 17 and command_id):
-        raise malformed_request([{"field": "query.after", "error": "it is not the `next` of a page of this list"}])
-    return _Cursor(_EPOCH + timedelta(microseconds=int(time)), command_id)

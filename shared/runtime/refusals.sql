@@ -10,22 +10,15 @@ select id, '', request, refusal::text, time from engine.refusals
 where id = $1 and ($2::text is null or split_part(id, ':', 1) = $2)
 order by time desc limit 1;
 
--- of_account: list the refusals of an account's commands before a time and an id, the newest first.
-(select id, stream, '' as request, refusal::text, time from log.commands
- where refusal is not null and split_part(id, ':', 1) = $1 and (time, id) < (coalesce($2, 'infinity'::timestamptz), $3)
- order by time desc, id desc limit $4)
-union all
-(select id, '', request, refusal::text, time from engine.refusals
- where split_part(id, ':', 1) = $1 and (time, id) < (coalesce($2, 'infinity'::timestamptz), $3)
- order by time desc, id desc limit $4)
-order by time desc, id desc limit $4;
-
--- of_all: list the refusals of all commands before a time and an id, the newest first.
-(select id, stream, '' as request, refusal::text, time from log.commands
- where refusal is not null and (time, id) < (coalesce($1, 'infinity'::timestamptz), $2)
- order by time desc, id desc limit $3)
-union all
-(select id, '', request, refusal::text, time from engine.refusals
- where (time, id) < (coalesce($1, 'infinity'::timestamptz), $2)
- order by time desc, id desc limit $3)
-order by time desc, id desc limit $3;
+-- refusals: list the refusals of an account's commands ($6), of a rule ($7), null for all, with the text $8 in their
+-- reason.
+select *
+from (
+    select id, stream, '' as request, refusal::text as refusal, time, refusal ->> 'rule' as rule,
+        refusal ->> 'reason' as reason
+    from log.commands where refusal is not null and ($6::text is null or split_part(id, ':', 1) = $6)
+    union all
+    select id, '', request, refusal::text, time, refusal ->> 'rule', refusal ->> 'reason'
+    from engine.refusals where ($6::text is null or split_part(id, ':', 1) = $6)
+) as refusals
+where ($7::text is null or rule = $7) and ($8 = '%%' or reason ilike $8);

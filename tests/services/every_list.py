@@ -9,9 +9,9 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 import services
-from services import definition_of
+from shared.runtime import refusals
 from shared.runtime.lists import Listing
-from tests.services.every_route import leaves
+from tests.services.every_route import app_of, leaves
 
 PAGING = {"sort", "limit", "after", "format"}
 
@@ -25,15 +25,13 @@ def modules(service: str) -> Iterator[ModuleType]:
 
 def listings(service: str) -> dict[str, Listing]:
     """The service's lists by the names of their constants."""
-    return {
-        name: value for module in modules(service) for name, value in vars(module).items() if isinstance(value, Listing)
-    }
+    every = [*modules(service), refusals]
+    return {name: value for module in every for name, value in vars(module).items() if isinstance(value, Listing)}
 
 
 def routes(service: str) -> Iterator[APIRoute]:
     """The queries that answer with `items`."""
-    queries = definition_of(service).queries
-    for route in leaves(queries.routes if queries is not None else []):
+    for route in leaves(app_of(service).routes):
         model = getattr(route, "response_model", None)
         listed = isinstance(model, type) and issubclass(model, BaseModel) and "items" in model.model_fields
         if listed and "GET" in route.methods:

@@ -10,20 +10,14 @@ from shared.runtime.wellformed import Parameters
 from shared.services import SERVICES
 from tests.services.every_list import PAGING, listings, routes
 
-NOT_YET = {
-    *("/sessions", "/machines", "/invitations", "/addresses/claims", "/refusals"),
-}
-"""Lists that have not been moved to the mechanism."""
-
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_every_list_sorts_pages_and_exports(service: str) -> None:
     for route in routes(service):
-        if route.path not in NOT_YET:
-            assert isinstance(route, ListRoute), f"{route.path}: its router's class is not ListRoute"
-            assert item_of(route.response_model) is not None, f"{route.path}: its answer has no `next`"
-            lacking = PAGING - Parameters.of(route.dependant).known
-            assert not lacking, f"{route.path} lacks {', '.join(sorted(lacking))}"
+        assert isinstance(route, ListRoute), f"{route.path}: its router's class is not ListRoute"
+        assert item_of(route.response_model) is not None, f"{route.path}: its answer has no `next`"
+        lacking = PAGING - Parameters.of(route.dependant).known
+        assert not lacking, f"{route.path} lacks {', '.join(sorted(lacking))}"
 
 
 @pytest.mark.system

@@ -308,3 +308,23 @@ async def test_a_rebuilt_directory_lists_the_same(bench: Bench) -> None:
     await bench.pool.execute("delete from engine.seen")
     await bench.settle()
     assert await bench.pool.fetch("select * from invitations") == before
+
+
+async def test_invitations_are_listed_by_state_and_by_who_issued_them(bench: Bench) -> None:
+    oskar, manager = await bench.join("oskar")
+    accepted, revoked, pending_ = [await issued(bench, manager, name) for name in ("mina", "ana", "lee")]
+    await bench.join("mina", invitation=accepted["invitation"])
+    await bench.when(manager, "DELETE", f"/invitations/{revoked['invitation_id']}").then_ok()
+    await bench.settle()
+
+    async def listed(query: str) -> list[str]:
+        page = await bench.when(manager, "GET", f"/invitations?{query}").then_ok()
+        return [each["invitation_id"] for each in page["items"]]
+
+    every = sorted(each["invitation_id"] for each in (accepted, revoked, pending_))
+    for state, one in (("accepted", accepted), ("revoked", revoked), ("pending", pending_)):
+        assert await listed(f"state={state}") == [one["invitation_id"]]
+    assert await listed("state=expired") == await listed("issued_by=nobody") == []
+    assert await listed(f"issued_by={oskar}&sort=-invitation_id") == every[::-1]
+    assert await listed("sort=state") == [each["invitation_id"] for each in (accepted, pending_, revoked)]
+    await bench.when(manager, "GET", "/invitations?status=pending").then_refused("malformed")

@@ -323,3 +323,22 @@ async def test_the_discovery_document_names_its_issuer_as_the_tokens_do(bench: B
         assert found[name].removeprefix(issuer) in document["paths"], name
     scopes = document["components"]["securitySchemes"]["Machine"]["flows"]["clientCredentials"]["scopes"]
     assert found["scopes_supported"] == list(scopes)
+
+
+async def test_machines_are_found_by_name_and_by_whom_they_concern(bench: Bench) -> None:
+    oskar, founder = await bench.join("oskar")
+    mina, token = await bench.invited(founder, "mina")
+    shared = (await registered(bench, founder, "read"))["client_id"]
+    minas = (await registered(bench, token, "installs:report", acts_for=mina))["client_id"]
+    await bench.settle()
+    (name,) = {each["name"] for each in (await bench.when(founder, "GET", "/machines").then_ok())["items"]}
+
+    async def listed(query: str) -> list[str]:
+        page = await bench.when(founder, "GET", f"/machines?{query}").then_ok()
+        return [each["client_id"] for each in page["items"]]
+
+    assert await listed(f"registered_by={oskar}") == [shared]
+    assert await listed(f"acts_for={mina}&revoked=false") == [minas]
+    assert await listed(f"q={name[1:4].upper()}") == sorted((shared, minas))
+    assert await listed("sort=-client_id") == sorted((shared, minas), reverse=True)
+    assert await listed("q=nothing%20of%20the%20kind") == await listed("revoked=true") == []

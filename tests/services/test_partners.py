@@ -180,6 +180,28 @@ async def test_a_partner_sees_its_customers_and_a_customer_its_partners(market: 
     assert [each["partner"] for each in (*page["items"], *rest)] == ["other-reseller", "reseller"]
 
 
+async def test_partners_are_found_by_name_and_standing(market: Market) -> None:
+    await market.when("mina", "PUT", "/partners/other-reseller").then_ok()
+    await market.when("mina", "DELETE", "/partners/other-reseller").then_ok()
+
+    async def listed(query: str) -> list[str]:
+        return [each["partner"] for each in await rows(market, "mina", f"/partners?{query}")]
+
+    assert await listed("status=engaged") == await listed("q=RESELLER%20ltd&status=engaged") == ["reseller"]
+    assert await listed("status=released") == await listed("q=other") == ["other-reseller"]
+    assert await listed("sort=-name") == ["reseller", "other-reseller"]
+    assert await listed("q=nobody") == []
+
+
+async def test_instalments_are_found_by_product_and_name(market: Market) -> None:
+    subscription = await market.running(AUTOCAD_MONTHLY.product_id)
+    for q in ("autocad", "ORG%20ltd", subscription):
+        assert len(await rows(market, "clerk", f"/instalments?q={q}")) == 2, q
+    assert await rows(market, "clerk", "/instalments?q=nobody") == []
+    latest = await rows(market, "mina", "/instalments?sort=-due")
+    assert [each["due"] for each in latest] == ["2026-12-23", "2026-11-23"]
+
+
 async def test_instalments_that_fall_due_are_listed_by_day(market: Market) -> None:
     subscription = await market.running(AUTOCAD_MONTHLY.product_id)
     for who in ("clerk", "mina"):

@@ -65,6 +65,11 @@ async def test_the_newest_come_first_and_pages_follow_each_other(bench: Bench) -
     assert seen == asked[::-1]
     of_one = await bench.when(OPERATOR, "GET", f"/refusals?account_id={oskar}").then_ok()
     assert [item["command_id"] for item in of_one["items"]] == seen
+    oldest_first = await bench.when(manager, "GET", "/refusals?sort=refused_at").then_ok()
+    assert [item["command_id"] for item in oldest_first["items"]] == asked
+    assert len((await bench.when(manager, "GET", "/refusals?rule=no-request").then_ok())["items"]) == 5
+    for nothing in ("rule=operator-only", "q=nothing%20of%20the%20kind"):
+        assert (await bench.when(manager, "GET", f"/refusals?{nothing}").then_ok())["items"] == []
     for cursor in ("x", "1", "1.", "99999999999999999999.a"):
         await bench.when(manager, "GET", f"/refusals?after={cursor}").then_refused("malformed")
 

@@ -1,11 +1,12 @@
 """Invitations: their routes, the right to invite, and the sign-up with an invitation."""
 
+import asyncio
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict
 
 from services.identity.domain import account, invitation
@@ -28,21 +29,25 @@ from services.identity.domain.invitation import (
     not_invited,
     organisation_id_of,
 )
-from services.identity.projections import invitations_for
 from services.identity.signin.keys import INVITATION_S, current_keys
-from services.identity.views import Invitation, InvitationList, InvitationState, InvitationView
+from services.identity.views import Invitation, InvitationState, InvitationView
 from shared.eventlog.decision import Rejected
 from shared.eventlog.write.log import Accepted, Log
 from shared.events import InvitationAccepted, InvitationIssued, InvitationRevoked
-from shared.events.fields import Address, Name, OptionalPublisher
+from shared.events.fields import Address, Identifier, Name, OptionalPublisher
 from shared.events.identity import OrganisationKind
-from shared.runtime.http import After, CurrentActor, CurrentLog, Database, Limit, Now
+from shared.runtime.exports import ListRoute
+from shared.runtime.http import CurrentActor, CurrentLog, Database, Now
+from shared.runtime.lists import By, Listing, ListOf, Page
 from shared.runtime.problems import rejected, unknown
 from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
 from shared.runtime.scopes import machines
+from shared.sql import statements
+
+SQL: Final = statements(__file__)
 
 COMMANDS: Final = CommandRoutes()
-INVITATION_QUERIES: Final = APIRouter()
+INVITATION_QUERIES: Final = APIRouter(route_class=ListRoute)
 
 # ── Inviting ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -167,10 +172,24 @@ def _may_see(issued: InvitationIssued, organisation_id: str, by: account.State) 
     return not_entitled(by, issued.organisation_id, issued.organisation_kind) is None
 
 
+INVITATIONS: Final = Listing(
+    SQL["invitations"],
+    key="invitation_id",
+    sorts={"invitation_id": By(), "expires_at": By(datetime, "by_expires_at"), "state": By(), "issued_by": By()},
+    order="invitation_id",
+)
+
+
 @INVITATION_QUERIES.get("/invitations", openapi_extra=machines())
 async def list_invitations(
-    actor: CurrentActor, db: Database, log: CurrentLog, now: Now, limit: Limit = 50, after: After = ""
-) -> InvitationList:
+    actor: CurrentActor,
+    db: Database,
+    log: CurrentLog,
+    now: Now,
+    page: Annotated[Page, Depends(INVITATIONS.page)],
+    state: InvitationState | None = None,
+    issued_by: Identifier | None = None,
+) -> ListOf[InvitationView]:
     """List the invitations into the caller's organisation with their states.
 
     Only people who may invite can list them. For the operator, invitations into publishers' organisations are listed,
@@ -180,11 +199,10 @@ async def list_invitations(
     refused = not_entitled(by, actor.organisation_id, actor.organisation_kind)
     if refused is not None:
         raise rejected(refused)
-    ids = await invitations_for(
-        db, actor.organisation_id, across=actor.organisation_kind == "operator", after=after, limit=limit
-    )
-    items = [await _view(log, invitation_id, now) for invitation_id in ids]
-    return InvitationList(items=items, next=ids[-1] if len(ids) == limit else None)
+    across = actor.organisation_kind == "operator"
+    found = await INVITATIONS.fetch(db, page, actor.organisation_id, across, state, now, issued_by)
+    items = await asyncio.gather(*(_view(log, row["invitation_id"], now) for row in found.rows))
+    return ListOf(items=items, next=found.next)
 
 
 async def _view(log: Log, invitation_id: str, now: datetime) -> InvitationView:

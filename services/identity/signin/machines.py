@@ -1,13 +1,14 @@
 """Machine accounts: registration, listing, rotation of secrets, and revocation."""
 
+import asyncio
 import hashlib
 import secrets
 import uuid
 from dataclasses import replace
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.identity.domain import contract_state, rules
@@ -29,7 +30,9 @@ from shared.events.fields import Identifier, Instant, Name, OptionalPublisher
 from shared.events.identity import MachineScope, OrganisationKind
 from shared.runtime.auth import Actor
 from shared.runtime.database import Pool
-from shared.runtime.http import CurrentActor, CurrentLog, Database, Limit
+from shared.runtime.exports import ListRoute
+from shared.runtime.http import CurrentActor, CurrentLog, Database
+from shared.runtime.lists import By, Listing, ListOf, Page, Search
 from shared.runtime.problems import Problem, unknown
 from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
 from shared.runtime.scopes import machines as for_machines
@@ -38,7 +41,7 @@ from shared.sql import statements
 SQL: Final = statements(__file__)
 
 COMMANDS: Final = CommandRoutes()
-MACHINE_QUERIES: Final = APIRouter()
+MACHINE_QUERIES: Final = APIRouter(route_class=ListRoute)
 
 _SECRET_BYTES: Final = 32
 
@@ -86,11 +89,6 @@ class MachineView(BaseModel):
     previous_until: datetime | None
     """Until when the previous secret is valid, too."""
     revoked_by: str | None
-
-
-class MachineList(BaseModel):
-    items: list[MachineView]
-    next: str | None
 
 
 @COMMANDS.route("POST", "/machines", MACHINE, extra_response=MachineSecret)
@@ -229,19 +227,41 @@ async def revoke_machine(context: RequestContext[RevokeMachine], client_id: str)
     return Addressed(client_id, RevokeMachine(revoked_by=context.actor.account_id))
 
 
+MACHINES: Final = Listing(
+    key="client_id",
+    sorts={"client_id": By(), "name": By(), "registered_by": By(), "expires_at": By(datetime)},
+    order="client_id",
+)
+
+
 @MACHINE_QUERIES.get("/machines", openapi_extra=for_machines())
 async def machines(
-    actor: CurrentActor, db: Database, log: CurrentLog, limit: Limit = 50, after: Identifier | None = None
-) -> MachineList:
-    """List the machine accounts of the caller's organisation.
+    actor: CurrentActor,
+    db: Database,
+    log: CurrentLog,
+    page: Annotated[Page, Depends(MACHINES.page)],
+    registered_by: Identifier | None = None,
+    acts_for: Identifier | None = None,
+    revoked: Literal["true", "false"] | None = None,
+    q: Search = "",
+) -> ListOf[MachineView]:
+    """List the machine accounts of the caller's organisation, by any part of their names.
 
     People who don't administer it only see those that they registered or that act for them.
     """
     mine = "" if await _administrator(log, actor) or actor.organisation_kind == "operator" else actor.account_id
-    ids = await machines_of(db, actor.organisation_id, mine, after or "", limit)
-    states = [await log.state(MACHINE, client_id) for client_id in ids]
-    items = [_view(state) for state in states if isinstance(state, Registered | Revoked)]
-    return MachineList(items=items, next=ids[-1] if len(ids) == limit else None)
+    ids = await machines_of(db, actor.organisation_id, mine)
+    states = await asyncio.gather(*(log.state(MACHINE, client_id) for client_id in ids))
+    views = [_view(state) for state in states if isinstance(state, Registered | Revoked)]
+    found = [
+        view
+        for view in views
+        if registered_by in (None, view.registered_by)
+        and acts_for in (None, view.acts_for)
+        and (revoked is None or (revoked == "true") == (view.revoked_by is not None))
+        and q.casefold() in view.name.casefold()
+    ]
+    return MACHINES.select(page, found)
 
 
 @MACHINE_QUERIES.get("/machines/{client_id}", openapi_extra=for_machines())

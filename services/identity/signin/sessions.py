@@ -1,13 +1,14 @@
 """The routes of sessions and passwords, and the published keys."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from hashlib import sha256
 from http import HTTPStatus
 from typing import Annotated, Final
 
 import orjson
 import structlog
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from starlette.datastructures import State
 
@@ -22,21 +23,23 @@ from services.identity.signin.guesses import current_guesses
 from services.identity.signin.keys import ResetBy, current_keys
 from services.identity.signin.passwords import require_uncommon
 from services.identity.signin.refresh import Running
-from services.identity.views import CurrentSession, Session, SessionList, SessionView
+from services.identity.views import CurrentSession, Session, SessionView
 from shared.eventlog.write.log import Log, Meta
 from shared.events import AccountOpened
 from shared.events.fields import Address, GivenPassword, Password, Token
 from shared.runtime.auth import JWKS_S, TOKEN_S, Actor
 from shared.runtime.database import Pool
+from shared.runtime.exports import ListRoute
 from shared.runtime.http import CurrentActor, CurrentLog, Database
 from shared.runtime.limits import limited_by_source, source_of
+from shared.runtime.lists import By, Listing, ListOf, Page
 from shared.runtime.parts import Parts
 from shared.runtime.problems import Problem, unknown
 from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
 from shared.runtime.scopes import EVERY_MACHINE, machines
 
 COMMANDS: Final = CommandRoutes()
-ROUTES: Final = APIRouter()
+ROUTES: Final = APIRouter(route_class=ListRoute)
 NOT_STORED: Final = {"Cache-Control": "no-store"}
 """The header of every response with a token (RFC 6749, section 5.1)."""
 
@@ -187,8 +190,18 @@ async def end(request: Request, command: EndSession | EndSessions) -> None:
     await parts.log.execute(SESSIONS, command.account_id, command, meta)
 
 
+RUNNING: Final = Listing(
+    key="session_id",
+    sorts={"started": By(datetime), "last_used": By(datetime), "expires": By(datetime)},
+    order="-started",
+    limit=200,  # who reads no `next` got all of them
+)
+
+
 @ROUTES.get("/sessions", openapi_extra=machines())
-async def sessions(actor: CurrentActor, request: Request, db: Database) -> SessionList:
+async def sessions(
+    actor: CurrentActor, request: Request, db: Database, page: Annotated[Page, Depends(RUNNING.page)]
+) -> ListOf[SessionView]:
     """List the caller's running sessions."""
     parts: Parts = request.app.state.parts
     running = []
@@ -210,7 +223,7 @@ async def sessions(actor: CurrentActor, request: Request, db: Database) -> Sessi
                     current=session.session_id == actor.session_id,
                 )
             )
-    return SessionList(items=running)
+    return RUNNING.select(page, running)
 
 
 @ROUTES.get("/sessions/current", openapi_extra=EVERY_MACHINE)
