@@ -31,7 +31,7 @@ FEWEST_EVENTS_A_ROUND_TRIP: Final = 8
 """At 64 clients."""
 
 LISTS_S: Final = 3_600
-"""How long the lists may take: they are asked about 2,000 things ten times each."""
+"""How long the lists may take: they are asked about 2,000 things six times each."""
 
 BENCH: Final = LOCAL / "bench"
 

@@ -43,7 +43,7 @@ from tests.services.every_route import KEY
 from tests.services.tokens import NothingEnded
 
 MOST_MS: Final = 100.0
-REPEATS: Final = 10
+REPEATS: Final = 5
 
 CUSTOMER: Final = id_of("organisation", 0)
 PARTNER: Final = id_of("partner", 0)
@@ -86,8 +86,19 @@ OF_CONTRACT: Final = {"contract_id": CONTRACT_ID}
 
 ASKED: Final[Mapping[str, Asked]] = {
     "/sessions": Asked(actors=(OF_CUSTOMER,)),
-    "/machines": Asked(actors=(OF_CUSTOMER,)),
-    "/invitations": Asked(actors=(OF_CUSTOMER,)),
+    "/machines": Asked(
+        actors=(OF_CUSTOMER,),
+        filters={"registered_by": (OWNER,), "acts_for": (OWNER,), "revoked": ("false", "true")},
+        searches=("agent", "agent 17", "nothing"),
+    ),
+    "/invitations": Asked(
+        actors=(OF_CUSTOMER,), filters={"state": ("pending", "accepted", "revoked"), "issued_by": (OWNER,)}
+    ),
+    "/refusals": Asked(
+        actors=(OF_OPERATOR, OF_CUSTOMER),
+        filters={"account_id": (OWNER,), "rule": ("role-missing", "seat-right-missing")},
+        searches=("only", "only 4711", "nothing"),
+    ),
     "/people": Asked(
         actors=(OF_CUSTOMER,),
         filters={
@@ -317,9 +328,8 @@ async def serving(service: str, url: str) -> AsyncIterator[Lists]:
     pool, store = await open_pool(dsn, 2, 12), await PostgresStore(dsn, service).open()
     try:
         sealer = None if definition.sealer is None else definition.sealer(pool)
-        log = Log(store, service, sealer=sealer)
         begin = time.perf_counter()
-        await fill(service, dsn, pool, log)
+        await fill(service, dsn, pool, Log(store, service, sealer=sealer))
         print(f"{service} filled in {time.perf_counter() - begin:.0f} s", file=sys.stderr)
 
         async def jwks() -> dict[str, object]:
@@ -333,7 +343,7 @@ async def serving(service: str, url: str) -> AsyncIterator[Lists]:
             new_id=new_id,
             now=utc_now,
         )
-        parts.opened_log, parts.opened_db = log, pool
+        parts.opened_log, parts.opened_db = Log(store, service, sealer=sealer), pool
         app = make_app(parts, definition.commands, definition.queries, api=True)
         app.state.keys = keys.Keys([KEY])
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://lists") as http:

@@ -17,6 +17,8 @@ from services.distribution.domain.rollout import ROLLOUT
 from services.entitlements.domain.seat_pool import SEAT_POOL
 from services.identity.domain.account import ACCOUNT
 from services.identity.domain.contract import CONTRACT
+from services.identity.domain.invitation import INVITATION
+from services.identity.domain.machine import MACHINE
 from services.identity.persons import Persons
 from services.marketplace.domain.subscription import SUBSCRIPTION
 from shared.eventlog.decision import Stream
@@ -25,6 +27,8 @@ from shared.events import (
     AccountOpened,
     ContractOpened,
     Event,
+    InvitationIssued,
+    MachineRegistered,
     Money,
     PeopleAdministratorNamed,
     Plan,
@@ -49,6 +53,9 @@ LARGEST: Final = 2_000
 PLANS: Final = 1_000
 PUBLISHERS: Final = ("autodesk", "bentley", "nemetschek")
 TRADES: Final = ("architects", "surveyors", "plant design", "structural engineers", "roads and rail", "interiors")
+MACHINES: Final = 20
+INVITATIONS: Final = 500
+"""Of the largest customer, as are the machine accounts; those of others are in the tables only."""
 HISTORY: Final = 300
 """The number of events of each history."""
 AT_ONCE: Final = 50
@@ -71,6 +78,7 @@ async def fill(service: str, dsn: str, pool: Pool, log: Log) -> None:
     db = await asyncpg.connect(as_operator(dsn))
     try:
         await db.execute(SQL["ids"])
+        await db.execute(SQL["refusals"])
         match service:
             case "identity":
                 await _identity(db, Persons(pool))
@@ -161,6 +169,8 @@ def _histories(service: str) -> Sequence[tuple[str, Sequence[Event]]]:
             return (
                 (ACCOUNT.id(OWNER), (opened, administrator)),
                 (CONTRACT.id(CONTRACT_ID), (contract, *_repeated(sample(RoleAssigned)))),
+                *(_machine(number, opened.organisation_id) for number in range(MACHINES)),
+                *(_invitation(number, opened.organisation_id) for number in range(INVITATIONS)),
             )
         case "marketplace":
             return ((SUBSCRIPTION.id(BOUGHT), _repeated(sample(RenewalReminded))),)
@@ -172,6 +182,21 @@ def _histories(service: str) -> Sequence[tuple[str, Sequence[Event]]]:
                 (ROLLOUT.id(STARTED), _repeated(sample(RolloutPaused))),
                 (FLEET.id(CONTRACT_ID), _repeated(in_group)),
             )
+
+
+def _machine(number: int, organisation_id: str) -> tuple[str, Sequence[Event]]:
+    changed = {
+        "client_id": id_of("machine", number),
+        "organisation_id": organisation_id,
+        "name": f"Agent {number}",
+        "registered_by": OWNER,
+    }
+    return MACHINE.id(id_of("machine", number)), [sample(MachineRegistered).model_copy(update=changed)]
+
+
+def _invitation(number: int, organisation_id: str) -> tuple[str, Sequence[Event]]:
+    changed = {"invitation_id": id_of("invitation", number), "organisation_id": organisation_id}
+    return INVITATION.id(id_of("invitation", number)), [sample(InvitationIssued).model_copy(update=changed)]
 
 
 def _repeated(event: Event) -> Sequence[Event]:

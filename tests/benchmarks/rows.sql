@@ -2,6 +2,14 @@
 create function pg_temp.id(kind text, number bigint) returns text immutable language sql
 return md5(kind || number)::uuid::text;
 
+-- refusals: fill the table of what routes refused; those of the sign-in and the log's own are few.
+insert into engine.refusals (id, request, refusal, time)
+select pg_temp.id('account', n % 100) || ':' || n, 'POST /somewhere', json_build_object('command', 'Something',
+        'rule', (array['role-missing', 'seat-right-missing'])[1 + n % 2], 'reason', 'Only ' || n || ' others may.',
+        'remedy', 'Ask one of them.', 'because', array[]::text[]),
+    timestamptz '2026-01-01' + n * interval '1 minute'
+from generate_series(0, 19999) n;
+
 -- identity: fill identity's tables; customer 0 is the largest.
 insert into contracts (contract_id, customer, publisher, programme, manager)
 select pg_temp.id('contract', n), pg_temp.id('organisation', n / 3), (array['autodesk', 'bentley', 'nemetschek'])[1 + n % 3],
@@ -14,6 +22,13 @@ insert into role_requests (request_id, contract_id, account_id, role, sealed_mes
 select pg_temp.id('request', n), pg_temp.id('contract', n % 3), pg_temp.id('account', n % 20), 'software_coordinator', '',
     timestamptz '2026-01-01' + n * interval '1 minute', (array['waiting', 'approved', 'declined'])[1 + n % 3]
 from generate_series(0, 9999) n;
+insert into machines (client_id, organisation_id, registered_by, acts_for)
+select pg_temp.id('machine', n), pg_temp.id('organisation', n / 20), pg_temp.id('account', 0), ''
+from generate_series(0, 19999) n;
+insert into invitations (invitation_id, organisation_id, organisation_kind, issued_by, expires_at, outcome)
+select pg_temp.id('invitation', n), pg_temp.id('organisation', case when n < 500 then 0 else 1 + n % 999 end), 'customer',
+    pg_temp.id('account', 0), now() + interval '1 day', (array['', 'accepted', 'revoked'])[1 + n % 3]
+from generate_series(0, 99999) n;
 insert into sessions (session_id, account_id, since, started, last_used, expires, tag, seed, current)
 select pg_temp.id('session', n), pg_temp.id('account', n % 2000), 0, now() - n * interval '1 second', now(),
     now() + interval '1 day', decode(repeat('00', 32), 'hex'), decode(repeat('00', 32), 'hex'),
