@@ -5,10 +5,12 @@ in memory, because an index over them would be a copy that outlives the person's
 """
 
 import unicodedata
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends
+from pydantic import BaseModel
 
 from services.identity import persons
 from services.identity.domain.account import ACCOUNT, OpenedAccount
@@ -27,7 +29,7 @@ from shared.runtime.exports import ListRoute
 from shared.runtime.http import CurrentActor, CurrentLog, Database
 from shared.runtime.lists import By, Listing, ListOf, Page
 from shared.runtime.problems import rejected, unknown
-from shared.sql import Queryable, statements
+from shared.sql import Queryable, Row, statements
 
 SQL: Final = statements(__file__)
 
@@ -59,17 +61,30 @@ async def list_people(
     """
     wanted = organisation_id or actor.organisation_id
     await _require_people(log, db, actor, wanted)
-    people = await _people(db, wanted)
-    asked = [
-        person
-        for person in people
-        if _matches(person, q)
-        and (
-            (role is None and not contract_id)
-            or any(role in (None, held.role) and contract_id in ("", held.contract_id) for held in person.roles)
-        )
+    rows = await db.fetch(SQL["places"], wanted, role, contract_id)
+    names = await _opened(db, rows, "sealed_name") if q or page.sort == "name" else [""] * len(rows)
+    emails = await _opened(db, rows, "sealed_email") if q else [""] * len(rows)
+    places = [
+        _Place.model_construct(account_id=row["account_id"], by_name=name.casefold(), joined_at=row["joined_at"])
+        for row, name, email in zip(rows, names, emails, strict=True)
+        if not q or _matches(name, email, q)
     ]
-    return PEOPLE.select(page, asked)
+    shown = PEOPLE.select(page, places)
+    people = {person.account_id: person for person in await _people(db, wanted, [p.account_id for p in shown.items])}
+    items = [people[place.account_id] for place in shown.items if place.account_id in people]
+    return ListOf(items=items, next=shown.next)
+
+
+class _Place(BaseModel):
+    """A person's place in the list: what it is sorted by, of which most is never shown."""
+
+    account_id: str
+    by_name: str
+    joined_at: datetime
+
+
+async def _opened(db: Queryable, rows: Sequence[Row], column: str) -> list[str]:
+    return await persons.opened(db, [(row["account_id"], row[column]) for row in rows])
 
 
 @LISTS.get("/people/{account_id}")
@@ -82,7 +97,7 @@ async def one_person(account_id: Identifier, actor: CurrentActor, db: Database, 
         raise unknown("account")
     organisation_id = account.opened.organisation_id
     await _require_people(log, db, actor, organisation_id)
-    people = await _people(db, organisation_id, account_id)
+    people = await _people(db, organisation_id, [account_id])
     if not people:
         raise unknown("account", "It may have been opened or closed just now: ask again in a moment.")
     return people[0]
@@ -96,13 +111,13 @@ async def _require_people(log: Log, db: Queryable, actor: Actor, organisation_id
         raise rejected(refused)
 
 
-async def _people(db: Queryable, organisation_id: str, account_id: str = "") -> list[PersonView]:
-    """Return an organisation's people, or one of them, with their names and addresses opened."""
-    rows = await db.fetch(SQL["people"], organisation_id, account_id)
+async def _people(db: Queryable, organisation_id: str, account_ids: Sequence[str]) -> list[PersonView]:
+    """Return these people of an organisation, with their names and addresses opened."""
+    rows = await db.fetch(SQL["people"], organisation_id, account_ids)
     sealed = [(row["account_id"], row[column]) for row in rows for column in ("sealed_name", "sealed_email")]
     opened = await persons.opened(db, sealed)
     roles: dict[str, list[HeldRole]] = {}
-    for row in await db.fetch(SQL["roles_of_people"], organisation_id, account_id):
+    for row in await db.fetch(SQL["roles_of_people"], account_ids):
         held = HeldRole(contract_id=row["contract_id"], role=row["role"], may_assign_seats=row["may_assign_seats"])
         roles.setdefault(row["account_id"], []).append(held)
     return [
@@ -119,11 +134,11 @@ async def _people(db: Queryable, organisation_id: str, account_id: str = "") -> 
     ]
 
 
-def _matches(person: PersonView, text: str) -> bool:
+def _matches(name: str, email: str, text: str) -> bool:
     """Return whether the text is a part of the person's name or address, in any case."""
-    wanted, email = unicodedata.normalize("NFKC", text).casefold(), person.email or ""
-    names = (person.name, email, readable_address(email) if email else "")
-    return any(wanted in unicodedata.normalize("NFKC", name).casefold() for name in names)
+    wanted = unicodedata.normalize("NFKC", text).casefold()
+    texts = (name, email, readable_address(email) if email else "")
+    return any(wanted in unicodedata.normalize("NFKC", each).casefold() for each in texts)
 
 
 @LISTS.get("/me/role-requests")

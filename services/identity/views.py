@@ -168,11 +168,6 @@ class PersonView(BaseModel):
     joined_at: datetime
     roles: list[HeldRole]
 
-    @property
-    def by_name(self) -> str:
-        """What the list is sorted by: the name in any case."""
-        return self.name.casefold()
-
 
 RequestState = Literal["waiting", "approved", "declined"]
 

@@ -11,14 +11,14 @@ where id = $1 and ($2::text is null or split_part(id, ':', 1) = $2)
 order by time desc limit 1;
 
 -- refusals: list the refusals of an account's commands ($6), of a rule ($7), null for all, with the text $8 in their
--- reason.
+-- reason. Filters are outside of the union: inside of it they would keep its rows from being read in the indexes' order.
 select *
 from (
     select id, stream, '' as request, refusal::text as refusal, time, refusal ->> 'rule' as rule,
-        refusal ->> 'reason' as reason
-    from log.commands where refusal is not null and ($6::text is null or split_part(id, ':', 1) = $6)
+        refusal ->> 'reason' as reason, split_part(id, ':', 1) as sender
+    from log.commands where refusal is not null
     union all
-    select id, '', request, refusal::text, time, refusal ->> 'rule', refusal ->> 'reason'
-    from engine.refusals where ($6::text is null or split_part(id, ':', 1) = $6)
+    select id, '', request, refusal::text, time, refusal ->> 'rule', refusal ->> 'reason', split_part(id, ':', 1)
+    from engine.refusals
 ) as refusals
-where ($7::text is null or rule = $7) and ($8 = '%%' or reason ilike $8);
+where ($6::text is null or sender = $6) and ($7::text is null or rule = $7) and ($8 = '%%' or reason ilike $8);

@@ -145,7 +145,7 @@ async def _marketplace(db: Connection) -> None:
 def _plan(number: int) -> Plan:
     return AUTOCAD.model_copy(
         update={
-            "product_id": f"C1RK1WW1762{number:04}",
+            "product_id": f"C1RK1WW1762L{number:03}",
             "publisher": PUBLISHERS[number % 3],
             "product": f"product-{number % 150}",
             "product_name": f"Product {number % 150} for {TRADES[number % len(TRADES)]}",
