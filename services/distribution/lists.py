@@ -66,7 +66,7 @@ async def visible_updates(db: Queryable, contract_id: str, now: datetime) -> tup
         )
         for row in rows
     ]
-    visible = [(pool.product, pool.publisher, kind) for pool in pools for kind in pool.kinds_shown]
+    visible = sorted({(pool.product, pool.publisher, kind) for pool in pools for kind in pool.kinds_shown})
     products = [product for product, _, _ in visible]
     publishers = [publisher for _, publisher, _ in visible]
     kinds: list[str] = [kind for _, _, kind in visible]
