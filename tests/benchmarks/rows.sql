@@ -155,7 +155,7 @@ insert into updates (publisher, update_id, product, kind, title, version, platfo
 select (array['autodesk', 'bentley', 'nemetschek'])[1 + n % 3], 'update-' || n, 'product-' || n % 150,
     case when n % 5 = 0 then 'extension' else 'update' end, 'Service pack ' || n, '2026.' || n, 'windows',
     (array['normal', 'critical'])[1 + n % 2], repeat('0', 64), 100000 + n, 'https://updates.example/' || n,
-    timestamptz '2026-01-01' + n * interval '1 hour', case when n % 3 = 0 then '' else 'part-' || n end,
+    timestamptz '2026-01-01' + n * interval '1 hour', 'part-' || n % 1000,
     lpad(n::text, 10, '0'), pg_temp.id('update', n)
 from generate_series(0, 9999) n;
 insert into owned_products (contract_id, subscription_id, customer, product, publisher, starts, ends, in_term, event_id,
