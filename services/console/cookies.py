@@ -1,4 +1,4 @@
-"""The console's cookies: the encrypted session, and the seed of the tokens in forms.
+"""The console's cookies: the encrypted session, the forms' seed, and what was stored last.
 
 The console has no database. A person's session is in their own browser, encrypted and authenticated, so that any
 process with the key can continue it, and a process that is restarted ends nobody's session.
@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
+from urllib.parse import quote, unquote
 
 import structlog
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -25,7 +26,10 @@ FORM_S: Final = 30 * 24 * 3600
 _SALT: Final = 9
 _SEED: Final = 24
 
-Kind = Literal["session", "form"]
+STORED_S: Final = 5
+"""How long pages wait for what a command has stored; by then every table has it."""
+
+Kind = Literal["session", "form", "stored"]
 
 
 class Session(BaseModel):
@@ -80,6 +84,15 @@ class Cookies:
     def keep_seed(self, response: Response, seed: str) -> None:
         """Put the seed of the browser's forms into a response."""
         self._set(response, "form", seed, FORM_S)
+
+    def stored(self, cookies: Mapping[str, str]) -> str:
+        """Return what the last command has stored, as `service:stream@version`, or ""."""
+        stored = unquote(cookies.get(self.name("stored"), ""))
+        return stored if stored.isascii() and stored.isprintable() else ""
+
+    def keep_stored(self, response: Response, stored: str) -> None:
+        """Put what a command has stored into a response, so that the page after it shows that."""
+        self._set(response, "stored", quote(stored, safe=""), STORED_S)
 
     def token(self, seed: str, session_id: str) -> str:
         """Return a token for a form of this browser and session.

@@ -3,7 +3,7 @@
 A path is one of the console's own; what people enter is in bodies, or is quoted. Redirects are not followed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final, Literal, TypeVar
@@ -58,6 +58,8 @@ class Call:
     """A CSV file, for the routes that read one in place of a body."""
     key: str = ""
     """The Idempotency-Key of a command, which repeats with the form that it comes from."""
+    at_least: str = ""
+    """The version of a stream that the answer has to know, or "" for any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +83,13 @@ class Doors:
         default_factory=lambda: httpx.AsyncClient(timeout=TIMEOUT, trust_env=False, follow_redirects=False)
     )
 
-    async def ask(self, call: Call, caller: Caller, answer: type[Answer]) -> Answer:
+    async def ask(
+        self, call: Call, caller: Caller, answer: type[Answer], stored: Callable[[str], None] = lambda _: None
+    ) -> Answer:
         """Send a request and return its answer.
+
+        Args:
+            stored: Gets the version of the stream that a command has reached, if it has stored anything.
 
         Raises:
             Refused: The service refuses the request.
@@ -94,6 +101,8 @@ class Doors:
         except httpx.HTTPError as fault:
             logger.warning("no answer", to=call.service, fault=repr(fault))
             raise Unreachable(call.service) from fault
+        if version := response.headers.get("tenure-version", ""):
+            stored(version)
         return self._read(response, call, caller, answer)
 
     async def open(self, call: Call, caller: Caller) -> httpx.Response:
@@ -145,6 +154,7 @@ def _headers(call: Call, caller: Caller) -> dict[str, str]:
     named = {
         "Authorization": f"Bearer {caller.token}" if caller.token else "",
         "Idempotency-Key": call.key,
+        "Tenure-At-Least": call.at_least,
         "X-Forwarded-For": caller.address,
         "X-Correlation-ID": caller.correlation_id,
         "traceparent": caller.traceparent,

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Final, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
@@ -55,6 +55,8 @@ class Visit:
     clock: Clock | None = None
     ended: bool = False
     """Whether the browser's session is to be deleted."""
+    stored: str = ""
+    """What a command of this visit has stored, as `service:stream@version`."""
 
     @staticmethod
     async def of(request: Request) -> "Visit":
@@ -142,11 +144,24 @@ class Visit:
         """
         key = "" if method == "GET" else self.form.key
         call = Call(service=service, method=method, path=path_, body=body, lines=lines, key=key)
-        return await self.doors.ask(call, await self._signed_in_caller(), answer)
+
+        def stored(version: str) -> None:
+            self.stored = f"{service}:{version}"
+
+        return await self.doors.ask(call, await self._signed_in_caller(), answer, stored)
 
     async def see(self, service: str, path_: str, answer: type[Answer], **query: str) -> Answer:
-        """Ask a service for what it shows."""
-        return await self.ask(service, "GET", path(path_, query), answer)
+        """Ask a service for what it shows, with what the command before this page has stored."""
+        there, _, version = self.cookies.stored(self.request.cookies).partition(":")
+        call = Call(service=service, method="GET", path=path(path_, query))
+        caller = await self._signed_in_caller()
+        if version and there == service:
+            try:
+                return await self.doors.ask(replace(call, at_least=version), caller, answer)
+            except Refused as refused:
+                if refused.problem.status not in (HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE):
+                    raise  # else its tables are far behind: shown as they are
+        return await self.doors.ask(call, caller, answer)
 
     async def see_list(self, service: str, path_: str, answer: type[Answer], *filters: str) -> Answer:
         """Ask for the part of a list that the page's address names by OF_LISTS and `filters`."""
@@ -275,6 +290,8 @@ class Visit:
             self.cookies.drop(response)
         if self.seed:
             self.cookies.keep_seed(response, self.seed)
+        if self.stored:
+            self.cookies.keep_stored(response, self.stored)
         return response
 
 

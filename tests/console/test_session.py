@@ -151,3 +151,30 @@ async def test_ready_tells_whether_identity_answers(browser: Browser, services: 
 async def test_metrics_count_the_pages(browser: Browser) -> None:
     await browser.get("/sign-in")
     assert 'route="/sign-in",status="200"' in (await browser.get("/metrics")).text
+
+
+# ── What a command has stored ──────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_page_after_a_command_waits_for_what_that_has_stored(tmp_path: Path) -> None:
+    services = Services({"GET /sessions": httpx.Response(200, json={"items": []})})
+    stored = {"tenure-version": "sessions-a-1@7"}
+    services.answers["DELETE /sessions/s-2"] = httpx.Response(200, json={}, headers=stored)
+    browser = Browser(services, tmp_path)
+    await browser.sign_in()
+    done = await browser.send("/sessions", "", session_id="s-2")
+    assert "tenure-stored=identity%3Asessions-a-1%407; HttpOnly; Max-Age=5" in done.headers["set-cookie"]
+    await browser.get(done.headers["location"])
+    assert services.of("GET", "/sessions")[-1].headers["tenure-at-least"] == "sessions-a-1@7"
+
+
+@pytest.mark.parametrize("status", [422, 503])
+async def test_what_can_not_be_waited_for_is_shown_as_it_is(tmp_path: Path, status: int) -> None:
+    def known(request: httpx.Request) -> httpx.Response:
+        waits = "tenure-at-least" in request.headers
+        return problem(status, "busy") if waits else httpx.Response(200, json={"items": []})
+
+    browser = Browser(Services({"GET /sessions": known}), tmp_path)
+    await browser.sign_in()
+    browser.client.cookies.set("tenure-stored", "identity%3Ax%409")
+    assert (await browser.get("/sessions")).status_code == 200
