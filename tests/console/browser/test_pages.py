@@ -1,52 +1,23 @@
 """A person's way through the pages, by mouse, by keyboard alone and without JavaScript, looked at by axe-core."""
 
-import os
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.console.browser.conftest import Site
+from tests.console.browser.looking import evaluates, look
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 FIRST, SECOND = "quartz lamp river onion", "another lamp river onion"
-TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
-SHOTS = os.environ.get("SHOTS")
-
-
-def look(page: "Page", name: str) -> None:
-    """No violation of WCAG 2.2 AA, in both themes and at both widths; keeps the screenshots where SHOTS says."""
-    for width in (390, 1280):
-        for theme in ("light", "dark"):
-            page.set_viewport_size({"width": width, "height": 844})
-            page.emulate_media(color_scheme="dark" if theme == "dark" else "light", reduced_motion="reduce")
-            if SHOTS:
-                page.screenshot(path=str(Path(SHOTS) / f"{name}-{width}-{theme}.png"), full_page=True)
-            if _evaluates(page):
-                assert page.evaluate("document.documentElement.scrollWidth") <= width, "it scrolls sideways"
-                assert violations(page) == []
-
-
-def violations(page: "Page") -> list[str]:
-    from axe_playwright_python.sync_playwright import Axe
-
-    found = Axe().run(page, options={"runOnly": {"type": "tag", "values": TAGS}}).response["violations"]
-    return [f"{each['id']}: {each['nodes'][0]['html'][:200]}" for each in found]
-
-
-def _evaluates(page: "Page") -> bool:
-    """Whether the page runs JavaScript, which axe-core is."""
-    found: int = page.locator("html[data-scripted]").count()
-    return found == 1
 
 
 def paste(page: "Page", link: str, field: str) -> None:
     """Open a mail's link; without JavaScript, paste it into the form."""
     page.goto(link)
-    if not _evaluates(page):
+    if not evaluates(page):
         page.fill(field, link)
 
 
@@ -81,7 +52,7 @@ def test_the_way_of_a_new_customer(page: "Page", site: Site, email: str) -> None
     look(page, "check-mail")
 
     paste(page, site.link(email, "Confirm"), "#token")
-    assert "#" not in page.url or not _evaluates(page)
+    assert "#" not in page.url or not evaluates(page)
     look(page, "verify-address")
     page.click("button.main")
     page.wait_for_url("**/?notice=verified")

@@ -1,0 +1,37 @@
+"""Looking at a page: no violation of WCAG 2.2 AA, in both themes and at both widths."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+SHOTS = os.environ.get("SHOTS")
+
+
+def look(page: "Page", name: str) -> None:
+    """No violation of WCAG 2.2 AA, in both themes and at both widths; keeps the screenshots where SHOTS says."""
+    for width in (390, 1280):
+        for theme in ("light", "dark"):
+            page.set_viewport_size({"width": width, "height": 844})
+            page.emulate_media(color_scheme="dark" if theme == "dark" else "light", reduced_motion="reduce")
+            if SHOTS:
+                page.screenshot(path=str(Path(SHOTS) / f"{name}-{width}-{theme}.png"), full_page=True)
+            if evaluates(page):
+                assert page.evaluate("document.documentElement.scrollWidth") <= width, "it scrolls sideways"
+                assert violations(page) == []
+
+
+def violations(page: "Page") -> list[str]:
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page, options={"runOnly": {"type": "tag", "values": TAGS}}).response["violations"]
+    return [f"{each['id']}: {each['nodes'][0]['html'][:200]}" for each in found]
+
+
+def evaluates(page: "Page") -> bool:
+    """Whether the page runs JavaScript, which axe-core is."""
+    found: int = page.locator("html[data-scripted]").count()
+    return found == 1
