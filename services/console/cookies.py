@@ -44,6 +44,8 @@ class Session(BaseModel):
     until: int
     """When the session ends, in seconds since 1970, however often it is refreshed."""
     session_id: str
+    kept: Mapping[str, str] = {}
+    """What pages keep between requests, such as the id of the cart that is being filled."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,9 +109,17 @@ class Form:
                 text = texts.gettext(refusals().fields.get(name, UNKNOWN_FIELD))
                 self._note(name, text)
             return
-        words = refusals().rules.get(problem.rule or "")
-        if words is None:  # a rule that has no words of the console's: the service's own, in English
-            self.faults.append(" ".join(filter(None, (problem.detail, problem.remedy))))
+        self.refuse_by(problem.rule or "", " ".join(filter(None, (problem.detail, problem.remedy))), texts)
+
+    def refuse_by(self, rule: str, otherwise: str, texts: Texts) -> None:
+        """Note a refusal by a rule.
+
+        Args:
+            otherwise: What is shown if the console has no words for the rule: the service's own.
+        """
+        words = refusals().rules.get(rule)
+        if words is None:
+            self.faults.append(otherwise)
         else:
             self._note(words.field, texts.gettext(words.text))
 

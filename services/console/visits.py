@@ -1,7 +1,7 @@
 """One request of a browser: its session, language and form, and the page that answers it."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Final, TypeVar
@@ -116,12 +116,24 @@ class Visit:
             refresh_token=tokens.refresh_token,
             until=now + tokens.refresh_expires_in,
             session_id=tokens.session_id,
+            kept=self.session.kept if self.session is not None and self.session_id == tokens.session_id else {},
         )
         self.ended = False
 
     def end(self) -> None:
         """Forget the session. The forms that were given out in it are not valid any more."""
         self.session, self.account, self.clock, self.ended = None, None, None, True
+
+    def kept(self, name: str) -> str:
+        """Return what a page has kept in the session; "" for nothing."""
+        return self.session.kept.get(name, "") if self.session else ""
+
+    def keep(self, name: str, value: str) -> None:
+        """Keep a short text in the session; "" for nothing."""
+        if self.session is not None and value != self.kept(name):
+            others = {key: each for key, each in self.session.kept.items() if key != name}
+            kept = {**others, name: value} if value else others
+            self.session = self.session.model_copy(update={"kept": kept})
 
     def id(self, name: str) -> str:
         """Return an id of the page's path."""
@@ -179,7 +191,11 @@ class Visit:
 
     async def export(self, service: str, path_: str, name: str, *filters: str) -> Response:
         """Return the list that the page shows as a CSV file, all its pages, as it is read."""
-        asked = {key: value for key, value in self.listed(*filters).items() if key != "after"}
+        return await self.export_as(service, path_, name, self.listed(*filters))
+
+    async def export_as(self, service: str, path_: str, name: str, query: Mapping[str, str]) -> Response:
+        """Return a list as a CSV file, by a query of the page's own."""
+        asked = {key: value for key, value in query.items() if key != "after"}
         call = Call(service=service, method="GET", path=path(path_, {**asked, "format": "csv"}))
         file = await self.doors.open(call, await self._signed_in_caller())
         headers = {"Content-Disposition": f'attachment; filename="{name}.csv"'}
