@@ -50,4 +50,13 @@ NOTICES: Final[Mapping[str, Notice]] = {
     "credits-spent": Notice(marked("The credits are spent.")),
     "partner-engaged": Notice(marked("The partner may order for you now.")),
     "partner-released": Notice(marked("The partner is released.")),
+    # The marketplace
+    "in-cart": Notice(marked("It is in the cart.")),
+    "out-of-cart": Notice(marked("The line is removed.")),
+    "ordered": Notice(marked("The order is sent to the publisher. This page shows the answer as it arrives.")),
+    "given-up": Notice(marked("The order is given up.")),
+    "seats-changed": Notice(marked("The number of seats is changed.")),
+    "request-confirmed": Notice(marked("The request is confirmed, and the seats are added.")),
+    "request-declined": Notice(marked("The request is declined. The customer sees your reason.")),
+    "wizard-over": Notice(marked("The catalogue has no such plan any more. Start again."), good=False),
 }

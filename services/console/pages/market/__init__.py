@@ -1,0 +1,34 @@
+"""The marketplace: what people of a partner do."""
+
+from typing import Final
+
+from services.console.areas import Area, Link, PageAt
+from services.console.pages.market import cart, catalogue, customers, orders, renewals, wizard
+from services.console.texts import marked
+
+AREA: Final = Area(
+    name="market",
+    pages=(
+        PageAt(path="/customers", show=customers.customers),
+        PageAt(path="/customers/{customer}", show=customers.customer),
+        PageAt(path="/requests-for-seats", show=customers.requests),
+        PageAt(path="/catalogue", show=catalogue.catalogue),
+        PageAt(path="/catalogue/{product_id}", show=catalogue.plan, act=catalogue.add_plan),
+        PageAt(path="/product-id", show=catalogue.product_id, act=catalogue.add_by_product_id),
+        PageAt(path="/wizard", show=wizard.wizard, act=wizard.add_from_wizard),
+        PageAt(path="/cart", show=cart.cart, act=cart.change_cart),
+        PageAt(path="/cart/customer", show=cart.choose_customer),
+        PageAt(path="/carts/{cart_id}", show=cart.ordered),
+        PageAt(path="/orders", show=orders.orders),
+        PageAt(path="/orders/{subscription_id}", show=orders.order, act=orders.change_order),
+        PageAt(path="/renewals", show=renewals.renewals, act=renewals.turn_off),
+    ),
+    links=(
+        Link(path="/customers", text=marked("Customers"), kinds=frozenset({"partner"})),
+        Link(path="/catalogue", text=marked("Catalogue"), kinds=frozenset({"partner"})),
+        Link(path="/cart", text=marked("Cart"), kinds=frozenset({"partner"})),
+        Link(path="/orders", text=marked("Orders"), kinds=frozenset({"partner"})),
+        Link(path="/renewals", text=marked("Renewals"), kinds=frozenset({"partner"})),
+    ),
+)
+"""The pages, a module a subject."""

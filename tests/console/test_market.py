@@ -1,0 +1,297 @@
+"""The marketplace's pages: a plan into the cart, the checkout, orders on their way, renewals and customers."""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pytest
+
+from tests.console.fakes import ACCOUNT, Browser, Services, hidden, problem, words
+from tests.console.samples.market import (
+    CART,
+    CUSTOMER,
+    HISTORY,
+    ORDER,
+    ORDERED,
+    PLAN,
+    STEPS,
+    SUBSCRIPTION,
+    found,
+    listed,
+)
+from tests.console.samples.market import SAMPLES as PAGES
+
+ID: Final = PLAN["product_id"]
+
+
+def event(type_: str, **data: Any) -> httpx.Response:
+    return found({"stream": "s", "events": [{"type": type_, "data": data}]})
+
+
+@pytest.fixture
+def services() -> Services:
+    answers: dict[str, Any] = {
+        "GET /me": found({**ACCOUNT, "organisation_kind": "partner"}),
+        "POST /carts": event("CartOpened", cart_id="cart-1"),
+        "POST /carts/cart-1/lines": event("CartLineAdded"),
+        "DELETE /carts/cart-1/lines/1": event("CartLineRemoved"),
+        "GET /carts/cart-1": found(CART),
+        "GET /customers": listed(CUSTOMER),
+        f"GET /catalogue/{ID}": found(PLAN),
+        "POST /accounts/by-address": found({"items": [{"account_id": "p-1"}]}),
+        **ORDER,
+    }
+    return Services(answers)
+
+
+@pytest.fixture
+async def browser(services: Services, tmp_path: Path) -> Browser:
+    browser = Browser(services, tmp_path)
+    await browser.sign_in()
+    return browser
+
+
+async def with_cart(browser: Browser) -> None:
+    answer = await browser.send(f"/catalogue/{ID}", "", seats="3")
+    assert answer.headers["location"] == "/cart?notice=in-cart"
+
+
+def fields(page: str, action: str) -> dict[str, str]:
+    """The hidden fields of the form with this action's button."""
+    form = next(part for part in page.split("<form")[1:] if f'value="{action}"' in part)
+    return {**hidden(form.partition("</form>")[0]), "action": action}
+
+
+# ── Product ID and wizard ──────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_product_id_is_recognised_as_the_catalogue_has_it(browser: Browser) -> None:
+    page = await browser.get(f"/product-id?product_id={ID}")
+    assert "Price a seat €2,275.00 for twelve months" in words(page.text)
+    assert 'hx-trigger="input changed delay:300ms"' in page.text
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ("malformed-product-id", "reads 5-6-4"),
+        ("plan-unknown", "The catalogue has no plan with this product ID."),
+        ("plan-withdrawn", "does not offer this plan any more"),
+        ("specialised-needs-csn", "it can be ordered with a valid CSN"),
+    ],
+)
+async def test_a_product_id_that_names_no_plan_is_said_so(
+    browser: Browser, services: Services, rule: str, said: str
+) -> None:
+    services.answers["GET /catalogue/X"] = problem(409, rule)
+    assert said in words((await browser.get("/product-id?product_id=X")).text)
+
+
+async def test_a_product_id_of_two_publishers_asks_which(browser: Browser, services: Services) -> None:
+    services.answers[f"GET /catalogue/{ID}"] = problem(409, "selection-ambiguous")
+    services.answers["GET /catalogue"] = listed(PLAN, {**PLAN, "publisher": "other"})
+    page = await browser.get(f"/product-id?product_id={ID}")
+    assert f'href="/product-id?product_id={ID}&amp;publisher=other"' in page.text
+    assert services.of("GET", "/catalogue")[0].url.query == f"product_id={ID}".encode()
+
+
+async def test_a_step_without_a_choice_is_asked_again(browser: Browser, services: Services) -> None:
+    services.answers["GET /wizard"] = found(STEPS)
+    page = await browser.get("/wizard?step=product&product=")
+    assert "Choose one to go on." in words(page.text) and "Revit" in page.text
+
+
+async def test_the_wizard_ends_with_seats_and_a_customer(browser: Browser, services: Services) -> None:
+    services.answers["GET /wizard"] = found({**STEPS, "plans": 1, "plan": PLAN, "next": None})
+    assert "Enter a number of seats" in words((await browser.get("/wizard?product=autocad&step=seats&seats=x")).text)
+    page = await browser.get("/wizard?product=autocad&step=seats&seats=3")
+    assert "For whom? Northhaus" in words(page.text)
+    done = await browser.post("/wizard", None, **fields(page.text, "cust-1"), customer="cust-1")
+    assert done.headers["location"] == "/cart?customer=cust-1&notice=in-cart"
+    (line,) = services.bodies("POST", "/carts/cart-1/lines")
+    assert line == {"product_id": ID, "seats": 3, "publisher": "autodesk", "customer": "cust-1"}
+
+
+# ── The cart ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_an_empty_cart_says_what_to_do_first(browser: Browser) -> None:
+    assert "Put a plan into it" in words((await browser.get("/cart")).text)
+
+
+async def test_the_first_plan_opens_a_cart_and_the_next_goes_into_it(browser: Browser, services: Services) -> None:
+    await with_cart(browser)
+    await with_cart(browser)
+    opened, line = services.of("POST", "/carts"), services.of("POST", "/carts/cart-1/lines")[0]
+    assert len(opened) == 1
+    assert opened[0].headers["idempotency-key"] != line.headers["idempotency-key"]
+
+
+async def test_a_plan_that_does_not_fit_is_refused_where_it_was_chosen(browser: Browser, services: Services) -> None:
+    services.answers["POST /carts/cart-1/lines"] = problem(409, "seats-out-of-range")
+    answer = await browser.send(f"/catalogue/{ID}", "", seats="1000")
+    assert answer.status_code == 422 and "1 to 999 seats" in words(answer.text)
+
+
+async def test_the_cart_shows_what_the_checkout_would_refuse_at_its_line(browser: Browser, services: Services) -> None:
+    await with_cart(browser)
+    refusal = {"line": 1, "rule": "plan-changed", "reason": "r", "remedy": "m", "because": []}
+    services.answers["GET /carts/cart-1"] = found({**CART, "refusals": [refusal]})
+    page = words((await browser.get("/cart?customer=cust-1&purchaser=p-1&starts=2026-11-29")).text)
+    assert "This plan has changed since it was put into the cart" in page and "Then you can send it." in page
+
+
+async def test_a_start_that_the_checkout_refuses_is_said_beside_it(browser: Browser, services: Services) -> None:
+    await with_cart(browser)
+
+    def cart(request: httpx.Request) -> httpx.Response:
+        return problem(409, "start-too-far-ahead") if b"starts" in request.url.query else found(CART)
+
+    services.answers["GET /carts/cart-1"] = cart
+    page = (await browser.get("/cart?customer=cust-1&starts=2027-11-29")).text
+    assert 'id="starts-error"' in page and "AutoCAD" in page
+
+
+async def test_the_purchaser_is_named_by_address(browser: Browser, services: Services) -> None:
+    await with_cart(browser)
+    given = fields((await browser.get("/cart?customer=cust-1")).text, "check")
+    checked = await browser.post("/cart", None, **given, email="o@northhaus.example", starts="2026-12-01")
+    assert checked.headers["location"] == "/cart?customer=cust-1&purchaser=p-1&starts=2026-12-01"
+    (asked,) = services.bodies("POST", "/accounts/by-address")
+    assert asked == {"items": [{"email": "o@northhaus.example"}], "organisation_id": "cust-1"}
+    assert "Oskar Lindqvist" in (await browser.get(checked.headers["location"])).text
+    services.answers["POST /accounts/by-address"] = found({"items": [{"account_id": None}]})
+    again = await browser.post("/cart", None, **given, email="x@y.example", starts="2026-12-01")
+    assert again.status_code == 422 and "Nobody at this customer has this e-mail address." in words(again.text)
+
+
+async def test_the_checkout_is_asked_with_its_sums_and_then_done_once(browser: Browser, services: Services) -> None:
+    services.answers["POST /carts/cart-1/checkout"] = event("CartCheckedOut")
+    await with_cart(browser)
+    page = (await browser.get("/cart?customer=cust-1&purchaser=p-1&starts=2026-11-29")).text
+    asked = await browser.post("/cart", None, **fields(page, "order"))
+    said = words(asked.text)
+    assert "Order this for Northhaus?" in said and "3 × AutoCAD: €6,825.00" in said and "can't be undone" in said
+    (dry,) = services.of("POST", "/carts/cart-1/checkout")
+    assert dry.url.query == b"dry_run=true"
+    assert json.loads(dry.content) == {"customer": "cust-1", "purchaser": "p-1", "starts": "2026-11-29"}
+    done = await browser.post("/cart", None, **hidden(asked.text))
+    assert done.headers["location"] == "/carts/cart-1?notice=ordered"
+    assert "Your cart is empty" in (await browser.get("/cart")).text
+
+
+async def test_a_line_is_removed(browser: Browser, services: Services) -> None:
+    await with_cart(browser)
+    page = (await browser.get("/cart?customer=cust-1")).text
+    done = await browser.post("/cart", None, **fields(page, "remove"))
+    assert done.headers["location"] == "/cart?customer=cust-1&notice=out-of-cart"
+    assert len(services.of("DELETE", "/carts/cart-1/lines/1")) == 1
+
+
+# ── Orders ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_an_order_on_its_way_asks_for_news_until_the_publisher_has_answered(
+    browser: Browser, services: Services
+) -> None:
+    services.answers["GET /carts/cart-1"] = found(ORDERED)
+    services.answers["GET /subscriptions/sub-1"] = problem(404, "unknown")
+    page = (await browser.get("/carts/cart-1")).text
+    assert 'hx-get="/carts/cart-1?seen=sent" hx-trigger="every 2s"' in page and 'aria-live="polite"' in page
+    assert (await browser.get("/carts/cart-1?seen=sent")).status_code == 204
+    services.answers["GET /subscriptions/sub-1"] = found(SUBSCRIPTION)
+    page = (await browser.get("/carts/cart-1?seen=sent")).text
+    assert "hx-trigger" not in page and "confirmed" in words(page)
+
+
+async def test_an_order_shows_its_history_by_name(browser: Browser, services: Services) -> None:
+    services.answers["GET /subscriptions/sub-1"] = found({**SUBSCRIPTION, "status": "awaiting"})
+    page = (await browser.get("/orders/sub-1")).text
+    assert "Sent to the publisher" in page and "Oskar Lindqvist" in page and "every 2s" in page
+    services.answers["GET /subscriptions/sub-1/history"] = problem(403, "no-access")
+    assert "Nothing has happened yet." in (await browser.get("/orders/sub-1")).text
+    services.answers["GET /subscriptions/sub-1/history"] = HISTORY
+
+
+FAILED: Final = {**SUBSCRIPTION, "status": "failed", "failure_reason": "The address is incomplete.", "auto_renew": None}
+
+
+@pytest.mark.parametrize(
+    ("action", "at", "entered", "body"),
+    [
+        ("resend", "resubmit", {"starts": "2026-12-01", "seats": "4"}, {"starts": "2026-12-01", "seats": 4}),
+        ("abandon", "abandon", {"reason": "bought elsewhere"}, {"reason": "bought elsewhere"}),
+    ],
+)
+async def test_a_declined_order_is_sent_again_or_given_up(
+    browser: Browser, services: Services, action: str, at: str, entered: dict[str, str], body: dict[str, Any]
+) -> None:
+    services.answers["GET /subscriptions/sub-1"] = found(FAILED)
+    services.answers[f"POST /subscriptions/sub-1/{at}"] = event("SubscriptionOrdered", seats=4, starts="2026-12-01")
+    page = (await browser.get("/orders/sub-1")).text
+    assert "The address is incomplete." in page
+    asked = await browser.post("/orders/sub-1", None, **fields(page, action), **entered)
+    done = await browser.post("/orders/sub-1", None, **hidden(asked.text))
+    assert done.status_code == 303 and done.headers["location"].startswith("/orders/sub-1?notice=")
+    assert services.bodies("POST", f"/subscriptions/sub-1/{at}") == [body, body]
+
+
+async def test_more_seats_show_their_price_before_they_are_added(browser: Browser, services: Services) -> None:
+    added = {"added": 2, "seats": 5, "instalment": {"number": 2, "due": "2026-11-29", "amount": PLAN["price"]}}
+    services.answers["PUT /subscriptions/sub-1/seats"] = event("SeatsAdded", **added)
+    page = (await browser.get("/orders/sub-1")).text
+    asked = await browser.post("/orders/sub-1", None, **fields(page, "seats"), seats="5")
+    assert "2 more seats at once, 5 in all. They cost €2,275.00, due on 29 Nov 2026." in words(asked.text)
+    services.answers["PUT /subscriptions/sub-1/seats"] = problem(409, "no-next-term")
+    refused = await browser.post("/orders/sub-1", None, **hidden(asked.text))
+    assert refused.status_code == 422 and "there is no next term" in words(refused.text)
+
+
+async def test_a_request_for_seats_is_confirmed_or_declined_with_a_reason(browser: Browser, services: Services) -> None:
+    at = "/subscriptions/sub-1/seats-requests/r-1"
+    services.answers |= {f"POST {at}/confirmation": event("SeatsRequestConfirmed"), f"POST {at}/decline": event("D")}
+    page = (await browser.get("/orders/sub-1")).text
+    assert "5 seats in all instead of 3." in words(page)
+    for action, entered, body in (("confirm", {}, {}), ("decline", {"reason": "too dear"}, {"reason": "too dear"})):
+        asked = await browser.post("/orders/sub-1", None, **fields(page, action), **entered)
+        await browser.post("/orders/sub-1", None, **hidden(asked.text))
+        path = f"{at}/{'confirmation' if action == 'confirm' else 'decline'}"
+        assert services.bodies("POST", path) == [body, body]
+
+
+async def test_a_refusal_of_the_seat_pool_names_the_users(browser: Browser, services: Services) -> None:
+    refused = {"reason": "r", "held": [{"seat": 2, "account_id": "p-1", "because": None}]}
+    renewing = {**SUBSCRIPTION["auto_renew"], "refused": refused}
+    services.answers["GET /subscriptions/sub-1"] = found({**SUBSCRIPTION, "auto_renew": renewing})
+    assert "Seat 2: Oskar Lindqvist" in words((await browser.get("/orders/sub-1")).text)
+
+
+# ── Renewals and customers ─────────────────────────────────────────────────────────────────────────────
+
+
+async def test_renewals_are_grouped_by_month_and_turned_off_together(browser: Browser, services: Services) -> None:
+    services.answers |= PAGES["/renewals"].answers
+    page = (await browser.get("/renewals?month=2027-11")).text
+    assert "November 2027 1 0 3 €6,825.00" in words(page)
+    query = services.of("GET", "/subscriptions")[0].url.params
+    assert (query["ends_from"], query["ends_before"], query["sort"]) == ("2027-11-01", "2027-12-01", "ends")
+    outcome = {"items": [{"line": 2, "status": 200, "answer": {}}], "accepted": 1, "dry_run": True}
+    services.answers["POST /subscriptions/disable-auto-renew/bulk"] = found(outcome)
+    none = await browser.post("/renewals", None, **fields(page, "turn-off"))
+    assert none.status_code == 422 and "Choose at least one subscription" in words(none.text)
+    shown = await browser.post("/renewals", None, **fields(page, "turn-off"), **{"chosen[]": "sub-1"})
+    assert "Northhaus: AutoCAD accepted" in words(shown.text)
+    (asked,) = services.of("POST", "/subscriptions/disable-auto-renew/bulk")
+    assert asked.content == b"subscription_id\nsub-1\n" and asked.url.query == b"dry_run=true"
+
+
+async def test_a_part_that_is_not_shown_leaves_the_customers_page_whole(browser: Browser, services: Services) -> None:
+    services.answers |= PAGES["/customers/{customer}"].answers
+    page = words((await browser.get("/customers/cust-1")).text)
+    assert "Pools of seats" in page and "Purchasers so far Oskar Lindqvist" in page
+    services.answers["GET /pools"] = problem(403, "no-access")
+    page = words((await browser.get("/customers/cust-1")).text)
+    assert "Pools of seats" not in page and "AutoCAD" in page
+    services.answers["GET /customers"] = listed()
+    assert (await browser.get("/customers/cust-9")).status_code == 404
