@@ -3,7 +3,7 @@
 The models of their responses are in views.py.
 """
 
-from datetime import date
+from datetime import UTC, date
 from typing import Final
 
 from fastapi import APIRouter
@@ -31,6 +31,7 @@ from services.marketplace.domain.plan import (
     is_orderable,
     plan_key,
     price_on,
+    prices_from,
     publisher_of,
 )
 from services.marketplace.domain.plan_choice import plan_by_id
@@ -51,14 +52,15 @@ from services.marketplace.views import (
     CartView,
     Choice,
     Csn,
+    OnePlanView,
     OrderedWith,
-    PlanView,
     StandingView,
     SubscriptionView,
     SupportView,
     Wizard,
     cancel_preview_view,
     cart_view,
+    one_plan_view,
     plan_view,
 )
 from shared import days
@@ -70,7 +72,7 @@ from shared.events.marketplace import Billing, Period, Support
 from shared.runtime.auth import Actor
 from shared.runtime.exports import ListRoute
 from shared.runtime.histories import History, HistoryPage, history_of
-from shared.runtime.http import CurrentActor, CurrentLog, Database
+from shared.runtime.http import CurrentActor, CurrentLog, Database, Now
 from shared.runtime.policies import policy_of
 from shared.runtime.problems import rejected, unknown
 from shared.sql import Queryable, Row, statements
@@ -86,9 +88,14 @@ QUERIES.routes.extend(LISTS.routes)
 
 @QUERIES.get("/catalogue/{product_id}")
 async def one_plan(
-    product_id: Code, actor: CurrentActor, db: Database, log: CurrentLog, publisher: OptionalPublisher = ""
-) -> PlanView:
-    """Return a plan by its product ID, with or without hyphens.
+    product_id: Code,
+    actor: CurrentActor,
+    db: Database,
+    log: CurrentLog,
+    now: Now,
+    publisher: OptionalPublisher = "",
+) -> OnePlanView:
+    """Return a plan by its product ID, with or without hyphens, with its prices from today on.
 
     Where several publishers use the product ID, `publisher` says whose plan it is.
     """
@@ -99,7 +106,9 @@ async def one_plan(
     found = plan_by_id(stored, publisher, offers, standing=standing, policies=policies)
     if isinstance(found, Rejected):
         raise rejected(found)
-    return plan_view(found.plan, policies.of(found.plan.publisher))
+    plan = found.plan
+    listed = await log.state(PLAN, plan_key(plan.publisher, plan.product_id))
+    return one_plan_view(plan, prices_from(now.astimezone(UTC).date(), listed), policies.of(plan.publisher))
 
 
 def _offer(row: Row, stored: str) -> PlanListed | PlanWithdrawn:

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from services.marketplace.domain import auto_renew
 from services.marketplace.domain.cart_state import CheckedOut, OpenedCart
 from services.marketplace.domain.checkout import ReviewedLine, cart_empty
-from services.marketplace.domain.plan import hyphenated, is_orderable
+from services.marketplace.domain.plan import Priced, hyphenated, is_orderable
 from services.marketplace.domain.policy import Policy
 from services.marketplace.domain.subscription import NO_REFUNDS
 from services.marketplace.domain.terms import Term, instalments, still_owed, term_ends
@@ -49,6 +49,21 @@ class PlanView(BaseModel):
     price: Money
     orderable: bool
     """Whether its commitment is that of the publisher's policy; other plans can't be ordered."""
+
+
+class PriceFrom(BaseModel):
+    """A price of a seat, from a day (in UTC) on until the next one."""
+
+    price: Money
+    valid_from: date | None
+    """Null for a price that holds since the plan was first listed."""
+
+
+class OnePlanView(PlanView):
+    """A plan with its prices of today and later."""
+
+    prices: list[PriceFrom]
+    """Today's, and those that the publisher has announced. A term costs what holds on its first day."""
 
 
 class Choice(BaseModel):
@@ -262,6 +277,12 @@ def plan_view(plan: Plan, policy: Policy) -> PlanView:
         price=plan.price,
         orderable=is_orderable(plan, policy),
     )
+
+
+def one_plan_view(plan: Plan, prices: Sequence[Priced], policy: Policy) -> OnePlanView:
+    """Return the view of a plan, with its prices from today on."""
+    shown = [PriceFrom(price=each.price, valid_from=None if each.first == date.min else each.first) for each in prices]
+    return OnePlanView(**dict(plan_view(plan, policy)), prices=shown)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,6 +15,7 @@ from tests.console.samples.market import (
     ORDER,
     ORDERED,
     PLAN,
+    PRICED,
     STEPS,
     SUBSCRIPTION,
     found,
@@ -38,7 +39,7 @@ def services() -> Services:
         "DELETE /carts/cart-1/lines/1": event("CartLineRemoved"),
         "GET /carts/cart-1": found(CART),
         "GET /customers": listed(CUSTOMER),
-        f"GET /catalogue/{ID}": found(PLAN),
+        f"GET /catalogue/{ID}": found(PRICED),
         "POST /accounts/by-address": found({"items": [{"account_id": "p-1"}]}),
         **ORDER,
     }
@@ -69,6 +70,7 @@ def fields(page: str, action: str) -> dict[str, str]:
 async def test_a_product_id_is_recognised_as_the_catalogue_has_it(browser: Browser) -> None:
     page = await browser.get(f"/product-id?product_id={ID}")
     assert "Price a seat €2,275.00 for twelve months" in words(page.text)
+    assert "From 1 Jan 2027 on €2,400.00" in words(page.text)
     assert 'hx-trigger="input changed delay:300ms"' in page.text
 
 
@@ -258,6 +260,12 @@ async def test_a_request_for_seats_is_confirmed_or_declined_with_a_reason(browse
         await browser.post("/orders/sub-1", None, **hidden(asked.text))
         path = f"{at}/{'confirmation' if action == 'confirm' else 'decline'}"
         assert services.bodies("POST", path) == [body, body]
+
+
+async def test_an_order_shows_what_its_end_would_mean_and_who_supports_whom(browser: Browser) -> None:
+    page = words((await browser.get("/orders/sub-1")).text)
+    assert "It would end on 28 Nov 2027" in page and "In the way Seat 1: Oskar Lindqvist" in page
+    assert "You owe Northhaus support. the distributor support you only." in page
 
 
 async def test_a_refusal_of_the_seat_pool_names_the_users(browser: Browser, services: Services) -> None:

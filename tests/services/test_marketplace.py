@@ -211,6 +211,9 @@ async def test_a_late_request_owes_the_next_term_as_the_preview_said(market: Mar
         price=Money(amount=250_000, currency="EUR"),
     )
     await market.publisher(price)
+    plan = await market.when("clerk", "GET", f"/catalogue/{AUTOCAD_MONTHLY.product_id}").then_ok()
+    assert [each["valid_from"] for each in plan["prices"]] == [None, "2027-11-23"]
+    assert (plan["prices"][0]["price"], plan["prices"][1]["price"]) == (plan["price"], euros(250_000))
     await market.when("clerk", "PUT", f"/subscriptions/{subscription}/seats", {"seats": 2}).then_ok()
     await market.clock(datetime(2027, 11, 20, 12, tzinfo=UTC))
     late = await market.preview(subscription)

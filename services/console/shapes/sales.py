@@ -13,7 +13,7 @@ class Money(BaseModel):
 
 
 class ServicePlan(BaseModel):
-    """A plan, with its price for a seat. Of marketplace's `GET /catalogue/{product_id}`."""
+    """A plan, with its price for a seat."""
 
     product_id: str
     publisher: str
@@ -25,6 +25,19 @@ class ServicePlan(BaseModel):
     category: str
     price: Money
     orderable: bool
+
+
+class PriceFrom(BaseModel):
+    """A price of a seat, from a day on."""
+
+    price: Money
+    valid_from: date | None
+
+
+class PricedPlan(ServicePlan):
+    """A plan with its prices. Of marketplace's `GET /catalogue/{product_id}`."""
+
+    prices: list[PriceFrom]
 
 
 class Plans(BaseModel):
@@ -134,7 +147,7 @@ class Abandoned(BaseModel):
 
 
 class RefusedSeat(BaseModel):
-    """A seat for which auto-renew was not turned off, and its user."""
+    """A seat that keeps auto-renew from being turned off, and its user."""
 
     seat: int
     account_id: str
@@ -181,6 +194,26 @@ class Subscription(BaseModel):
     auto_renew: AutoRenew | None
     instalments: list[Instalment]
     still_owed: Money
+
+
+class EndPreview(BaseModel):
+    """What turning auto-renew off would do.
+
+    Of marketplace's `GET /subscriptions/{subscription_id}/cancel-preview`.
+    """
+
+    in_time: bool
+    last_permitted_day: date
+    would_end: date | None
+    still_owed: Money
+    seats_to_unassign: list[RefusedSeat]
+
+
+class SupportAnswer(BaseModel):
+    """Who supports whom. Of marketplace's `GET /subscriptions/{subscription_id}/support`."""
+
+    customer: str
+    partner_supported_by: list[str]
 
 
 class Subscriptions(BaseModel):

@@ -141,6 +141,17 @@ def price_on(day: date, state: State) -> Money | None:
     return _priced(day, state).price if isinstance(state, Listed) else None
 
 
+def prices_from(day: date, state: State) -> Sequence[Priced]:
+    """Return the price of a day (in UTC) and those that follow, by their first days.
+
+    There is none if the plan is not offered.
+    """
+    if not isinstance(state, Listed):
+        return ()
+    current = _priced(day, state)
+    return [each for each in state.prices if each.first >= current.first]
+
+
 def listing_on(day: date, state: Listed) -> PlanListed:
     """Return the plan's listing on a day (in UTC).
 

@@ -147,11 +147,27 @@ DUE: Final = {
     "items": [{"subscription_id": "sub-1", "product_name": "AutoCAD", "is_due": True, **INSTALMENT}],
     "next": None,
 }
+PREVIEW: Final = {
+    "in_time": True,
+    "last_permitted_day": "2027-11-22",
+    "would_end": "2027-11-28",
+    "still_owed": {"amount": 682_500, "currency": "EUR"},
+    "seats_to_unassign": [{"seat": 1, "account_id": "p-1", "because": None}],
+}
 ORDER: Final = {
+    "GET /subscriptions/sub-1/cancel-preview": found(PREVIEW),
+    "GET /subscriptions/sub-1/support": found({"customer": "Northhaus", "partner_supported_by": ["the distributor"]}),
     "GET /subscriptions/sub-1": found(SUBSCRIPTION),
     "GET /subscriptions/sub-1/history": HISTORY,
     "GET /seats-requests": listed(REQUEST),
     "GET /accounts/p-1": found({"account_id": "p-1", "name": "Oskar Lindqvist"}),
+}
+PRICED: Final = {
+    **PLAN,
+    "prices": [
+        {"price": PLAN["price"], "valid_from": None},
+        {"price": {"amount": 240_000, "currency": "EUR"}, "valid_from": "2027-01-01"},
+    ],
 }
 ORDERED: Final = {**CART, "status": "checked-out", "lines": [{**LINE, "subscription_id": "sub-1"}]}
 RENEWALS: Final = {"ends_from": "2026-11-29", "ends_before": "2027-11-30", "months": [MONTH]}
@@ -171,10 +187,10 @@ SAMPLES: Final = {
     "/requests-for-seats": Sample("/requests-for-seats", ORDER),
     "/catalogue": Sample("/catalogue", {"GET /catalogue": listed(PLAN), "GET /standing": found({"csns": []})}),
     "/catalogue/{product_id}": Sample(
-        "/catalogue/C1RK1-WW1762-L158?publisher=autodesk", {"GET /catalogue/C1RK1-WW1762-L158": found(PLAN)}
+        "/catalogue/C1RK1-WW1762-L158?publisher=autodesk", {"GET /catalogue/C1RK1-WW1762-L158": found(PRICED)}
     ),
     "/product-id": Sample(
-        "/product-id?product_id=C1RK1-WW1762-L158", {"GET /catalogue/C1RK1-WW1762-L158": found(PLAN)}
+        "/product-id?product_id=C1RK1-WW1762-L158", {"GET /catalogue/C1RK1-WW1762-L158": found(PRICED)}
     ),
     "/wizard": Sample("/wizard", {"GET /wizard": found(STEPS)}),
     "/cart/customer": Sample("/cart/customer", {"GET /customers": listed(CUSTOMER)}),

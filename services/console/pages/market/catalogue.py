@@ -8,7 +8,7 @@ from starlette.responses import Response
 from services.console.doors import Refused, path
 from services.console.pages.market.cart import put_into_cart
 from services.console.pages.market.showing import given, if_shown, render
-from services.console.shapes.sales import Plans, ServicePlan, Standing
+from services.console.shapes.sales import Plans, PricedPlan, Standing
 from services.console.visits import Visit
 
 FILTERS = ("period", "support", "billing", "category")
@@ -30,7 +30,7 @@ async def plan(visit: Visit) -> Response:
     publisher = given(visit, "publisher")
     query = {"publisher": publisher} if publisher else {}
     at = path("/catalogue/{product_id}", query, product_id=visit.id("product_id"))
-    found = await visit.ask("marketplace", "GET", at, ServicePlan)
+    found = await visit.ask("marketplace", "GET", at, PricedPlan)
     return render(visit, "plan.html", plan=found)
 
 
@@ -49,7 +49,7 @@ async def product_id(visit: Visit) -> Response:
         query = {"publisher": publisher} if publisher else {}
         try:
             at = path("/catalogue/{product_id}", query, product_id=written)
-            found = await visit.ask("marketplace", "GET", at, ServicePlan)
+            found = await visit.ask("marketplace", "GET", at, PricedPlan)
         except Refused as refused:
             visit.form.refuse(refused, visit.texts)
             if refused.problem.status == HTTPStatus.CONFLICT:  # several publishers use it

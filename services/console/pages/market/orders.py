@@ -11,11 +11,13 @@ from services.console.deeds import Deed, Outcome, again, carry_out
 from services.console.doors import path
 from services.console.pages.market.showing import given, if_shown, names_of, render, unchanged
 from services.console.shapes.sales import (
+    EndPreview,
     Instalment,
     SeatsRequests,
     Subscription,
     SubscriptionHistory,
     Subscriptions,
+    SupportAnswer,
 )
 from services.console.texts import marked
 from services.console.visits import Visit
@@ -44,12 +46,14 @@ async def orders(visit: Visit) -> Response:
 async def order(visit: Visit) -> Response:
     """Show an order, its way to the confirmation and what became of it."""
     subscription_id = visit.id("subscription_id")
-    found, history, requests = await asyncio.gather(
+    found, history, requests, support, preview = await asyncio.gather(
         visit.see("marketplace", f"/subscriptions/{subscription_id}", Subscription),
         if_shown(visit.see("marketplace", f"/subscriptions/{subscription_id}/history", SubscriptionHistory)),
         if_shown(
             visit.see("marketplace", "/seats-requests", SeatsRequests, subscription_id=subscription_id, status="open")
         ),
+        if_shown(visit.see("marketplace", f"/subscriptions/{subscription_id}/support", SupportAnswer)),
+        if_shown(visit.see("marketplace", f"/subscriptions/{subscription_id}/cancel-preview", EndPreview)),
     )
     entries = history.items if history else []
     renewing = found.auto_renew.state if found.auto_renew else ""
@@ -58,7 +62,8 @@ async def order(visit: Visit) -> Response:
         return nothing_new
     held = found.auto_renew.refused.held if found.auto_renew and found.auto_renew.refused else []
     people = [found.purchaser, *(entry.actor for entry in entries if _is_account(entry.actor))]
-    names = await names_of(visit, [*people, *(seat.account_id for seat in held)])
+    in_the_way = preview.seats_to_unassign if preview else []
+    names = await names_of(visit, [*people, *(seat.account_id for seat in (*held, *in_the_way))])
     visit.form.values.setdefault("starts", found.starts.isoformat())
     visit.form.values.setdefault("seats", str(found.seats_next_term or found.seats))
     visit.form.values.setdefault("reason", "")
@@ -70,6 +75,8 @@ async def order(visit: Visit) -> Response:
         requests=requests.items if requests else [],
         names=names,
         held=held,
+        support=support,
+        preview=preview,
         live=not is_final(found.status) or renewing == "asked",
         seen=seen,
     )

@@ -15,7 +15,8 @@ from services.console.visits import Visit
 
 T = TypeVar("T")
 
-NOT_SHOWN = (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
+NOT_SHOWN = (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
+"""Conflict: there is no such part in the state that the subscription is in."""
 
 
 def render(visit: Visit, template: str, /, **values: object) -> Response:
