@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
@@ -20,6 +20,7 @@ import pytest
 
 from deploy import topics
 from deploy.catcher import MailCatcher
+from deploy.data import PUBLISHER
 from deploy.databases import url_of
 from deploy.processes import free_port
 from deploy.stack import ServicePart
@@ -37,10 +38,12 @@ collect_ignore_glob = [] if WANTED else ["test_*.py"]
 
 @dataclass(frozen=True)
 class Site:
-    """The console's address, and the folder of the mails that are sent."""
+    """The console's address, the folder of the mails that are sent, and what is behind."""
 
     url: str
     mails: Path
+    env: Mapping[str, str]
+    """How the services and Kafka are reached, Kafka also as the publisher's system."""
 
     def link(self, to: str, subject: str) -> str:
         """The link in the last mail to an address whose subject has this word."""
@@ -58,7 +61,7 @@ class Site:
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     if running := os.environ.get("TENURE_CONSOLE_URL"):
-        yield Site(running, Path(os.environ["TENURE_MAIL_FOLDER"]))
+        yield Site(running, Path(os.environ["TENURE_MAIL_FOLDER"]), os.environ)
         return
     folder = tmp_path_factory.mktemp("site")
     with ExitStack() as stack:
@@ -84,7 +87,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             part.spawn()
         for part in started:
             part.wait_ready()
-        yield Site(env["TENURE_CONSOLE_URL"], folder / "mails")
+        behind = {**env, **kafka.access_of("operator").environment()}
+        behind["KAFKA_PUBLISHER_PASSWORD"] = kafka.access_of(f"publisher-{PUBLISHER}").password or ""
+        yield Site(env["TENURE_CONSOLE_URL"], folder / "mails", behind)
 
 
 @pytest.fixture(scope="session")

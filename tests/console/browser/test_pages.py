@@ -123,7 +123,7 @@ def press_to(page: "Page", words: str) -> None:
     for _ in range(40):
         page.keyboard.press("Tab")
         focused = page.locator(":focus")
-        if focused.count() and focused.inner_text().strip() == words:
+        if focused.count() and " ".join(focused.inner_text().split()) == words:
             return
     raise AssertionError(f"{words} can't be reached")
 
