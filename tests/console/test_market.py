@@ -183,6 +183,14 @@ async def test_the_checkout_is_asked_with_its_sums_and_then_done_once(browser: B
     assert "Your cart is empty" in (await browser.get("/cart")).text
 
 
+async def test_the_cart_remembers_for_whom_it_is_until_another_customer_is_named(browser: Browser) -> None:
+    await with_cart(browser)
+    await browser.get("/cart?customer=cust-1&purchaser=p-1&starts=2026-12-01")
+    for at in ("/cart", "/cart?customer=cust-1"):
+        assert "Oskar Lindqvist" in (await browser.get(at)).text
+    assert "Oskar Lindqvist" not in (await browser.get("/cart?customer=cust-2")).text
+
+
 async def test_a_line_is_removed(browser: Browser, services: Services) -> None:
     await with_cart(browser)
     page = (await browser.get("/cart?customer=cust-1")).text

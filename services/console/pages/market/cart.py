@@ -79,8 +79,7 @@ def _count(text: str) -> JsonValue:
 
 async def cart(visit: Visit) -> Response:
     """Show the cart as its checkout decides it, for what is known of the order."""
-    asked = {name: value for name in CHECKED if (value := given(visit, name))}
-    cart_id = visit.kept(CART)
+    asked, cart_id = _asked(visit), visit.kept(CART)
     found = await if_shown(_seen(visit, cart_id, asked)) if cart_id else None
     customer: Customer | None = None
     names: Mapping[str, str] = {}
@@ -90,8 +89,10 @@ async def cart(visit: Visit) -> Response:
     if asked.get("purchaser"):
         names = await names_of(visit, [asked["purchaser"]])
     if found is None or found.status != "open":
-        visit.keep(CART, "")
+        _forget(visit)
         return render(visit, "cart-empty.html")
+    for name in CHECKED:
+        visit.keep(name, asked.get(name, ""))
     visit.form.values |= {name: asked.get(name, "") for name in CHECKED} | {"email": visit.form["email"]}
     visit.form.values["starts"] = asked.get("starts") or found.starts.isoformat()
     refusals = {line: _words(visit, found, line) for line in (None, *(each.line for each in found.lines))}
@@ -99,6 +100,22 @@ async def cart(visit: Visit) -> Response:
     return render(
         visit, "cart.html", cart=found, customer=customer, purchasers=names, refusals=refusals, asked=asked, ready=ready
     )
+
+
+def _asked(visit: Visit) -> dict[str, str]:
+    """Return what the page or its form says of the order, or what the session has kept of the last time.
+
+    That is also what holds if only the same customer is named.
+    """
+    asked = {name: value for name in CHECKED if (value := given(visit, name))}
+    kept = {name: value for name in CHECKED if (value := visit.kept(name))}
+    return kept if asked in ({}, {"customer": kept.get("customer")}) else asked
+
+
+def _forget(visit: Visit) -> None:
+    """Forget the cart, which is ordered or unknown."""
+    for name in (CART, *CHECKED):
+        visit.keep(name, "")
 
 
 async def _seen(visit: Visit, cart_id: str, asked: dict[str, str]) -> Cart:
@@ -218,7 +235,7 @@ async def _order(visit: Visit, cart_id: str) -> Response:
     )
     response = await carry_out(visit, deed, cart)
     if response.headers.get("location"):
-        visit.keep(CART, "")
+        _forget(visit)
     return response
 
 
