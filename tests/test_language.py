@@ -6,10 +6,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from deploy import ROOT
-from tests.tree import SOURCES, TRACKED, name, parsed
+from tests.tree import SOURCES, TRACKED, for_each, name, nodes
 
 DESCRIBED = [f for f in SOURCES if "tests" not in f.relative_to(ROOT).parts and "migrations/versions" not in str(f)]
 FIRST_LINE_CHARACTERS = 90
@@ -23,7 +21,7 @@ DIALECT = re.compile(
 
 def first_lines(file: Path) -> Iterator[tuple[str, str, bool]]:
     """Where each docstring of a file is, its first line, and whether it is a function's."""
-    for node in ast.walk(parsed(file)):
+    for node in nodes(file):
         function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module):
             continue
@@ -31,7 +29,7 @@ def first_lines(file: Path) -> Iterator[tuple[str, str, bool]]:
             yield f"{name(file)}:{getattr(node, 'lineno', 1)}", text.splitlines()[0].rstrip(), function
 
 
-@pytest.mark.parametrize("file", DESCRIBED, ids=name)
+@for_each(DESCRIBED)
 def test_a_docstring_begins_with_one_short_sentence(file: Path) -> None:
     for where, line, function in first_lines(file):
         assert line.endswith(".") and len(line) <= FIRST_LINE_CHARACTERS, f"{where}: {line}"
@@ -41,7 +39,7 @@ def test_a_docstring_begins_with_one_short_sentence(file: Path) -> None:
 WRITTEN = [f for f in TRACKED if f.suffix in {".py", ".md", ".sql"} and not {"tests", "versions"} & {*f.parts}]
 
 
-@pytest.mark.parametrize("file", [f for f in WRITTEN if "migrations" not in f.parts], ids=name)
+@for_each([f for f in WRITTEN if "migrations" not in f.parts])
 def test_the_old_dialect_is_gone(file: Path) -> None:
     found = [f"{n}: {m[0]}" for n, line in enumerate(file.read_text().splitlines(), 1) if (m := DIALECT.search(line))]
     assert not found, f"{name(file)}: {found}"

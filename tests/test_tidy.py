@@ -4,6 +4,7 @@ import ast
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from deploy import ROOT
 from shared.events import EVENTS
 from shared.services import EDGES, SERVICES
 from shared.sql import statements
-from tests.tree import NAMES, SOURCES, TRACKED, name, parsed
+from tests.tree import NAMES, SOURCES, TRACKED, for_each, name, nodes, parsed
 
 HOSTS = re.compile(
     r"\b(pypi\.(org|python)|files\.pythonhosted|npmjs|yarnpkg|(repo\d?|search)\.maven|proxy\.golang|crates\.io)\b"
@@ -22,12 +23,12 @@ SKIPPED = re.compile(r"#\s*fmt:\s*(skip|off)")
 UNFINISHED = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X)\b|raise NotImplemented" + "Error")
 
 
-@pytest.mark.parametrize("file", SOURCES, ids=name)
+@for_each(SOURCES)
 def test_a_file_and_its_functions_fit_the_head(file: Path) -> None:
     text = file.read_text()
     lines = text.count("\n")
     assert lines <= 500, f'{name(file)} has {lines} lines: split it, as CONTRIBUTING says under "A change"'
-    for node in ast.walk(parsed(file)):
+    for node in nodes(file):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             lines = (node.end_lineno or node.lineno) - node.lineno + 1
             assert lines <= 70, f"{name(file)}:{node.lineno} {node.name} has {lines} lines"
@@ -38,25 +39,25 @@ ENGINE = [file for file in TRACKED if ROOT / "shared/eventlog" in file.parents a
 
 
 # An applied migration is never edited: `log_0003.sql` names an event of identity.
-@pytest.mark.parametrize("file", [f for f in ENGINE if f.name != "log_0003.sql"], ids=name)
+@for_each([f for f in ENGINE if f.name != "log_0003.sql"])
 def test_the_engine_names_no_event_of_the_business(file: Path) -> None:
     assert not BUSINESS.findall(file.read_text()), f"{name(file)} knows what the events are about"
 
 
-@pytest.mark.parametrize("file", SOURCES, ids=name)
+@for_each(SOURCES)
 def test_every_function_has_a_name_that_a_traceback_can_show(file: Path) -> None:
-    functions = (n for n in ast.walk(parsed(file)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
+    functions = (n for n in nodes(file) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
     nameless = [node.lineno for node in functions if not node.name.strip("_")]
     assert not nameless, f"{name(file)} has functions without a name in lines {nameless}"
 
 
-@pytest.mark.parametrize("file", SOURCES, ids=name)
+@for_each(SOURCES)
 def test_the_formatter_wins(file: Path) -> None:
     skipped = [n for n, line in enumerate(file.read_text().splitlines(), start=1) if SKIPPED.search(line)]
     assert not skipped, f"{name(file)} keeps lines {skipped} from the formatter"
 
 
-@pytest.mark.parametrize("file", [f for f in SOURCES if "migrations/versions" not in str(f)], ids=name)
+@for_each([f for f in SOURCES if "migrations/versions" not in str(f)])
 def test_every_module_says_what_it_is(file: Path) -> None:
     assert ast.get_docstring(parsed(file)), f"{name(file)} has no docstring"
 
@@ -84,7 +85,7 @@ def is_private(word: str) -> bool:
     return word.startswith("_") and not word.startswith("__")
 
 
-@pytest.mark.parametrize("file", SOURCES, ids=name)
+@for_each(SOURCES)
 def test_what_another_module_takes_is_public(file: Path) -> None:
     found = private_names_of_others(parsed(file), MODULES)
     assert not found, f"{name(file)} takes what is private to another module: {found}"
@@ -108,9 +109,9 @@ def test_the_search_finds_no_other_names(source: str) -> None:
 PRODUCT = [file for file in SOURCES if name(file).startswith(("services/", "shared/", "cli/"))]
 
 
-@pytest.mark.parametrize("file", PRODUCT, ids=name)
+@for_each(PRODUCT)
 def test_what_runs_logs_and_never_prints(file: Path) -> None:
-    calls = (node for node in ast.walk(parsed(file)) if isinstance(node, ast.Call))
+    calls = (node for node in nodes(file) if isinstance(node, ast.Call))
     printed = [call.lineno for call in calls if ast.unparse(call.func) in ("print", "sys.stdout.write", "breakpoint")]
     assert not printed, f"{name(file)} prints in lines {printed}"
 
@@ -144,23 +145,23 @@ def rule_arguments(call: ast.Call) -> Iterator[ast.expr]:
     yield from (keyword.value for keyword in call.keywords if keyword.arg == "rule")
 
 
-@pytest.mark.parametrize("file", REFUSING, ids=name)
+@for_each(REFUSING)
 def test_refusals_name_their_rule_by_its_constant(file: Path) -> None:
-    calls = (node for node in ast.walk(parsed(file)) if isinstance(node, ast.Call))
+    calls = (node for node in nodes(file) if isinstance(node, ast.Call))
     literal = [arg.lineno for call in calls for arg in rule_arguments(call) if isinstance(arg, ast.Constant)]
     assert not literal, f"{name(file)} spells a rule's id in lines {literal}"
 
 
 def test_a_rules_id_stands_once() -> None:
     """An id of one word may also be an ordinary word; as a rule it is checked above."""
-    nodes = (node for file in REFUSING for node in ast.walk(parsed(file)))
-    literals = (node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))
+    every = (node for file in REFUSING for node in nodes(file))
+    literals = (node.value for node in every if isinstance(node, ast.Constant) and isinstance(node.value, str))
     found = Counter(literal for literal in literals if literal in RULES and "-" in literal)
     assert found.keys() == {rule for rule in RULES if "-" in rule}
     assert [f"{rule} ({RULES[rule]}) {times} times" for rule, times in found.items() if times > 1] == []
 
 
-@pytest.mark.parametrize("file", [file for file in PRODUCT if file.name == "rules.py"], ids=name)
+@for_each([file for file in PRODUCT if file.name == "rules.py"])
 def test_every_rule_says_what_it_demands(file: Path) -> None:
     body = parsed(file).body
     documented = [isinstance(after, ast.Expr) for after in (*body[1:], None)]
@@ -212,7 +213,7 @@ def texts(tree: ast.AST) -> Iterator[tuple[int, str]]:
             yield node.lineno, "".join(str(p.value) if isinstance(p, ast.Constant) else "{}" for p in node.values)
 
 
-@pytest.mark.parametrize("file", [f for f in DEPLOYED if "migrations" not in f.parts], ids=name)
+@for_each([f for f in DEPLOYED if "migrations" not in f.parts])
 def test_sql_stands_in_named_files(file: Path) -> None:
     found = [line for line, text in texts(parsed(file)) if starts_a_statement(text)]
     assert not found, f"{name(file)} has SQL in lines {found}: put it into {file.stem}.sql"
@@ -271,16 +272,18 @@ def statements_used(file: Path) -> Iterator[tuple[Path, str]]:
                 yield owner, str(each.value)
 
 
-USED = {used for file in DEPLOYED for used in statements_used(file)}
+@cache
+def all_statements_used() -> set[tuple[Path, str]]:
+    return {used for file in DEPLOYED for used in statements_used(file)}
 
 
-@pytest.mark.parametrize("file", WITH_SQL, ids=name)
+@for_each(WITH_SQL)
 def test_a_modules_statements_are_those_that_are_used(file: Path) -> None:
     """A name that is used and not there would be met when it is asked for only."""
-    assert {used for owner, used in USED if owner == file} == statements(str(file)).keys()
+    assert {used for owner, used in all_statements_used() if owner == file} == statements(str(file)).keys()
 
 
-@pytest.mark.parametrize("file", DEPLOYED, ids=name)
+@for_each(DEPLOYED)
 def test_statements_are_constants(file: Path) -> None:
     """`with_names` alone puts something into one."""
     tree = parsed(file)
@@ -304,11 +307,11 @@ def dataclass_of(node: ast.ClassDef) -> ast.expr | None:
     return next((d for d in node.decorator_list if re.match(r"(dataclasses\.)?dataclass\b", ast.unparse(d))), None)
 
 
-@pytest.mark.parametrize("file", DEPLOYED, ids=name)
+@for_each(DEPLOYED)
 def test_long_records_are_built_by_keywords(file: Path) -> None:
     """Of more than four fields: two of the same type would change places unseen."""
     by_place = []
-    for node in ast.walk(parsed(file)):
+    for node in nodes(file):
         if isinstance(node, ast.ClassDef) and (made := dataclass_of(node)) is not None:
             fields = [each for each in node.body if isinstance(each, ast.AnnAssign)]
             fields = [each for each in fields if "ClassVar" not in ast.unparse(each.annotation)]
@@ -323,11 +326,11 @@ TESTS = [file for file in SOURCES if name(file).startswith("tests/")]
 HELPERS = [file for file in TESTS if not file.name.startswith("test_") and "examples" not in file.parts]
 
 
-@pytest.mark.parametrize("file", TESTS, ids=name)
+@for_each(TESTS)
 def test_nothing_is_imported_from_a_test_module(file: Path) -> None:
     """What several tests use stands in a module of its own, or in tests/examples where it is example data."""
-    modules = [node.module or "" for node in ast.walk(parsed(file)) if isinstance(node, ast.ImportFrom)]
-    modules += [each.name for node in ast.walk(parsed(file)) if isinstance(node, ast.Import) for each in node.names]
+    modules = [node.module or "" for node in nodes(file) if isinstance(node, ast.ImportFrom)]
+    modules += [each.name for node in nodes(file) if isinstance(node, ast.Import) for each in node.names]
     found = [module for module in modules if re.search(r"^tests\..*\btest_\w+$", module)]
     assert not found, f"{name(file)} imports from {found}"
 
@@ -335,7 +338,7 @@ def test_nothing_is_imported_from_a_test_module(file: Path) -> None:
 SPOKEN = re.compile(r"given|when|then(_\w+)?|refused|accepted")
 
 
-@pytest.mark.parametrize("file", [file for file in TESTS if file.name.startswith("test_")], ids=name)
+@for_each([file for file in TESTS if file.name.startswith("test_")])
 def test_the_words_of_a_spec_are_those_of_the_language(file: Path) -> None:
     """A helper of a test module's own by such a name would check something else: see tests/spec."""
     defined = [node for node in parsed(file).body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
@@ -343,7 +346,7 @@ def test_the_words_of_a_spec_are_those_of_the_language(file: Path) -> None:
     assert not found, f"{name(file)} defines {found}"
 
 
-@pytest.mark.parametrize("file", HELPERS, ids=name)
+@for_each(HELPERS)
 def test_example_events_stand_with_the_examples(file: Path) -> None:
     """A test module may name events for itself; what others import is in tests/examples."""
     named = [
