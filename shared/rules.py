@@ -27,6 +27,12 @@ IDEMPOTENCY_KEY_REUSED: Final = Rule("idempotency-key-reused", 422)
 """An Idempotency-Key is used for one request only."""
 VERSION_UNKNOWN: Final = Rule("version-unknown", 422)
 """Tenure-At-Least names a version that the service's own log has."""
+AS_OF_IN_FUTURE: Final = Rule("as-of-in-future", 422)
+"""`as_of` names a time that has come for the organisation."""
+AS_OF_TOO_EARLY: Final = Rule("as-of-too-early", 404)
+"""`as_of` names a time at which the thing existed."""
+AS_OF_TOO_LONG: Final = Rule("as-of-too-long", 422)
+"""The state as of a time follows from a bounded number of events."""
 UNKNOWN: Final = Rule("unknown", 404)
 """The resource exists and the caller may see it. A refusal does not tell which of the two is missing."""
 

@@ -1,11 +1,10 @@
 """distribution's queries, for a contract's administrators and for its users' machines."""
 
 import json
-from datetime import datetime
+from functools import partial
 from typing import Final
 
 from fastapi import APIRouter
-from pydantic import BaseModel
 
 from services.distribution.domain.fleet import FLEET
 from services.distribution.domain.groups import DEFAULT_GROUP
@@ -15,12 +14,13 @@ from services.distribution.lists import (
     ROLLOUTS,
     UPDATES,
     RolloutFilters,
-    RolloutSummary,
     UpdateFilters,
     UpdateView,
     rollout_fields,
     visible_updates,
 )
+from services.distribution.past import group_in, group_then, rollout_then
+from services.distribution.views import GroupWithPolicy, HistoryView, RolloutView, TargetView
 from shared.events import (
     Event,
     GroupCreated,
@@ -33,6 +33,7 @@ from shared.events import (
 )
 from shared.events.fields import DerivedIdentifier, Identifier, Publisher
 from shared.runtime.access import require_access
+from shared.runtime.as_of import AsOf
 from shared.runtime.exports import ListRoute
 from shared.runtime.histories import History, HistoryPage, history_of
 from shared.runtime.http import CurrentActor, CurrentLog, Database, Now
@@ -62,49 +63,15 @@ async def available_update(
 # ── Rollouts ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-class MachineView(BaseModel):
-    machine: str
-    succeeded: bool
-    error: str
-    at: datetime
-    excluded: str | None
-    """Why the machine does not count; None where it does."""
-
-
-class TargetView(BaseModel):
-    account_id: str
-    group_id: str
-    phase: int
-    removed: str | None
-    excluded: str | None
-    """Why an administrator excluded the user; None where they are not excluded."""
-    succeeded: int
-    """The number of the user's machines that reported success."""
-    failed: int
-    """The number of the user's machines that reported a failure."""
-    machines: list[MachineView]
-
-
-class HistoryView(BaseModel):
-    type: str
-    at: datetime
-    actor: str
-    data: dict[str, object]
-    event_id: str
-
-
-class RolloutView(RolloutSummary):
-    users: list[TargetView]
-    history: list[HistoryView]
-
-
 @QUERIES.get("/contracts/{contract_id}/rollouts/{rollout_id}")
 async def rollout(
-    contract_id: Identifier, rollout_id: DerivedIdentifier, actor: CurrentActor, db: Database
+    contract_id: Identifier, rollout_id: DerivedIdentifier, actor: CurrentActor, db: Database, as_of: AsOf
 ) -> RolloutView:
     """Return one rollout with its present and former targets and all of its events."""
     await require_access(db, actor, contract_id)
     row = await _rollout(db, contract_id, rollout_id)
+    if as_of is not None:
+        return await as_of.show(ROLLOUT, rollout_id, actor.organisation_id, rollout_then)
     users = await db.fetch(SQL["targets"], rollout_id)
     history = await db.fetch(SQL["history"], rollout_id)
     parts = {
@@ -138,6 +105,20 @@ async def rollout_history(
 
 
 # ── Groups ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@QUERIES.get("/contracts/{contract_id}/groups/{group_id}")
+async def group(
+    contract_id: Identifier, group_id: Identifier, actor: CurrentActor, db: Database, log: CurrentLog, as_of: AsOf
+) -> GroupWithPolicy:
+    """Return a group with its members and its policy."""
+    await require_access(db, actor, contract_id)
+    present = group_in(await log.state(FLEET, contract_id), group_id)
+    if present is None:
+        raise unknown("group", "See GET /contracts/{contract_id}/groups.")
+    if as_of is None:
+        return present
+    return await as_of.show(FLEET, contract_id, actor.organisation_id, partial(group_then, group_id=group_id))
 
 
 @QUERIES.get("/contracts/{contract_id}/groups/{group_id}/history")

@@ -37,9 +37,14 @@ def shown(row: Row, now: datetime) -> dict[str, object]:
 
     No event marks the beginning of the first term, so that the table has an upcoming pool as active.
     """
-    if row["phase"] == "active" and now < days.begins(row["starts"], row["time_zone"]):
+    if is_upcoming(row["phase"], row["starts"], row["time_zone"], now):
         return dict(row) | {"phase": "upcoming", "until": row["starts"] - timedelta(days=1)}
     return dict(row)
+
+
+def is_upcoming(phase: str, starts: date, time_zone: str, now: datetime) -> bool:
+    """Return whether the first term of a pool that is in a term has not begun at `now`."""
+    return phase == "active" and now < days.begins(starts, time_zone)
 
 
 class SeatView(BaseModel):
@@ -70,6 +75,10 @@ class PoolSummary(BaseModel):
     """The phase's last day; for an active pool the term's last day, after which it may renew."""
     updates: bool
     """Whether its users have the right to updates and upgrades, from the first day on."""
+
+
+class PoolView(PoolSummary):
+    holders: list[SeatView]
 
 
 class MySeat(BaseModel):

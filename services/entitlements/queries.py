@@ -10,14 +10,16 @@ from services.entitlements.domain.seat_pool import SEAT_POOL
 from services.entitlements.lists import (
     LISTS,
     EntryView,
-    PoolSummary,
+    PoolView,
     SeatView,
     sees_pool,
     shown,
     visible_contract,
     visible_pool,
 )
+from services.entitlements.past import pool_then
 from shared.events.fields import Identifier, WrittenCount
+from shared.runtime.as_of import AsOf
 from shared.runtime.database import Pool
 from shared.runtime.exports import ListRoute
 from shared.runtime.histories import History, HistoryPage, history_of
@@ -32,16 +34,16 @@ QUERIES: Final = APIRouter(route_class=ListRoute)
 QUERIES.routes.extend(LISTS.routes)
 
 
-class PoolView(PoolSummary):
-    holders: list[SeatView]
-
-
 @QUERIES.get("/pools/{subscription_id}")
-async def pool(subscription_id: Identifier, actor: CurrentActor, db: Database, request: Request) -> PoolView:
+async def pool(
+    subscription_id: Identifier, actor: CurrentActor, db: Database, request: Request, as_of: AsOf
+) -> PoolView:
     """Return a pool: its number of seats, their holders, and the number of free seats."""
     row = await db.fetchrow(SQL["pool"], subscription_id)
     if row is None or not sees_pool(actor, row):
         raise unknown("pool of seats")
+    if as_of is not None:
+        return await as_of.show(SEAT_POOL, subscription_id, row["customer"], pool_then)
     now = request.app.state.parts.clocks.time_of(row["customer"])
     return PoolView.model_validate(shown(row, now) | {"holders": await _holders(db, subscription_id)})
 

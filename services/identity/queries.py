@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from functools import partial
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Request
@@ -40,6 +41,7 @@ from services.identity.views import (
 from shared.eventlog.write.log import Log
 from shared.eventlog.write.reader import Reader
 from shared.events.fields import Identifier, OptionalCode
+from shared.runtime.as_of import AsOf, Past, nothing_then
 from shared.runtime.auth import Actor
 from shared.runtime.exports import ListRoute
 from shared.runtime.histories import History, HistoryPage, history_of
@@ -188,9 +190,20 @@ async def list_contracts(
 
 
 @QUERIES.get("/contracts/{contract_id}")
-async def one_contract(contract_id: Identifier, actor: CurrentActor, log: CurrentLog) -> ContractView:
+async def one_contract(contract_id: Identifier, actor: CurrentActor, log: CurrentLog, as_of: AsOf) -> ContractView:
     """Return a contract with its roles, role requests, agreements and the caller's access."""
-    return contract_view(await visible(log, contract_id, actor), actor.account_id)
+    present = await visible(log, contract_id, actor)
+    if as_of is None:
+        return contract_view(present, actor.account_id)
+    then = partial(_contract_then, account_id=actor.account_id)
+    return await as_of.show(CONTRACT, contract_id, present.opened.customer, then)
+
+
+def _contract_then(past: Past[contract_state.State, contract_state.Event], account_id: str) -> ContractView:
+    state = past.state()
+    if not isinstance(state, contract_state.OpenedContract):
+        raise nothing_then(past.at)
+    return contract_view(state, account_id)
 
 
 @QUERIES.get("/contracts/{contract_id}/history")

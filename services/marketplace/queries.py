@@ -4,6 +4,7 @@ The models of their responses are in views.py.
 """
 
 from datetime import UTC, date
+from functools import partial
 from typing import Final
 
 from fastapi import APIRouter
@@ -46,6 +47,7 @@ from services.marketplace.domain.subscription import SUBSCRIPTION, cancel_previe
 from services.marketplace.domain.terms import term_ends, zone_of
 from services.marketplace.lists import LISTS, AllClocks, stored_product_id, subscription_views
 from services.marketplace.partners import partner_only
+from services.marketplace.past import subscription_then
 from services.marketplace.projections import account
 from services.marketplace.views import (
     CancelPreview,
@@ -69,6 +71,7 @@ from shared.eventlog.deliver.clocks import Clocks
 from shared.events import CancelBy, HeldSeat, Plan, PlanListed, PlanWithdrawn
 from shared.events.fields import Code, Identifier, OptionalCode, OptionalIdentifier, OptionalPublisher, WrittenDay
 from shared.events.marketplace import Billing, Period, Support
+from shared.runtime.as_of import AsOf
 from shared.runtime.auth import Actor
 from shared.runtime.exports import ListRoute
 from shared.runtime.histories import History, HistoryPage, history_of
@@ -254,10 +257,15 @@ def _cancel_by(starts: date, country: str, time_zone: str, policy: Policy) -> Ca
 
 @QUERIES.get("/subscriptions/{subscription_id}")
 async def subscription(
-    subscription_id: Identifier, actor: CurrentActor, db: Database, clocks: AllClocks
+    subscription_id: Identifier, actor: CurrentActor, db: Database, clocks: AllClocks, as_of: AsOf
 ) -> SubscriptionView:
     """Return a subscription with its term, instalments, amount still owed and auto-renew state."""
-    return await _subscription(subscription_id, actor, db, clocks)
+    view = await _subscription(subscription_id, actor, db, clocks)
+    if as_of is None:
+        return view
+    names = {view.partner: view.partner_name, view.customer: view.customer_name}
+    then = partial(subscription_then, policy_of=partial(policy_of, Policy), names=names)
+    return await as_of.show(SUBSCRIPTION, subscription_id, view.customer, then)
 
 
 @QUERIES.get("/subscriptions/{subscription_id}/history")

@@ -23,7 +23,17 @@ from shared import rules
 from shared.runtime.problems import Problem
 
 LimitName: TypeAlias = Literal[
-    "sign-up", "sign-up-address", "dry-run", "sign-in", "refresh", "reset", "password", "invitation", "bulk", "command"
+    "sign-up",
+    "sign-up-address",
+    "dry-run",
+    "sign-in",
+    "refresh",
+    "reset",
+    "password",
+    "invitation",
+    "bulk",
+    "command",
+    "as-of",
 ]
 DEFAULTS: Final[Mapping[LimitName, str]] = {
     "sign-up": "20/minute; 100/hour",
@@ -36,6 +46,7 @@ DEFAULTS: Final[Mapping[LimitName, str]] = {
     "invitation": "60/hour",
     "bulk": "60/minute",
     "command": "1200/minute",
+    "as-of": "120/minute",
 }
 """The default limits by name.
 
@@ -54,6 +65,7 @@ _COUNTED: Final[Mapping[LimitName, str]] = {
     "invitation": "invitations by this account",
     "bulk": "bulk requests by this account",
     "command": "commands by this account",
+    "as-of": "questions about the past by this account",
 }
 KEYS_AT_MOST: Final = 100_000
 """The greatest number of counters, 200 bytes each; beyond it the least recently used one is dropped."""

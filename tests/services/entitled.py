@@ -72,7 +72,7 @@ def person(account: str, organisation: str, name: str = "Northhaus") -> AccountO
 
 class Doors:
     def __init__(self, world: World) -> None:
-        made = parts()
+        self.parts = made = parts()
         made.opened_log, made.opened_db, made.clocks = world.log, world.pool, world.clocks
         made.address_book = IdentityAddressBook("http://identity", httpx.MockTransport(self._identity))
         self.away = False

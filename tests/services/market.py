@@ -58,7 +58,7 @@ class Market:
 
     def __init__(self, world: World) -> None:
         self.world, self.chance = world, random.Random(7)
-        made = parts()
+        self.parts = made = parts()
         made.opened_log, made.opened_db, made.clocks = world.log, world.pool, world.clocks
         transport = httpx.ASGITransport(make_app(made, SERVICE.commands, SERVICE.queries, api=True))
         self.client = httpx.AsyncClient(transport=transport, base_url="http://test")

@@ -1,173 +1,39 @@
 """From a published update to the machines of a contract's users, over real tables: folds, doors and queries."""
 
 from collections.abc import AsyncIterator, Callable
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-import asyncpg
-import httpx
 import pytest
-from joserfc.jwk import ECKey
 
 from services.distribution.__main__ import SERVICE
 from services.distribution.domain.policy import Policy
 from services.distribution.domain.update import UPDATE as UPDATE_STREAM
-from services.distribution.domain.update import RecordUpdate, WithdrawUpdate
-from services.distribution.projections import ACCESS, AVAILABILITY, FLEETS, ROLLOUTS
-from services.distribution.reactions import PROCESS
-from services.distribution.timers import TIMERS
-from shared.eventlog.deliver.projection import ReactionContext
-from shared.eventlog.deliver.timers import TimerService
-from shared.eventlog.write.log import Log, Meta
-from shared.eventlog.write.memory import MemoryStore
+from services.distribution.domain.update import WithdrawUpdate
+from shared.eventlog.write.log import Meta
 from shared.events import (
-    AgreementStarted,
-    Event,
-    RoleAssigned,
-    SeatAssigned,
     SeatPoolEnded,
     SeatPoolExpired,
-    SeatPoolOpened,
     SeatPoolRenewed,
     SeatUnassigned,
-    UpdatePublished,
-    UpdateRightGranted,
     UpdateWithdrawn,
 )
-from shared.events.envelope import Envelope
-from shared.events.upcasts import decode
-from shared.runtime.auth import Actor, TokenSigner, TokenVerifier, public_keys
-from shared.runtime.http import make_app
-from shared.runtime.metrics import Metrics
-from shared.runtime.parts import Parts
 from shared.runtime.policies import BY_KIND, Policies
-from shared.runtime.settings import Settings
 from tests.examples.distribution import DAY, MONDAY, NOON, UPDATE
-from tests.examples.engine import new_id
-from tests.services.tokens import NothingEnded
-from tests.spec import sends
+from tests.services.fleet import APPROVAL, IDS, OPENED, POOL, Bench, a_fleet, seated
 
 pytestmark = pytest.mark.system
-
-KEY = ECKey.generate_key("P-256", {"kid": "key"})
-IDS: dict[str, Any] = {"subscription_id": "s", "contract_id": "c"}
-POOL: dict[str, Any] = {"customer": "org", "product": "autocad"}
-OPENED = SeatPoolOpened(
-    **IDS, **POOL, publisher="autodesk", product_name="AutoCAD", seats=9, starts=NOON.date(), ends=date(2027, 11, 20)
-)
-
-
-def seated(who: str) -> SeatAssigned:
-    return SeatAssigned(**IDS, seat=1, account_id=who, assigned_by="mina")
-
-
-async def _keys() -> Any:
-    return public_keys([KEY])
-
-
-class Bench:
-    """The service without Kafka: its log in memory, its tables in PostgreSQL."""
-
-    def __init__(self, pool: Any) -> None:
-        self.pool, self.store, self.now, self.known, self.heard = pool, MemoryStore(), NOON, 0, 0
-        self.log = Log(self.store, "distribution")
-        made = Parts(
-            service="distribution",
-            settings=Settings(),
-            metrics=Metrics(),
-            verifier=TokenVerifier(_keys, NothingEnded()),
-            new_id=new_id,
-            now=lambda: self.now,
-        )
-        made.opened_log, made.opened_db = self.log, pool
-        self.clocks = made.clocks
-        self.timers = TimerService("distribution", TIMERS, pool, self.log, made.clocks)
-        app = make_app(made, SERVICE.commands, SERVICE.queries, api=True)
-        self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
-
-    async def hears(self, *events: Event) -> None:
-        for event in events:
-            self.heard += 1
-            envelope = Envelope(f"{self.heard:09}", "urn:tenure:other", event.type(), "x", self.now, version=self.heard)
-            await self._take(event, envelope)
-        await self.settle()
-
-    async def publishes(self, update: UpdatePublished) -> None:
-        meta = Meta(f"publish-{update.update_id}", "", self.now)
-        await self.log.execute(UPDATE_STREAM, f"autodesk-{update.update_id}", RecordUpdate(update, "autodesk"), meta)
-        await self.settle()
-
-    async def settle(self) -> None:
-        while self.known < len(self.store.events):
-            stored = self.store.events[self.known]
-            self.known += 1
-            await self._take(decode(stored.envelope, stored.data), stored.envelope)
-
-    async def _take(self, event: Event, envelope: Envelope) -> None:
-        for what in (AVAILABILITY, FLEETS, ROLLOUTS, ACCESS, TIMERS.projection):
-            if envelope.type in what.types:
-                async with self.pool.acquire() as tx, tx.transaction():
-                    await what.apply(tx, event, envelope)
-        if envelope.type in PROCESS.types:
-            reach = ReactionContext(None, self.log, self.now, self.clocks)
-            for n, do in enumerate(await PROCESS.react(event, envelope, reach)):
-                await self.log.execute(do.stream, do.key, do.command, Meta(f"{envelope.id}:{n}", "process", self.now))
-
-    async def time(self, now: datetime) -> None:
-        self.now = now
-        while await self.timers.fire():
-            await self.settle()
-
-    @sends
-    async def when(self, method: str, path: str, who: str = "mina", **body: Any) -> httpx.Response:
-        """Let this person send a request; what follows from it has happened once it is answered."""
-        token = TokenSigner(KEY).sign(
-            Actor(account_id=who, organisation_id="org", organisation_kind="customer"), "token"
-        )
-        answer = await self.client.request(
-            method, path, json=body or None, headers={"Authorization": f"Bearer {token}"}
-        )
-        await self.settle()
-        return answer
-
-    def said(self, because: str) -> str:
-        """What the event that justified a refusal says."""
-        (data,) = (each.data for each in self.store.events if each.envelope.id == because)
-        return data.decode()
-
-    async def offers(self, who: str) -> list[str]:
-        return [offer["rollout_id"] for offer in await self.installs(who, "pc")]
-
-    async def installs(self, who: str, machine: str) -> list[Any]:
-        """What this machine of the user should install now."""
-        shown: list[Any] = (await self.when("GET", f"/me/updates?machine={machine}", who).then_ok())["items"]
-        return shown
 
 
 @pytest.fixture
 async def bench(databases: Callable[[str], str]) -> AsyncIterator[Bench]:
-    pool = await asyncpg.create_pool(databases("distribution"), min_size=1, max_size=4)
-    made = Bench(pool)
-    await made.hears(
-        RoleAssigned(
-            contract_id="c", account_id="mina", role="contract_manager", may_assign_seats=True, assigned_by="mina"
-        ),
-        AgreementStarted(**IDS, kind="desktop", product="autocad"),
-        OPENED,
-        UpdateRightGranted(**IDS, product="autocad", csn="x"),
-        seated("ana"),
-        seated("ben"),
-    )
-    await made.publishes(UPDATE)
-    yield made
-    await made.client.aclose()
-    await pool.close()
+    async with a_fleet(databases) as made:
+        yield made
 
 
 UNDECIDED = {"TargetAdded", "PhaseReportsDue"}
 """The events of a rollout that follow from facts."""
-APPROVAL = "/contracts/c/updates/autodesk/u/approval"
 
 
 async def test_an_update_goes_to_a_group_phase_by_phase(bench: Bench) -> None:

@@ -153,6 +153,7 @@ WHO_MAY: Final[Mapping[str, Table]] = {
         "GET /contracts/{contract_id}/rollouts": COORDINATORS,
         "GET /contracts/{contract_id}/rollouts/{rollout_id}": COORDINATORS,
         "GET /contracts/{contract_id}/rollouts/{rollout_id}/history": COORDINATORS,
+        "GET /contracts/{contract_id}/groups/{group_id}": COORDINATORS,
         "GET /contracts/{contract_id}/groups/{group_id}/history": COORDINATORS,
         "POST /contracts/{contract_id}/groups": COORDINATORS,
         "POST /contracts/{contract_id}/groups/{group_id}/users": COORDINATORS,
