@@ -29,6 +29,8 @@ NOTICES: Final[Mapping[str, Notice]] = {
     "opened": Notice(marked("Your account is open. Sign in.")),
     "saved": Notice(marked("Your profile is saved.")),
     "verified": Notice(marked("Your e-mail address is confirmed.")),
+    # A sandbox's clock
+    "clock-moved": Notice(marked("The clock is moved. What was due by then happens within moments.")),
     "sent": Notice(marked("The mail is on its way. It is sent at most once in five minutes.")),
     # The account portal
     "role-asked": Notice(marked("The Contract Manager is asked. The answer is on this page, with its reason.")),
