@@ -163,7 +163,7 @@ def _shown(at: datetime) -> str:
 
 
 def _written(value: object) -> object:
-    """Return the time of a text in the form `2026-01-31T12:00:00Z`, and any other value as it is."""
+    """Return the time of a text such as `2026-01-31T12:00:00Z`, and any other value as it is."""
     if isinstance(value, str) and _FORM.match(value):
         with suppress(ValueError):
             return datetime.fromisoformat(value)
