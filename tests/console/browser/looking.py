@@ -35,3 +35,13 @@ def evaluates(page: "Page") -> bool:
     """Whether the page runs JavaScript, which axe-core is."""
     found: int = page.locator("html[data-scripted]").count()
     return found == 1
+
+
+def press_to(page: "Page", words: str) -> None:
+    """Press Tab until the link or button of these words has the focus, which is to be seen."""
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        focused = page.locator(":focus")
+        if focused.count() and " ".join(focused.inner_text().split()) == words:
+            return
+    raise AssertionError(f"{words} can't be reached")

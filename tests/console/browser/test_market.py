@@ -11,9 +11,8 @@ import pytest
 
 from shared.services import url_variable
 from tests.console.browser.conftest import Site
-from tests.console.browser.looking import evaluates, look
+from tests.console.browser.looking import evaluates, look, press_to
 from tests.console.browser.publisher import AnsweringPublisher
-from tests.console.browser.test_pages import press_to
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.console.browser.conftest import Site
-from tests.console.browser.looking import evaluates, look
+from tests.console.browser.looking import evaluates, look, press_to
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -116,16 +116,6 @@ def test_by_keyboard_alone(page: "Page", email: str) -> None:
     press_to(page, "Sign out")
     page.keyboard.press("Enter")
     page.wait_for_url("**/sign-in?notice=signed-out")
-
-
-def press_to(page: "Page", words: str) -> None:
-    """Press Tab until the link or button of these words has the focus, which is to be seen."""
-    for _ in range(40):
-        page.keyboard.press("Tab")
-        focused = page.locator(":focus")
-        if focused.count() and " ".join(focused.inner_text().split()) == words:
-            return
-    raise AssertionError(f"{words} can't be reached")
 
 
 def to_field(page: "Page") -> None:

@@ -103,9 +103,9 @@ async def cart(visit: Visit) -> Response:
 
 
 def _asked(visit: Visit) -> dict[str, str]:
-    """Return what the page or its form says of the order, or what the session has kept of the last time.
+    """Return what the page or its form says of the order, or what the session has kept.
 
-    That is also what holds if only the same customer is named.
+    That is the last time's, and also holds if only the same customer is named.
     """
     asked = {name: value for name in CHECKED if (value := given(visit, name))}
     kept = {name: value for name in CHECKED if (value := visit.kept(name))}
