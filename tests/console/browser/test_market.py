@@ -30,9 +30,8 @@ class Trade:
     purchaser: str
 
 
-def sign_up(url: str, name: str, email: str, kind: str) -> dict[str, Any]:
-    organisation = {"name": f"{name} Ltd", "kind": kind}
-    body = {"email": email, "password": PASSWORD, "name": name, "country": "DE", "organisation": organisation}
+def sign_up(url: str, person: str, email: str, **organisation: str) -> dict[str, Any]:
+    body = {"email": email, "password": PASSWORD, "name": person, "country": "DE", "organisation": organisation}
     zone = {"time_zone": "Europe/Berlin", "locale": "en-GB"}
     answer = httpx.post(f"{url}/accounts", json=body | zone, headers={"Idempotency-Key": secrets.token_hex(16)})
     assert answer.status_code == 200, answer.text
@@ -61,8 +60,8 @@ def trade(site: Site, publisher: AnsweringPublisher) -> Trade:
     identity, marketplace = (site.env[url_variable(each)] for each in ("identity", "marketplace"))
     run = secrets.token_hex(4)
     made = Trade(f"clara.{run}@cadworks.example", f"Northhaus {run}", f"oskar.{run}@northhaus.example")
-    clerk = sign_up(identity, "Clara Reyes", made.clerk, "partner")
-    buyer = sign_up(identity, made.customer, made.purchaser, "customer")
+    clerk = sign_up(identity, "Clara Reyes", made.clerk, name="Cadworks", kind="partner")
+    buyer = sign_up(identity, "Oskar Lindqvist", made.purchaser, name=made.customer, kind="customer")
     as_buyer, as_clerk = ({"Authorization": f"Bearer {each['access_token']}"} for each in (buyer, clerk))
 
     def engaged() -> bool:
