@@ -41,7 +41,7 @@ class EdgeDeclaration:
 
 
 DECLARED: Final = (
-    ServiceDeclaration(name="identity", port=8101, reads=("marketplace",)),
+    ServiceDeclaration(name="identity", port=8101, reads=("marketplace", "entitlements", "distribution")),
     ServiceDeclaration(name="marketplace", port=8102, reads=("identity", "entitlements", PUBLISHERS)),
     ServiceDeclaration(name="entitlements", port=8103, reads=("identity", "marketplace", PUBLISHERS)),
     ServiceDeclaration(name="distribution", port=8104, reads=("identity", "entitlements", PUBLISHERS)),

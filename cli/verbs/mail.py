@@ -1,7 +1,7 @@
-"""`tenure mail`: identity's outbox, with retry and drop."""
+"""`tenure mail`: identity's outbox, with retry and drop, and what became of notifications."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, get_args
 
 import typer
 
@@ -11,6 +11,8 @@ from cli.exit_codes import NOT_FOUND, USAGE, OperatorError
 from cli.operation import ChangePlan, Operation, Outcome
 from cli.output import Output, count, when
 from services.identity.mail.outbox import SQL
+from services.identity.notifications import store
+from services.identity.notifications.store import MailState
 
 group("mail", "Identity's outbox of mails: list, retry, drop.")
 
@@ -54,6 +56,42 @@ async def list_mails(
     )
     output.line(f"{count(len(found), 'mail')} shown; {figures['waiting']:,} waiting, {figures['parked']:,} parked.")
     return Result({"mails": found, **figures})
+
+
+@verb("mail notifications")
+async def list_notifications(
+    context: Context,
+    output: Output,
+    state: Annotated[str | None, typer.Option(help=f"Only of this state: {', '.join(get_args(MailState))}.")] = None,
+    account: Annotated[str | None, typer.Option(help="Only of this account.")] = None,
+) -> Result:
+    """List the last notifications, and what became of their mails.
+
+    Whom each went to, not what it says: texts are composed when they are read."""
+    states = get_args(MailState)
+    if state not in (None, *states):
+        raise OperatorError(f"There is no state {state}; the states are {', '.join(states)}.", USAGE)
+    db = await context.db("identity")
+    figures = {row["mail"]: row["number"] for row in await db.fetch(store.SQL["delivered_figures"])}
+    found = [dict(row) for row in await db.fetch(store.SQL["delivered_last"], state, account, SHOWN_AT_MOST)]
+    output.table(
+        ("kind", "account", "event", "since", "inbox", "mail", "why"),
+        [
+            (
+                each["kind"],
+                each["account_id"],
+                each["event_id"],
+                when(each["told_at"]),
+                "yes" if each["in_inbox"] else "no",
+                each["mail"],
+                each["mail_reason"][:100],
+            )
+            for each in found
+        ],
+    )
+    counted = ", ".join(f"{figures[name]:,} {name}" for name in states if name in figures)
+    output.line(f"{count(len(found), 'notification')} shown; {counted or 'there are none'}.")
+    return Result({"notifications": found, "figures": figures})
 
 
 @change("mail retry")

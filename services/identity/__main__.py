@@ -13,6 +13,8 @@ from services.identity.domain.sessions import SESSIONS
 from services.identity.everywhere import Everywhere
 from services.identity.mail.letters import Letters
 from services.identity.mail.sender import Sender, transport
+from services.identity.notifications import words
+from services.identity.notifications.reactions import NOTIFICATIONS, SUBJECTS
 from services.identity.persons import Persons
 from services.identity.projections import DIRECTORY, PARTNERS, PEOPLE
 from services.identity.queries import QUERIES
@@ -26,7 +28,8 @@ from shared.runtime.service import Service, ServiceProcess, run
 
 
 async def _with_keys(process: ServiceProcess) -> None:
-    """Load the signing keys, and check tokens with them directly instead of over HTTP."""
+    """Load the catalogues and the signing keys, with which tokens are checked directly."""
+    words.prepare()
     loaded = await keys.load(process.parts.db, process.settings, process.parts.new_id())
     process.app.state.keys = loaded
     process.app.state.oidc = oidc.configured(process.settings)
@@ -67,7 +70,7 @@ SERVICE: Final = Service(
     streams=(ACCOUNT, INVITATION, CONTRACT, CLOCK, SESSIONS, MACHINE),
     commands=COMMANDS,
     queries=QUERIES,
-    consumers=(DIRECTORY, PEOPLE, PARTNERS, REACTIONS),
+    consumers=(DIRECTORY, PEOPLE, PARTNERS, SUBJECTS, REACTIONS, NOTIFICATIONS),
     timers=TIMERS,
     on_start=_with_keys,
     background=(_send_mail,),
@@ -85,6 +88,9 @@ SERVICE: Final = Service(
         "password_guesses",
         "password_guess_salt",
         "machine_secrets",
+        "notifications",
+        "notifications_muted",
+        "bounced_addresses",
     ),
 )
 

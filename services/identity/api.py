@@ -37,6 +37,7 @@ from services.identity.domain.contract import (
     RevokeRole,
 )
 from services.identity.everywhere import Everywhere
+from services.identity.notifications import routes as notifications
 from services.identity.persons import holder_of
 from services.identity.projections import contracts_of, involve
 from services.identity.queries import visible
@@ -61,7 +62,12 @@ from shared.runtime.problems import Problem, unknown
 from shared.runtime.routes import Addressed, CommandRoutes, Completion, RequestContext
 
 COMMANDS: Final = CommandRoutes(
-    sessions.COMMANDS, machines.COMMANDS, elsewhere.COMMANDS, invitations.COMMANDS, addresses.COMMANDS
+    sessions.COMMANDS,
+    machines.COMMANDS,
+    elsewhere.COMMANDS,
+    invitations.COMMANDS,
+    addresses.COMMANDS,
+    notifications.COMMANDS,
 )
 # ── Accounts ───────────────────────────────────────────────────────────────────────────────────────────
 

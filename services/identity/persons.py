@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from services.identity.domain.account import ACCOUNT, claims_of, former_claim_of
 from services.identity.domain.invitation import INVITATION
 from services.identity.mail import outbox
+from services.identity.notifications import store
 from shared.eventlog.write.store import Store
 from shared.events.base import Event
 from shared.events.envelope import Envelope
@@ -97,11 +98,12 @@ async def holder_of(store: Store, email: str) -> str | None:
 async def erase(db: Queryable, account_id: str) -> None:
     """Erase the person's key.
 
-    Their personal fields can't be read any more, in any copy of the log. Their mails, password verifier, sessions and
-    requests' fingerprints are deleted, too. Idempotent.
+    Their personal fields can't be read any more, in any copy of the log. Their mails, notifications, password verifier,
+    sessions and requests' fingerprints are deleted, too. Idempotent.
     """
     await db.execute(SQL["erase_key"], account_id)
     await outbox.forget(db, account_id)
+    await store.forget(db, account_id)
     await db.execute(SQL["forget_verifier"], account_id)
     await db.execute(SQL["forget_sessions"], account_id)
     await db.execute(SQL["erase_fingerprints"], account_id, ACCOUNT.id(account_id))

@@ -19,6 +19,7 @@ from services.identity.domain.contract import (
     CONTRACT,
 )
 from services.identity.lists import LISTS
+from services.identity.notifications import routes as notifications
 from services.identity.persons import holder_of
 from services.identity.projections import supports
 from services.identity.signin import elsewhere, sessions
@@ -62,6 +63,7 @@ QUERIES.routes.extend(INVITATION_QUERIES.routes)
 QUERIES.routes.extend(ADDRESS_QUERIES.routes)
 QUERIES.routes.extend(elsewhere.ROUTES.routes)
 QUERIES.routes.extend(LISTS.routes)
+QUERIES.routes.extend(notifications.ROUTES.routes)
 
 
 @QUERIES.get("/me")

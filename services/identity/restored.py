@@ -5,6 +5,7 @@ from typing import Final
 
 from services.identity import persons
 from services.identity.mail import outbox
+from services.identity.notifications import store
 from shared.sql import Queryable, statements
 
 SQL: Final = statements(__file__)
@@ -26,6 +27,7 @@ async def private(db: Queryable) -> Sequence[str]:
     await db.execute(SQL["end_sessions"])
     ((unreadable, unsigned),) = await db.fetch(SQL["missing"])
     await outbox.mute(db)
+    await store.mute(db)
     await db.execute(SQL["number_mails_on"])
     notes = []
     if unreadable:

@@ -31,6 +31,7 @@ TIMERS: Final = Timers(
         *subjects.ACCOUNTS,
         *subjects.ADMINISTRATORS,
         *subjects.MACHINES,
+        *subjects.PREFERENCES,
         *subjects.PROOFS,
         *subjects.ROLES,
         *subjects.SESSIONS,

@@ -91,6 +91,7 @@ PEOPLE = Projection(
         *subjects.AGREEMENTS,
         *subjects.INVITATIONS,
         *subjects.MACHINES,
+        *subjects.PREFERENCES,
         *subjects.PROOFS,
         *subjects.ROLES,
         *subjects.SESSIONS,

@@ -1,10 +1,11 @@
 """The events of identity: accounts, roles, sessions, machines and clocks."""
 
+from operator import attrgetter
 from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
-from shared.events.base import PERSONAL, Event, Instant
+from shared.events.base import PERSONAL, Event, Instant, Record
 from shared.events.fields import (
     ActorId,
     Code,
@@ -23,6 +24,7 @@ from shared.events.fields import (
     Publisher,
     SecondsAhead,
     TimeZone,
+    distinct,
 )
 from shared.events.operations import OperationPerformed
 
@@ -300,6 +302,29 @@ class IdentityUnlinked(Event):
     issuer: Issuer
 
 
+class NotificationChoice(Record):
+    """How a person gets one kind of notifications."""
+
+    kind: Code
+    email: bool
+    inbox: bool
+
+
+NotificationChoices: TypeAlias = Annotated[
+    tuple[NotificationChoice, ...], Field(max_length=100), distinct(attrgetter("kind"), "kind")
+]
+
+
+class NotificationPreferencesSet(Event):
+    """The person chose how to get these kinds of notifications.
+
+    Others come as they do by default.
+    """
+
+    account_id: Identifier
+    choices: NotificationChoices
+
+
 IdentityEvent: TypeAlias = (
     AccountOpened
     | ProfileUpdated
@@ -328,6 +353,7 @@ IdentityEvent: TypeAlias = (
     | AddressReleased
     | IdentityLinked
     | IdentityUnlinked
+    | NotificationPreferencesSet
     | OperationPerformed
 )
 """Every event type of identity's topic."""

@@ -71,6 +71,7 @@ from shared.events.identity import (
     MachineRegistered,
     MachineRevoked,
     MachineSecretRotated,
+    NotificationPreferencesSet,
     PeopleAdministratorNamed,
     PeopleAdministratorRemoved,
     ProfileUpdated,
@@ -122,11 +123,13 @@ INVITATIONS: Final = (InvitationIssued, InvitationAccepted, InvitationRevoked, I
 MACHINES: Final = (MachineRegistered, MachineSecretRotated, MachineRevoked)
 PROOFS: Final = (AddressVerified, AddressReleased, IdentityLinked, IdentityUnlinked)
 """How an account's person is recognised: by a verified address, or an identity of another issuer."""
+PREFERENCES: Final = (NotificationPreferencesSet,)
+"""How a person is notified."""
 ROLE_REQUESTS: Final = (RoleRequested, RoleRequestDeclined)
 ROLES: Final = (*ROLE_REQUESTS, RoleAssigned, RoleRevoked)
 SESSIONS: Final = (SessionEnded, SessionsEnded)
-SIGN_IN: Final = (*ADMINISTRATORS, *INVITATIONS, *MACHINES, *PROOFS, *SESSIONS)
-"""Who may sign in, and how."""
+SIGN_IN: Final = (*ADMINISTRATORS, *INVITATIONS, *MACHINES, *PREFERENCES, *PROOFS, *SESSIONS)
+"""Who may sign in and how, and what only identity acts on besides."""
 
 # marketplace
 AUTO_RENEW: Final = (AutoRenewDisableRequested, AutoRenewDisabled, AutoRenewDisableRefused)

@@ -111,6 +111,7 @@ ENDINGS: Final = Follower(
             *subjects.OPERATIONS,
             *subjects.AGREEMENTS,
             *subjects.INVITATIONS,
+            *subjects.PREFERENCES,
             *subjects.PROOFS,
             *subjects.ROLE_REQUESTS,
             AccountOpened,

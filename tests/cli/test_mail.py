@@ -51,3 +51,34 @@ def test_what_is_dropped_is_never_sent_and_what_was_sent_is_left(tenure: Tenure,
 def test_a_mail_that_is_not_there_ends_with_4(tenure: Tenure, outbox: str) -> None:
     assert tenure("mail", "drop", "99", *YES).code == 4
     assert states(outbox) == ["waiting", "parked", "sent"]
+
+
+@pytest.fixture
+def told(outbox: str) -> str:
+    """A notification whose mail is the parked one, and one whose person wants no mails."""
+    for number, mail in ((2, "bounced"), (9, "off")):
+        fetch(
+            outbox,
+            "insert into notifications (notification_id, account_id, event_id, template, kind, facts, happened_at, "
+            "in_inbox, mail) values "  # a test's own words
+            f"('event-{number}', 'account', 'e', 'SeatAssigned', 'seat', '{{}}', now(), true, '{mail}')",
+        )
+    fetch(outbox, "update outbox set kind = 'notification' where event_id = 'event-2'")
+    return outbox
+
+
+def test_notifications_are_listed_with_what_became_of_their_mails(tenure: Tenure, told: str) -> None:
+    said = tenure("mail", "notifications", "--state", "bounced", "--json")
+    assert [each["notification_id"] for each in said.json["notifications"]] == ["event-2"]
+    assert said.json["figures"] == {"bounced": 1, "off": 1}
+    assert tenure("mail", "notifications", "--state", "lost").code == 2
+
+
+def test_a_notification_follows_its_mail_that_is_retried_or_dropped(tenure: Tenure, told: str) -> None:
+    def mail() -> list[str]:
+        return [row["mail"] for row in fetch(told, "select mail from notifications order by notification_id")]
+
+    assert tenure("mail", "retry", "--parked", *YES).code == 0
+    assert mail() == ["waiting", "off"]
+    assert tenure("mail", "drop", "2", *YES).code == 0
+    assert mail() == ["suppressed", "off"]

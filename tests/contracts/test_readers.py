@@ -32,6 +32,7 @@ READERS: Final[Mapping[str, Reader]] = {
 """Whatever reads a topic: the services, the simulation, the oracle."""
 FOLDS: Final = {stream.evolve for service in PRODUCT.values() for stream in (*service.streams, OPERATION)}
 OF_ENTITLEMENTS: Final = {
+    "identity.notifications",
     "entitlements.pools",
     "entitlements.ledger",
     "entitlements.meetings",
@@ -41,6 +42,7 @@ OF_ENTITLEMENTS: Final = {
     "distribution.availability",
     "distribution.process",
     "simulation: entitlements.pools",
+    "oracle: identity.notifications",
     "oracle: entitlements.meetings",
     "oracle: marketplace.process",
     "oracle: distribution.process",

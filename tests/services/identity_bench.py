@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import asyncpg
@@ -15,8 +15,6 @@ from services.identity.domain.account import ACCOUNT
 from services.identity.domain.contract import CONTRACT
 from services.identity.everywhere import Everywhere
 from services.identity.persons import Persons
-from services.identity.projections import DIRECTORY, PARTNERS, PEOPLE
-from services.identity.reactions import REACTIONS
 from services.identity.restored import private
 from services.identity.signin import keys, oidc
 from services.identity.signin.endings import OwnEndings
@@ -30,7 +28,7 @@ from shared.eventlog.write.postgres import PostgresStore
 from shared.events import RoleAssigned, SubscriptionConfirmed
 from shared.events.base import Event
 from shared.events.envelope import GENESIS, Envelope, StoredEvent, chained, from_headers, source_of
-from shared.events.registry import IDENTITY, MARKETPLACE
+from shared.events.registry import IDENTITY, topic_of
 from shared.runtime.auth import Actor, TokenSigner, TokenVerifier, public_keys
 from shared.runtime.clocks import CLOCKS
 from shared.runtime.http import make_app
@@ -96,7 +94,7 @@ class Bench:
         self.clocks = Clocks(utc_now)
         self.consumers = [
             Consumer("identity", what, pool, self.log, self.clocks, moved=parts.notices.moved)
-            for what in (DIRECTORY, PEOPLE, PARTNERS, REACTIONS, CLOCKS, TIMERS.projection)
+            for what in (*SERVICE.consumers, CLOCKS, TIMERS.projection)
         ]
         self.timers = TimerService("identity", TIMERS, pool, self.log, self.clocks)
         self.inbound: list[Raw] = []
@@ -154,33 +152,38 @@ class Bench:
                 {"plan": event.plan.model_copy(update={"agreement": "desktop"})} if hasattr(event, "plan") else {}
             )
             changed = {**same, **agreement, "purchaser": purchaser, "starts": starts or utc_now().date()}
-            changed_event = event.model_copy(update={name: changed[name] for name in changed if hasattr(event, name)})
-            self._receive("subscription-s", changed_event, found.opened.organisation_id)
+            named = event.model_copy(update={name: changed[name] for name in changed if hasattr(event, name)})
+            self.say("marketplace", "subscription-s", named, tenant=found.opened.organisation_id, at=NOON)
         await self.settle()
 
     async def hears(self, stream: str, event: Event, tenant: str) -> None:
         """An event of marketplace, and what follows from it."""
-        self._receive(stream, event, tenant)
+        self.say("marketplace", stream, event, tenant=tenant, at=NOON)
         await self.settle()
 
-    def _receive(self, stream: str, event: Event, tenant: str) -> None:
-        data, number = event.data(), len(self.inbound)
+    def say(
+        self, service: str, stream: str, event: Event, *, tenant: str = "", actor: str = "", at: datetime | None = None
+    ) -> str:
+        """Another service's word, which `settle` lets the consumers hear; the event's id."""
+        topic, data = topic_of(service), event.data()
+        said = [raw for raw in self.inbound if raw.topic == topic]
+        before = [from_headers(raw.headers, None) for raw in said if raw.key == stream.encode()]
         envelope = Envelope(
             new_id(),
-            source_of("marketplace"),
-            type(event).type(),
+            source_of(service),
+            event.type(),
             stream,
-            NOON,
+            at or utc_now(),
             1,
-            number + 1,
-            number + 1,
+            len(before) + 1,
+            len(said) + 1,
+            actor=actor,
             tenant=tenant,
+            prevhash=before[-1].hash if before else GENESIS,
         )
-        before = from_headers(self.inbound[-1].headers, None).hash if self.inbound else GENESIS
-        envelope = envelope._replace(prevhash=before)
         envelope = envelope._replace(hash=chained(envelope, data))
-        raw = Raw(MARKETPLACE, 0, number, stream.encode(), StoredEvent(envelope, data).headers(), data)
-        self.inbound.append(raw)
+        self.inbound.append(Raw(topic, 0, len(said), stream.encode(), StoredEvent(envelope, data).headers(), data))
+        return envelope.id
 
     async def settle(self, only: Sequence[Consumer] = ()) -> None:
         """Feeds the consumers until nothing follows any more."""

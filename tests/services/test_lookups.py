@@ -1,28 +1,23 @@
 """What a service's lookups promise: one suite, for PostgreSQL and for the simulation's memory."""
 
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+import uuid
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
-from typing import Any, Final, Generic, TypeAlias, TypeVar
+from dataclasses import replace
+from typing import Any, Final, TypeAlias
 
-import asyncpg
 import pytest
 
-from services import definition_of, definitions
+from services import definitions
 from services.entitlements import lookups as of_entitlements
 from services.entitlements.domain.seat_pool import SEAT_POOL
 from services.entitlements.lookups import LatestCsn, Progress
-from services.identity import lookups as of_identity
 from services.identity.domain.account import ACCOUNT
 from services.identity.domain.contract import CONTRACT
 from services.identity.domain.invitation import INVITATION
-from shared.eventlog.decision import Stream
+from services.identity.domain.notification_rows import NOBODY, Subject
 from shared.eventlog.deliver.projection import Projection, Reactions
-from shared.eventlog.deliver.tables import ConsumerTables, PostgresTables
-from shared.eventlog.write.log import Accepted, Log, Meta
-from shared.eventlog.write.memory import MemoryStore
-from shared.eventlog.write.postgres import PostgresStore
 from shared.events import (
     AccountClosed,
     AccountOpened,
@@ -31,6 +26,8 @@ from shared.events import (
     CsnRevoked,
     Event,
     InvitationIssued,
+    PeopleAdministratorNamed,
+    PeopleAdministratorRemoved,
     RoleAssigned,
     RoleRequested,
     SeatAssigned,
@@ -42,102 +39,14 @@ from shared.events import (
     SeatUnassigned,
 )
 from shared.events.envelope import Envelope
-from tests.contracts.golden import sample
+from shared.organisations import organisation_of
 from tests.examples.engine import NOON, new_id
-from tests.services.world import World
-from tests.simulation.database import Pool, Tables
-from tests.simulation.store import Rates
-from tests.simulation.time import StillProcess
+from tests.services.lookups import IdentityLookups, Told, in_memory, in_postgres, like
 from tests.simulation.twins import TWINS
-from tests.simulation.twins.engine import MemoryTables
-
-L = TypeVar("L")
-E = TypeVar("E", bound=Event)
-
-
-class Clear:
-    """A sealer that leaves what is personal as it is."""
-
-    async def seal(self, events: Sequence[Event]) -> Sequence[Event]:
-        return events
-
-    async def open(self, events: Sequence[Event]) -> Sequence[Event]:
-        return events
-
-
-@dataclass
-class Told(Generic[L]):
-    """A service's read models, what it is told, and the lookups over them."""
-
-    world: World
-    log: Log
-    lookups: L
-    projections: dict[str, Projection]
-
-    async def append(self, stream: Stream[Any, Any, Any], key: str, *events: Event) -> None:
-        """Append these events to a stream of the service's own, whatever its decider would say."""
-        accepting: Stream[None, tuple[Event, ...], Event] = Stream(
-            category=stream.category,
-            initial=None,
-            evolve=lambda _state, _event: None,
-            decide=lambda asked, _state: asked,
-            tenant=lambda _event: "org",
-        )
-        answer = await self.log.execute(accepting, key, events, Meta(new_id(), "somebody", NOON))
-        assert isinstance(answer, Accepted), answer
-
-    async def fold(self) -> None:
-        """Let the projections hear all that they have not heard."""
-        while following := await self.world.next():
-            for consumer, stream in following:
-                assert await self.world.hear(consumer, stream)
-
-    def stored(self, stream: str, version: int) -> Envelope:
-        """The envelope of an event of the service's own that was folded."""
-        return self.world.said[stream][version - 1][0]
-
-
-def a_world(
-    service: str,
-    projections: Sequence[Projection],
-    pool: Any,
-    store: Any,
-    tables: Callable[[Any], ConsumerTables] = PostgresTables,
-) -> World:
-    world = World(replace(definition_of(service), consumers=projections), pool, store, NOON, tables)
-    world.consumers = [each for each in world.consumers if each.definition in projections]
-    world.parks = True
-    return world
-
-
-def in_memory(service: str) -> Told[Any]:
-    twin, store, tables, chance = TWINS[service], MemoryStore(), Tables(), random.Random(1)
-    tables.log, rates = store, Rates(chance)
-    rates.heal()
-    pool = Pool(tables, StillProcess("lookups", chance), chance, rates)
-    world = a_world(service, twin.projections, pool, store, MemoryTables)
-    return Told(world, Log(store, service, sealer=Clear()), twin.lookups(pool), _by_name(twin.projections))
-
-
-async def in_postgres(service: str, database: str, stack: AsyncExitStack) -> Told[Any]:
-    names = {each.name for each in TWINS[service].projections}
-    consumers = definition_of(service).consumers
-    projections = [each for each in consumers if isinstance(each, Projection) and each.name in names]
-    store = await PostgresStore(database, service).open()
-    stack.push_async_callback(store.close)
-    pool = await stack.enter_async_context(asyncpg.create_pool(database, min_size=1, max_size=2))
-    world = a_world(service, projections, pool, store)
-    make = {"identity": of_identity.PostgresLookups, "entitlements": of_entitlements.PostgresLookups}[service]
-    return Told(world, Log(store, service, sealer=Clear()), make(pool), _by_name(projections))
-
-
-def _by_name(projections: Sequence[Projection]) -> dict[str, Projection]:
-    return {each.name: each for each in projections}
-
 
 EITHER: Final = ["memory", pytest.param("postgres", marks=pytest.mark.system)]
 Entitlements: TypeAlias = Told[of_entitlements.Lookups]
-Identity: TypeAlias = Told[of_identity.Lookups]
+Identity: TypeAlias = Told[IdentityLookups]
 
 
 @pytest.fixture(params=EITHER)
@@ -156,12 +65,6 @@ async def identity(request: pytest.FixtureRequest) -> AsyncIterator[Identity]:
             yield in_memory("identity")
         else:
             yield await in_postgres("identity", request.getfixturevalue("databases")("identity"), stack)
-
-
-def like(event: type[E], **values: Any) -> E:
-    """An event of this type with these values."""
-    made: E = sample(event)
-    return made.model_copy(update=values)
 
 
 def opened(pool: str, contract: str = "c", publisher: str = "p", customer: str = "org", partner: str = "r") -> Event:
@@ -475,3 +378,53 @@ def test_every_service_whose_reactions_ask_has_a_twin() -> None:
         if isinstance(each, Reactions) and each.has_lookups
     }
     assert asking == TWINS.keys()
+
+
+# ── identity: notifications ────────────────────────────────────────────────────────────────────────────
+
+
+ORDERED: Final = Subject(
+    subject_id="s",
+    contract_id="c",
+    customer="org",
+    partner="r",
+    ordered_by="clerk",
+    purchaser="mina",
+    product="AutoCAD",
+)
+
+
+async def test_a_subject_is_as_its_latest_version_says_and_keeps_who_ordered_it(identity: Identity) -> None:
+    lookups = identity.lookups
+    assert await lookups.subject("s") == NOBODY
+    await lookups.note_subject(ORDERED, 1)
+    assert await lookups.subject("s") == ORDERED
+    await lookups.note_subject(replace(ORDERED, ordered_by="", product="AutoCAD LT"), 3)
+    await lookups.note_subject(replace(ORDERED, product="Revit"), 2)
+    assert await lookups.subject("s") == replace(ORDERED, product="AutoCAD LT")
+
+
+async def test_a_rollouts_product_is_its_updates_title_once_that_is_known(identity: Identity) -> None:
+    lookups = identity.lookups
+    rollout = Subject(subject_id="r1", contract_id="c", customer="org", product="2027.1", update="update:autodesk:u")
+    await lookups.note_subject(rollout, 1)
+    assert (await lookups.subject("r1")).product == "2027.1"
+    await lookups.note_subject(Subject(subject_id="update:autodesk:u", product="AutoCAD 2027.1"), 1)
+    assert await lookups.subject("r1") == replace(rollout, product="AutoCAD 2027.1")
+
+
+async def test_an_organisations_people_are_managed_by_its_first_account_and_whom_it_named(identity: Identity) -> None:
+    told = identity
+    ana = str(uuid.UUID(int=1))
+    first = organisation_of(ana)
+    for account in (ana, "ben", "eva"):
+        await told.append(ACCOUNT, account, like(AccountOpened, account_id=account, organisation_id=first))
+    await told.append(ACCOUNT, "ben", like(PeopleAdministratorNamed, account_id="ben", organisation_id=first))
+    await told.append(ACCOUNT, "eva", like(PeopleAdministratorNamed, account_id="eva", organisation_id=first))
+    await told.append(ACCOUNT, "eva", like(PeopleAdministratorRemoved, account_id="eva", organisation_id=first))
+    await told.fold()
+    assert await told.lookups.managers_of_people(first) == [ana, "ben"]
+    await told.append(ACCOUNT, "ben", like(AccountClosed, account_id="ben", organisation_id=first))
+    await told.fold()
+    assert await told.lookups.managers_of_people(first) == [ana]
+    assert await told.lookups.managers_of_people("another") == []

@@ -10,7 +10,7 @@ import pytest
 
 from services.identity.domain.account import address_digest
 from services.identity.mail import outbox
-from services.identity.mail.letters import Letter, Letters, one_line
+from services.identity.mail.letters import Letter, Letters
 from services.identity.mail.sender import (
     TRIES,
     Folder,
@@ -22,6 +22,7 @@ from services.identity.mail.sender import (
     pause_before,
     transport,
 )
+from services.identity.notifications.words import printable
 from shared.events.registry import IDENTITY
 from shared.runtime.settings import Settings
 from tests.services.identity_bench import Bench
@@ -313,7 +314,7 @@ async def test_a_name_or_an_organisation_is_no_part_of_a_header_and_one_line_of_
     for message in kept.messages:
         assert "evil" not in str(dict(message.items()))
         assert not any(line.startswith("https://evil") for line in message.get_content().splitlines())
-    assert one_line("a\r\nBcc: x\u2028y\x00") == "a Bcc: x y"
+    assert printable("a\r\nBcc: x\u2028y\x00") == "a Bcc: x y"
 
 
 async def test_a_mail_by_smtp_arrives_as_it_was_written(bench: Bench) -> None:

@@ -5,7 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from services.identity.mail.letters import SANDBOX_LINES
+from services.identity.mail.letters import SANDBOX_LINE
+from services.identity.notifications.words import words_for
 from shared.organisations import is_sandbox
 from tests.examples.marketplace import AUTOCAD, NOON
 from tests.services.identity_bench import Bench
@@ -75,7 +76,9 @@ async def test_every_mail_about_a_sandbox_begins_with_a_line_that_says_so(bench:
     await mailed(bench, kept)
     assert {message["To"] for message in kept.messages} >= {"oskar@y.example", "mina@x.example"}
     language = "de" if locale.startswith("de") else "en"
-    assert {message.get_content().splitlines()[0] for message in kept.messages} == {SANDBOX_LINES[language]}
+    assert {message.get_content().splitlines()[0] for message in kept.messages} == {
+        words_for(language, "UTC").gettext(SANDBOX_LINE)
+    }
 
 
 async def test_no_other_mail_has_that_line(bench: Bench) -> None:

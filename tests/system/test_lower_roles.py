@@ -68,6 +68,12 @@ WHO_MAY: Final[Mapping[str, Table]] = {
         "DELETE /people/{account_id}": SEATS | OPERATOR,  # the account is the seat coordinator's own
         "POST /people/remove/bulk": SEATS | OPERATOR,
         "GET /me/role-requests": EVERYBODY,
+        "GET /me/notifications": EVERYBODY,
+        "GET /me/notifications/unread": EVERYBODY,
+        "POST /me/notifications/read": EVERYBODY,
+        "GET /me/notification-preferences": EVERYBODY,
+        "PUT /me/notification-preferences": EVERYBODY,
+        "GET /notifications": OPERATOR,
         "DELETE /accounts/{account_id}/sessions": OPERATOR,
         "GET /contracts": EVERYBODY,
         "GET /contracts/{contract_id}": CUSTOMER | SELLERS,

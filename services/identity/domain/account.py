@@ -26,6 +26,7 @@ from services.identity.domain.account_state import (
     normalised,
     taken,
 )
+from services.identity.domain.notifications import chosen
 from services.identity.domain.people import not_removable
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected, Stream
 from shared.events import (
@@ -35,13 +36,14 @@ from shared.events import (
     AddressVerified,
     IdentityLinked,
     IdentityUnlinked,
+    NotificationPreferencesSet,
     PeopleAdministratorNamed,
     PeopleAdministratorRemoved,
     ProfileUpdated,
     RoleAssigned,
 )
 from shared.events.fields import Address, Country, Identifier, Locale, Name, TimeZone
-from shared.events.identity import AddressProof, OrganisationKind
+from shared.events.identity import AddressProof, NotificationChoices, OrganisationKind
 from shared.organisations import organisation_of
 
 __all__ = [
@@ -60,6 +62,7 @@ __all__ = [
     "ReleaseAddress",
     "RemovePeopleAdministrator",
     "RemovePerson",
+    "SetNotificationPreferences",
     "State",
     "UnlinkIdentity",
     "Unopened",
@@ -203,6 +206,13 @@ class RemovePeopleAdministrator:
     by: Annotated[State, SUPPLIED]
 
 
+@dataclass(frozen=True, slots=True)
+class SetNotificationPreferences:
+    """Choose how to get these kinds of notifications. Other kinds stay as they are."""
+
+    choices: NotificationChoices
+
+
 Command: TypeAlias = (
     OpenAccount
     | UpdateProfile
@@ -212,6 +222,7 @@ Command: TypeAlias = (
     | UnlinkIdentity
     | NamePeopleAdministrator
     | RemovePeopleAdministrator
+    | SetNotificationPreferences
     | CloseAccount
     | RemovePerson
 )
@@ -248,6 +259,8 @@ def decide(command: Command, state: State) -> Decision[Event]:
             return _closed(state) if isinstance(state, Closed) else _prove(command, state)
         case NamePeopleAdministrator() | RemovePeopleAdministrator():
             return _administrate(command, state)
+        case SetNotificationPreferences():
+            return _choose_notifications(command, state)
         case CloseAccount():
             return _close(state, command.closed_by, command.manages)
         case RemovePerson():
@@ -376,6 +389,15 @@ def _update(command: UpdateProfile, state: State) -> Decision[Event]:
             locale=after.locale,
         ),
     )
+
+
+def _choose_notifications(command: SetNotificationPreferences, state: State) -> Decision[Event]:
+    if not isinstance(state, OpenedAccount):
+        return _closed(state) if isinstance(state, Closed) else _unknown()
+    choices = chosen(command.choices, state.notifications)
+    if choices is None or isinstance(choices, Rejected):
+        return choices or ()
+    return (NotificationPreferencesSet(account_id=state.opened.account_id, choices=choices),)
 
 
 def _administrate(command: NamePeopleAdministrator | RemovePeopleAdministrator, state: State) -> Decision[Event]:

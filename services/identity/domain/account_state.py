@@ -2,7 +2,8 @@
 
 import hashlib
 import unicodedata
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias, assert_never
 
 from services.identity.domain import rules
@@ -14,6 +15,8 @@ from shared.events import (
     AddressVerified,
     IdentityLinked,
     IdentityUnlinked,
+    NotificationChoice,
+    NotificationPreferencesSet,
     PeopleAdministratorNamed,
     PeopleAdministratorRemoved,
     ProfileUpdated,
@@ -30,6 +33,7 @@ Event: TypeAlias = (
     | IdentityUnlinked
     | PeopleAdministratorNamed
     | PeopleAdministratorRemoved
+    | NotificationPreferencesSet
     | AccountClosed
 )
 
@@ -64,6 +68,8 @@ class OpenedAccount:
     """Whether the person has proven the profile's address."""
     identities: tuple[IdentityLinked, ...] = ()
     """The identities of other issuers that sign in as this account."""
+    notifications: Mapping[str, NotificationChoice] = field(default_factory=dict)
+    """How the person chose to be told, by the kind of the notification."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +96,16 @@ def evolve(state: State, event: Event) -> State:
             return replace(state, administrator=event) if isinstance(state, OpenedAccount) else state
         case PeopleAdministratorRemoved():
             return replace(state, administrator=None) if isinstance(state, OpenedAccount) else state
+        case NotificationPreferencesSet():
+            return _with_notifications(state, event) if isinstance(state, OpenedAccount) else state
         case AccountClosed():
             return Closed(event)
         case unreachable:
             assert_never(unreachable)
+
+
+def _with_notifications(state: OpenedAccount, event: NotificationPreferencesSet) -> OpenedAccount:
+    return replace(state, notifications={choice.kind: choice for choice in event.choices})
 
 
 def _with_profile(state: OpenedAccount, profile: Profile) -> OpenedAccount:
@@ -148,7 +160,9 @@ def claims(state: State, event: Event) -> Claims:
             if not isinstance(state, OpenedAccount):
                 return NO_CLAIMS
             return Claims(release=(*_address_of(state), *_identities_of(state)))
-        case AddressVerified() | PeopleAdministratorNamed() | PeopleAdministratorRemoved():
+        case (
+            AddressVerified() | PeopleAdministratorNamed() | PeopleAdministratorRemoved() | NotificationPreferencesSet()
+        ):
             return NO_CLAIMS
         case unreachable:
             assert_never(unreachable)

@@ -23,6 +23,11 @@ STILL_CONTRACT_MANAGER: Final = "still-contract-manager"
 OPERATOR_ONLY: Final = Rule("operator-only", 403)
 """Only the operator may do some work, such as inviting people of a publisher."""
 
+NOTIFICATION_KIND_UNKNOWN: Final = Rule("notification-kind-unknown", 422)
+"""A preference names a kind of notifications that exists."""
+NOTIFICATION_REQUIRED: Final = "notification-required"
+"""Notifications on which a deadline, an order or an access depends reach the person by one way at least."""
+
 # ── Addresses and other issuers ────────────────────────────────────────────────────────────────────────
 
 VERIFICATION_NOT_VALID: Final = "verification-not-valid"

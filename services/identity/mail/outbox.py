@@ -14,7 +14,7 @@ from shared.sql import Queryable, statements
 
 SQL: Final = statements(__file__)
 
-Kind: TypeAlias = Literal["verify-address", "invitation", "prove-address", "reset-password"]
+Kind: TypeAlias = Literal["verify-address", "invitation", "prove-address", "reset-password", "notification"]
 ASKED_AT_MOST: Final = 1000
 """The maximum number of waiting mails of a kind that are accepted on request."""
 ASKED_AGAIN_S: Final = 300
@@ -65,6 +65,16 @@ async def due(db: Queryable, limit: int, stale_after: timedelta) -> list[Row]:
 
 async def settle(db: Queryable, row: Row, state: Literal["sent", "parked", "dropped"], reason: str = "") -> None:
     await db.execute(SQL["settle"], row.id, state, reason[:500], int(state != "dropped"))
+
+
+async def note_bounce(db: Queryable, row: Row, digest: str, reason: str) -> None:
+    """Note that a server refuses an account's address for good."""
+    await db.execute(SQL["note_bounce"], row.about, digest, row.id, reason[:500])
+
+
+async def note_arrival(db: Queryable, row: Row, digest: str) -> None:
+    """Note that a server accepts an account's address."""
+    await db.execute(SQL["note_arrival"], row.about, digest)
 
 
 async def postpone(db: Queryable, row: Row, pause: timedelta, reason: str) -> None:

@@ -18,10 +18,25 @@ on conflict (event_id, kind) do nothing;
 select id, event_id, kind, about, digest, address, tries, created_at, clock_timestamp() - created_at > $2 as stale
 from outbox where state = 'waiting' and due <= clock_timestamp() order by due, id limit $1;
 
--- settle: set that a mail is sent, parked or dropped. Only a parked one keeps its address.
-update outbox set state = $2, reason = $3, changed_at = clock_timestamp(), tries = tries + $4,
-    address = case when $2 = 'parked' then address end
-where id = $1 and state = 'waiting';
+-- settle: set that a mail is sent, parked or dropped, and what became of its notification, if it is one. Only a parked
+-- mail keeps its address.
+with settled as (
+    update outbox set state = $2, reason = $3, changed_at = clock_timestamp(), tries = tries + $4,
+        address = case when $2 = 'parked' then address end
+    where id = $1 and state = 'waiting'
+    returning event_id, kind
+)
+update notifications set mail_reason = $3, mail_at = clock_timestamp(),
+    mail = case $2 when 'sent' then 'sent' when 'parked' then 'bounced' else 'suppressed' end
+from settled where settled.kind = 'notification' and notification_id = settled.event_id;
+
+-- note_bounce: note that the address of an account can't be mailed to.
+insert into bounced_addresses (account_id, digest, mail_id, reason) values ($1, $2, $3, $4)
+on conflict (account_id) do update set
+    digest = excluded.digest, mail_id = excluded.mail_id, reason = excluded.reason, bounced_at = clock_timestamp();
+
+-- note_arrival: note that the address of an account can be mailed to.
+delete from bounced_addresses where account_id = $1 and digest = $2;
 
 -- postpone: set the next attempt of a mail after a failed one.
 update outbox set tries = tries + 1, due = clock_timestamp() + $2, reason = $3, changed_at = clock_timestamp()
@@ -54,10 +69,24 @@ select id, event_id, kind, about, state, tries, due, created_at, changed_at, rea
 where ($1::text is null or state = $1) and ($2::bigint[] is null or id = any($2)) order by id limit $3;
 
 -- retry: send mails again, with all attempts.
-update outbox set state = 'waiting', tries = 0, due = clock_timestamp(), created_at = clock_timestamp(), reason = '',
-    changed_at = clock_timestamp()
-where id = any($1::bigint[]) and state in ('waiting', 'parked', 'dropped') returning id;
+with again as (
+    update outbox set state = 'waiting', tries = 0, due = clock_timestamp(), created_at = clock_timestamp(),
+        reason = '', changed_at = clock_timestamp()
+    where id = any($1::bigint[]) and state in ('waiting', 'parked', 'dropped')
+    returning id, event_id, kind
+), waiting as (
+    update notifications set mail = 'waiting', mail_reason = '', mail_at = clock_timestamp()
+    from again where again.kind = 'notification' and notification_id = again.event_id
+)
+select id from again;
 
 -- drop: drop mails, which are not sent.
-update outbox set state = 'dropped', reason = $2, changed_at = clock_timestamp(), address = null
-where id = any($1::bigint[]) and state in ('waiting', 'parked') returning id;
+with dropped as (
+    update outbox set state = 'dropped', reason = $2, changed_at = clock_timestamp(), address = null
+    where id = any($1::bigint[]) and state in ('waiting', 'parked')
+    returning id, event_id, kind
+), suppressed as (
+    update notifications set mail = 'suppressed', mail_reason = $2, mail_at = clock_timestamp()
+    from dropped where dropped.kind = 'notification' and notification_id = dropped.event_id
+)
+select id from dropped;

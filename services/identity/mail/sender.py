@@ -25,9 +25,11 @@ import aiosmtplib
 import structlog
 import uuid_utils
 
+from services.identity.domain.account import address_digest
 from services.identity.mail import outbox
-from services.identity.mail.letters import Letter, Letters
+from services.identity.mail.letters import Letter, Letters, NotWanted
 from services.identity.mail.outbox import Figures, Row
+from services.identity.notifications import store
 from shared.eventlog.write.log import Log, utc_now
 from shared.eventlog.write.postgres import TRANSIENT
 from shared.eventlog.write.store import Conflict, Lease, Unavailable
@@ -58,11 +60,14 @@ class MailServerUnavailable(Exception):
 
 
 class MailNotAccepted(Exception):
-    """The server did not accept this mail; `permanent` if a retry would not succeed."""
+    """The server did not accept this mail.
 
-    def __init__(self, reason: str, *, permanent: bool) -> None:
+    `permanent` if a retry would not succeed; `bounced` if that is because of the address.
+    """
+
+    def __init__(self, reason: str, *, permanent: bool, bounced: bool = False) -> None:
         super().__init__(reason)
-        self.permanent = permanent
+        self.permanent, self.bounced = permanent, bounced
 
 
 class Transport(Protocol):
@@ -167,7 +172,8 @@ class Smtp:
             await client.send_message(message)
         except aiosmtplib.SMTPRecipientsRefused as refused:
             first = refused.recipients[0]
-            raise MailNotAccepted(f"{first.code} {first.message}", permanent=first.code >= _PERMANENT) from refused
+            permanent = first.code >= _PERMANENT
+            raise MailNotAccepted(f"{first.code} {first.message}", permanent=permanent, bounced=permanent) from refused
         except aiosmtplib.SMTPDataError as refused:
             raise MailNotAccepted(
                 f"{refused.code} {refused.message}", permanent=refused.code >= _PERMANENT
@@ -339,18 +345,24 @@ class Sender:
             return "dropped", "no mail is sent here: neither TENURE_SMTP_URL nor TENURE_MAIL_FOLDER is set"
         if row.stale:
             return "dropped", f"it could not be sent within {STALE_AFTER.days} days"
-        letter = await self._letters.compose(row)
-        if letter is None:
-            return "dropped", "its account or invitation has changed since"
+        try:
+            letter = await self._letters.compose(row)
+        except NotWanted as fault:
+            return "dropped", str(fault)
+        digest = address_digest(letter.to)
         try:
             await self._carrier.send(message_of(letter, row, self._sender))
         except MailNotAccepted as fault:
+            if fault.bounced and row.about:
+                await outbox.note_bounce(self._db, row, digest, str(fault))
             last = fault.permanent or row.tries + 1 >= TRIES
             return "parked" if last else "postponed", str(fault)
         self._away = 0
+        await outbox.note_arrival(self._db, row, digest)
         return "sent", ""
 
     async def _prune(self, now: float) -> None:
         if now - self._pruned_at > PRUNE_EVERY_S:
             await outbox.prune(self._db)
+            await store.prune(self._db)
             self._pruned_at = now

@@ -21,6 +21,6 @@ class Twin:
 
 
 TWINS: Final[Mapping[str, Twin]] = {
-    "identity": Twin((identity.DIRECTORY,), identity.MemoryLookups),
+    "identity": Twin((identity.DIRECTORY, identity.PEOPLE), identity.MemoryLookups),
     "entitlements": Twin((entitlements.POOLS, entitlements.PEOPLE, entitlements.NUMBERS), entitlements.MemoryLookups),
 }
