@@ -21,8 +21,8 @@ from services.console.areas import Area
 from services.console.cookies import Cookies, read_secrets
 from services.console.doors import Doors
 from services.console.forms import FORM_BYTES
-from services.console.pages import clock, home, joining, market, passwords, portal, signing
-from services.console.visits import Page, not_found, shown
+from services.console.pages import clock, home, inbox, joining, market, passwords, portal, signing
+from services.console.visits import Page, not_found, part, shown
 from shared.runtime.http import Requests
 from shared.runtime.limits import Limits
 from shared.runtime.metrics import Metrics
@@ -41,8 +41,10 @@ OPEN: Final[tuple[tuple[str, Page, Page], ...]] = (
     ("/reset-password", passwords.reset_password, passwords.set_password),
 )
 """The pages that nobody has to sign in for: the path, the page, and what its form does."""
-AREAS: Final[tuple[Area, ...]] = (home.AREA, portal.AREA, market.AREA, clock.AREA)
+AREAS: Final[tuple[Area, ...]] = (home.AREA, portal.AREA, market.AREA, inbox.AREA, clock.AREA)
 """The pages of those who are signed in; their links are in this order in the navigation."""
+PARTS: Final[tuple[tuple[str, Page], ...]] = (("/inbox/count", inbox.count),)
+"""The parts of pages that are asked for again while the page is open."""
 ENDS: Final[tuple[tuple[str, Page], ...]] = (
     ("/sign-out", signing.sign_out),
     ("/sign-out-everywhere", signing.sign_out_everywhere),
@@ -94,6 +96,7 @@ def _pages() -> list[Route]:
         routes.append(Route(each.path, shown(each.show, signed_in=True), methods=["GET"]))
         if each.act is not None:
             routes.append(Route(each.path, shown(each.act, signed_in=True), methods=["POST"]))
+    routes += [Route(at, part(page), methods=["GET"]) for at, page in PARTS]
     routes += [Route(at, shown(action), methods=["POST"]) for at, action in ENDS]
     return routes
 

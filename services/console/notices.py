@@ -28,6 +28,7 @@ NOTICES: Final[Mapping[str, Notice]] = {
     "password": Notice(marked("Your new password is set, and all sessions have ended. Sign in with it.")),
     "opened": Notice(marked("Your account is open. Sign in.")),
     "saved": Notice(marked("Your profile is saved.")),
+    "notifications-saved": Notice(marked("It is saved how you are notified.")),
     "verified": Notice(marked("Your e-mail address is confirmed.")),
     # A sandbox's clock
     "clock-moved": Notice(marked("The clock is moved. What was due by then happens within moments.")),

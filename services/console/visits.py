@@ -20,7 +20,7 @@ from services.console.doors import Call, Caller, Doors, Method, Nothing, Refused
 from services.console.forms import Form, entered
 from services.console.notices import NOTICES, Notice
 from services.console.rendering import HEADERS, OVER_TLS, environment
-from services.console.shapes.identity import Account, Clock, Tokens
+from services.console.shapes.identity import Account, Clock, Tokens, Unread
 from services.console.texts import Texts, texts_for
 
 logger = structlog.get_logger("pages")
@@ -53,6 +53,8 @@ class Visit:
     form: Form = field(default_factory=Form)
     account: Account | None = None
     clock: Clock | None = None
+    unread: int = 0
+    """How many notifications the person has not read, up to 100."""
     ended: bool = False
     """Whether the browser's session is to be deleted."""
     stored: str = ""
@@ -99,6 +101,7 @@ class Visit:
         self.account = await self.ask("identity", "GET", "/me", Account)
         if self.account.sandbox:
             self.clock = await self.ask("identity", "GET", "/me/clock", Clock)
+        self.unread = (await self.ask("identity", "GET", "/me/notifications/unread", Unread)).unread
         accepted = self.request.headers.get("accept-language", "")
         self.texts = texts_for(self.account.locale, accepted, self.account.time_zone)
         return self.account
@@ -337,6 +340,21 @@ def shown(page: Page, *, signed_in: bool = False) -> Callable[[Request], Awaitab
         except Exception as error:  # the last resort: a page without internal details
             logger.error("a page failed", exc_info=error)
             response = visit.page("failed.html", HTTPStatus.INTERNAL_SERVER_ERROR)
+        return visit.finish(response)
+
+    return respond
+
+
+def part(page: Page) -> Callable[[Request], Awaitable[Response]]:
+    """Return the route of a part of a page, which stays as it is where it can't be shown."""
+
+    async def respond(request: Request) -> Response:
+        visit = await Visit.of(request)
+        try:
+            await visit.enter()
+            response = await page(visit)
+        except (NotSignedIn, SessionOver, Refused, Unreachable):
+            response = Response(status_code=HTTPStatus.NO_CONTENT)
         return visit.finish(response)
 
     return respond

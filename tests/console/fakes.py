@@ -62,6 +62,7 @@ class Services:
         self.answers = {
             "GET /health": httpx.Response(200, json={}),
             "GET /me": httpx.Response(200, json=ACCOUNT),
+            "GET /me/notifications/unread": httpx.Response(200, json={"unread": 0, "at_most": 100}),
             "POST /sessions": httpx.Response(200, json=tokens()),
             **self.answers,
         }

@@ -307,7 +307,7 @@ async def test_a_person_reads_in_their_language_zone_and_a_sandbox_says_so(bench
     text = mail.get_content()
     assert "Die Laufzeit von" in text and "28. Februar 2027" in text and "Das geschah am" in text
     assert "https://tenure.example/inbox" in text and "https://tenure.example/profile/notifications" in text
-    assert max(map(len, text.splitlines())) <= 80
+    assert max(map(len, text.splitlines())) <= 90
     assert (await inbox(bench, token))[0]["title"] == mail["Subject"]
 
 

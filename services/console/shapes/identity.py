@@ -38,6 +38,50 @@ class Account(BaseModel):
     sandbox: bool = False
 
 
+class Unread(BaseModel):
+    """How many notifications are unread, up to 100.
+
+    Of identity's `GET /me/notifications/unread`.
+    """
+
+    unread: int
+
+
+class Notification(BaseModel):
+    """A notification in the person's language."""
+
+    notification_id: str
+    title: str
+    text: str
+    """Paragraphs with an empty line between them; a quoted one has `> ` before each line."""
+    happened_at: datetime
+    read: bool
+
+
+class Notifications(BaseModel):
+    """A page of the inbox. Of identity's `GET /me/notifications`."""
+
+    items: list[Notification]
+    next: str | None
+
+
+class Preference(BaseModel):
+    """How the person is notified of one kind."""
+
+    kind: str
+    label: str
+    email: bool
+    inbox: bool
+    required: bool
+
+
+class Preferences(BaseModel):
+    """How the person is notified. Of identity's `GET /me/notification-preferences`."""
+
+    items: list[Preference]
+    email_verified: bool
+
+
 class Clock(BaseModel):
     """The organisation's time. Of identity's `GET /me/clock`."""
 
