@@ -122,7 +122,11 @@ class PastReader:
         )
 
     async def _events(self, stream: Stream[S, C, E], key: str) -> tuple[list[Happened[E]], datetime | None]:
-        """Return the stream's events before the first one after the time, and the time of that one, if it was read."""
+        """Return the stream's events up to the time, and the time of the next one.
+
+        They end before the first event after the time, even if a later one has an earlier time. The next one's time is
+        None if there is none.
+        """
         log = self.parts.log
         events: list[Happened[E]] = []
         while True:
