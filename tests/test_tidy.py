@@ -370,6 +370,7 @@ FURTHER = {
     "views.py": "the shapes of what queries.py answers, where it would be too long with them",
     "lists.py": "queries with many rows as their answer, which filter, search, sort, page and export",
     "lookups.py": "what routes and reactions find in the read models for the deciders, as a protocol with a twin",
+    "past.py": "what one of the service's things was at a time, from its own events, in the shape of the present view",
     "policies.toml": "each publisher's own figures, where domain/policy.py has some",
 }
 """What a service may have, and why."""

@@ -9,10 +9,7 @@ from services.distribution.domain.decisions import (
 )
 from services.distribution.domain.entitlements import Fact, NoteEntitlement
 from services.distribution.domain.policy import DEFAULT
-from shared.events import (
-    Event,
-    UpdatePublished,
-)
+from shared.events import Event, SeatPoolOpened, UpdatePublished
 from shared.events.distribution import Cadence
 
 E = TypeVar("E", bound=Event)
@@ -34,6 +31,17 @@ UPDATE = UpdatePublished(
     size_bytes=1,
     location="https://updates.example/u",
     published_at=NOON,
+)
+OPENED = SeatPoolOpened(
+    subscription_id="s",
+    contract_id="c",
+    customer="org",
+    product="autocad",
+    publisher="autodesk",
+    product_name="AutoCAD",
+    seats=9,
+    starts=NOON.date(),
+    ends=date(2027, 11, 20),
 )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -24,7 +24,6 @@ from shared.events import (
     Event,
     RoleAssigned,
     SeatAssigned,
-    SeatPoolOpened,
     UpdatePublished,
     UpdateRightGranted,
 )
@@ -35,7 +34,7 @@ from shared.runtime.http import make_app
 from shared.runtime.metrics import Metrics
 from shared.runtime.parts import Parts
 from shared.runtime.settings import Settings
-from tests.examples.distribution import NOON, UPDATE
+from tests.examples.distribution import NOON, OPENED, UPDATE
 from tests.examples.engine import new_id
 from tests.services.tokens import NothingEnded
 from tests.spec import sends
@@ -43,9 +42,6 @@ from tests.spec import sends
 KEY = ECKey.generate_key("P-256", {"kid": "key"})
 IDS: dict[str, Any] = {"subscription_id": "s", "contract_id": "c"}
 POOL: dict[str, Any] = {"customer": "org", "product": "autocad"}
-OPENED = SeatPoolOpened(
-    **IDS, **POOL, publisher="autodesk", product_name="AutoCAD", seats=9, starts=NOON.date(), ends=date(2027, 11, 20)
-)
 
 
 def seated(who: str) -> SeatAssigned:

@@ -20,8 +20,8 @@ from shared.events import (
     UpdateWithdrawn,
 )
 from shared.runtime.policies import BY_KIND, Policies
-from tests.examples.distribution import DAY, MONDAY, NOON, UPDATE
-from tests.services.fleet import APPROVAL, IDS, OPENED, POOL, Bench, a_fleet, seated
+from tests.examples.distribution import DAY, MONDAY, NOON, OPENED, UPDATE
+from tests.services.fleet import APPROVAL, IDS, POOL, Bench, a_fleet, seated
 
 pytestmark = pytest.mark.system
 

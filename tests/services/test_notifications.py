@@ -187,7 +187,7 @@ async def test_an_order_that_failed_is_told_to_who_ordered_it(bench: Bench) -> N
     bench.say("marketplace", "subscription-s9", like(SubscriptionOrderFailed, reason="no stock", **about))
     await bench.settle()
     (item,) = await inbox(bench, token)
-    assert item["kind"] == "order-failed" and "> no stock" in item["text"] and item["subscription_id"] == "s9"
+    assert item["kind"] == "order-declined" and "> no stock" in item["text"] and item["subscription_id"] == "s9"
 
 
 async def test_of_a_clerk_who_left_the_partners_managers_hear(bench: Bench) -> None:
@@ -200,7 +200,7 @@ async def test_of_a_clerk_who_left_the_partners_managers_hear(bench: Bench) -> N
     await bench.settle()
     bench.say("marketplace", "subscription-s9", like(SubscriptionOrderFailed, **about))
     await bench.settle()
-    assert (await kinds(bench, first))[-1] == "order-failed"
+    assert (await kinds(bench, first))[-1] == "order-declined"
 
 
 async def test_an_organisation_hears_by_those_who_manage_its_people(bench: Bench) -> None:

@@ -46,7 +46,7 @@ ROWS: Final[tuple[Notification, ...]] = (
     ),
     tell(
         SubscriptionOrderFailed,
-        "order-failed",
+        "order-declined",
         "orderer",
         title="{product}: the publisher has declined the order",
         text="The publisher has declined the order for {customer:organisation}.\n\n{reason:quoted}\n\nCorrect it and "
@@ -56,7 +56,7 @@ ROWS: Final[tuple[Notification, ...]] = (
     ),
     tell(
         SubscriptionOrderAbandoned,
-        "order-failed",
+        "order-declined",
         "orderer",
         "purchaser",
         title="{product}: the order was given up",
