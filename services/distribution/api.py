@@ -3,12 +3,21 @@
 All but one are for the administrators of a contract; agents report installs by `POST /me/installs`.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
+from typing import ClassVar, Final
+
+from pydantic import ConfigDict
 
 from services.distribution.domain.decisions import ApproveUpdate, HoldUpdate, ScheduleUpdate
 from services.distribution.domain.fleet import FLEET
-from services.distribution.domain.groups import CreateGroup, PutUserInGroup, RemoveUserFromGroup, SetGroupPolicy
+from services.distribution.domain.groups import (
+    NOBODY,
+    CreateGroup,
+    PutUserInGroup,
+    RemoveUserFromGroup,
+    SetGroupPolicy,
+)
 from services.distribution.domain.policy import Policy
 from services.distribution.domain.rollout import (
     ROLLOUT,
@@ -22,7 +31,9 @@ from services.distribution.domain.rollout import (
     Stopped,
     StopRollout,
 )
+from shared.events.fields import Address, Identifier
 from shared.runtime.access import require_access
+from shared.runtime.people import NamesPeople
 from shared.runtime.policies import policy_of
 from shared.runtime.problems import unknown
 from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
@@ -56,11 +67,24 @@ async def create_group(context: RequestContext[CreateGroup]) -> Addressed[Create
     return Addressed(command.contract_id, command)
 
 
+class GroupUser(NamesPeople):
+    """The user who is put into a group: either `account_id` or `email`."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+
+    PEOPLE: ClassVar[Mapping[str, str]] = {"email": "account_id"}
+
+    account_id: Identifier | None = None
+    email: Address | None = None
+
+
 @COMMANDS.route("POST", f"{_MEMBERS}/bulk", FLEET, bulk=True)
 @COMMANDS.route("POST", _MEMBERS, FLEET)
-async def put_user_in_group(context: RequestContext[PutUserInGroup]) -> Addressed[PutUserInGroup]:
-    by = await _administrator_of(context, context.asked.contract_id)
-    return Addressed(context.asked.contract_id, replace(context.asked, by=by))
+async def put_user_in_group(
+    context: RequestContext[GroupUser], contract_id: str, group_id: str
+) -> Addressed[PutUserInGroup]:
+    by = await _administrator_of(context, contract_id)
+    return Addressed(contract_id, PutUserInGroup(context.asked.account_id or NOBODY, contract_id, group_id, by))
 
 
 @COMMANDS.route("DELETE", f"{_MEMBERS}/{{account_id}}", FLEET)

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from services.distribution.domain.entitlements import EntitledPool
 from services.distribution.domain.groups import DEFAULT_GROUP
-from services.distribution.windows import is_open
+from services.distribution.windows import opens_at
 from shared import days
 from shared.events import MaintenanceWindow, RolloutPhase
 from shared.events.distribution import Severity, UpdateKind
@@ -50,6 +50,12 @@ class UpdateView(BaseModel):
     published_at: datetime
     component: str
     event_id: str
+    supersedes: list[str]
+    """The older versions that it replaces, the newest first, at most twenty."""
+    approved: list[str]
+    """The contract's groups for which it is approved."""
+    held: list[str]
+    scheduled: list[str]
 
 
 async def visible_updates(db: Queryable, contract_id: str, now: datetime) -> tuple[list[str], list[str], list[str]]:
@@ -97,12 +103,13 @@ class UpdateFilters:
     kind: UpdateKind | None = None
     severity: Severity | None = None
     platform: OptionalCode = ""
+    decision: Literal["none", "approved", "held", "scheduled"] | None = None
     q: Search = ""
 
-    def arguments(self, update_id: str | None = None) -> tuple[str | None, ...]:
+    def arguments(self, contract_id: str, update_id: str | None = None) -> tuple[str | None, ...]:
         """Return the values of the statement's parameters from `$9` on."""
         what = (self.product or None, self.publisher or None, self.kind, self.severity, self.platform or None)
-        return (*what, searched(self.q), update_id)
+        return (*what, searched(self.q), update_id, contract_id, self.decision)
 
 
 @LISTS.get("/contracts/{contract_id}/updates")
@@ -120,7 +127,7 @@ async def available_updates(
     """
     await require_access(db, actor, contract_id)
     visible = await visible_updates(db, contract_id, now)
-    return await UPDATES.show(db, page, UpdateView, *visible, *filters.arguments())
+    return await UPDATES.show(db, page, UpdateView, *visible, *filters.arguments(contract_id))
 
 
 # ── Groups, policies, decisions ────────────────────────────────────────────────────────────────────────
@@ -311,6 +318,9 @@ async def rollouts(
 # ── For the users' machines ────────────────────────────────────────────────────────────────────────────
 
 
+Waits: TypeAlias = Literal["phase", "resumption", "window"]
+
+
 class Offer(BaseModel):
     rollout_id: str
     publisher: str
@@ -322,6 +332,14 @@ class Offer(BaseModel):
     sha256: str
     size_bytes: int
     location: str
+    waits_for: Waits | None
+    """What has to come before it is installed: the user's phase, the end of a pause, or a maintenance window."""
+    opens_at: datetime | None
+    """When the next maintenance window opens, if it waits for one."""
+    installed_on: list[str]
+    """The user's machines that have it."""
+    failed_on: list[str]
+    """The user's machines that could not install it."""
 
 
 OFFERS: Final = Listing(
@@ -339,12 +357,23 @@ async def my_updates(
     now: Now,
     page: Annotated[Page, Depends(OFFERS.page)],
     machine: OptionalName = "",
+    due: Literal["now", "any"] = "now",
 ) -> ListOf[Offer]:
     """List the updates that the caller's machines, or this one, should install now.
 
     Updates outside of their group's maintenance windows, and those that the machine has reported as installed, are
-    left out.
+    left out. With `due=any` those that come later are listed, too, with what they wait for.
     """
-    rows = await db.fetch(SQL["my_updates"], actor.account_id, machine, DEFAULT_GROUP)
-    offers = [Offer(**dict(row)) for row in rows if is_open(_windows(row["windows"]), now)]
-    return OFFERS.select(page, offers)
+    rows = await db.fetch(SQL["my_updates"], actor.account_id, machine, DEFAULT_GROUP, due == "any")
+    offers = [_offer(row, now) for row in rows]
+    return OFFERS.select(page, [offer for offer in offers if due == "any" or offer.waits_for is None])
+
+
+def _offer(row: Row, now: datetime) -> Offer:
+    opens = opens_at(_windows(row["windows"]), now)
+    waits_for: Waits | None = "window" if opens is not None else None
+    if row["paused"]:
+        waits_for = "resumption"
+    if not row["begun"]:
+        waits_for = "phase"
+    return Offer(**dict(row), waits_for=waits_for, opens_at=opens if waits_for == "window" else None)

@@ -3,10 +3,27 @@ select product, publisher, starts, time_zone, in_term from owned_products where 
 
 -- available_updates: list the updates of these products ($6), publishers ($7) and kinds ($8), without superseded ones: of
 -- this product ($9), publisher ($10), kind ($11), severity ($12) and platform ($13), null for any, with the text $14, and
--- with this id ($15), null for any.
+-- with this id ($15), null for any. Of the contract $16 they have the groups by decision; those of which something was
+-- decided so ($17), "none" for nothing, null for any.
 select u.publisher, u.update_id, u.product, u.kind, u.title, u.version, u.platform, u.severity, u.sha256, u.size_bytes,
-    u.location, u.published_at, u.component, u.event_id
+    u.location, u.published_at, u.component, u.event_id,
+    array(
+        select older.version from updates older
+        where older.withdrawn is null and older.precedence < u.precedence
+            and (older.publisher, older.product, older.component, older.platform, older.kind)
+                = (u.publisher, u.product, u.component, u.platform, u.kind)
+        order by older.precedence desc limit 20
+    ) as supersedes,
+    coalesce(d.approved, '{}') as approved, coalesce(d.held, '{}') as held, coalesce(d.scheduled, '{}') as scheduled
 from updates u
+left join lateral (
+    select array_agg(group_id order by group_id) filter (where decision = 'approved') as approved,
+        array_agg(group_id order by group_id) filter (where decision = 'held') as held,
+        array_agg(group_id order by group_id) filter (where decision = 'scheduled') as scheduled,
+        array_agg(decision) as decisions
+    from fleet_decisions
+    where contract_id = $16 and publisher = u.publisher and update_id = u.update_id
+) d on true
 where u.withdrawn is null
     and exists (
         select from unnest($6::text[], $7::text[], $8::text[]) as visible (product, publisher, kind)
@@ -24,7 +41,8 @@ where u.withdrawn is null
     and (
         $14 = '%%' or u.title ilike $14 or u.product ilike $14 or u.version ilike $14 or u.update_id ilike $14
     )
-    and ($15::text is null or u.update_id = $15);
+    and ($15::text is null or u.update_id = $15)
+    and ($17::text is null or $17 = any(d.decisions) or $17 = 'none' and d.decisions is null);
 
 -- rollouts: list the rollouts of the contract $6 and how many of each rollout's targets have installed the update: those
 -- of this status ($7), publisher ($8), update ($9) and group ($10), with the text $11, and with the id $12, null for any.
@@ -77,14 +95,24 @@ where contract_id = $6 and ($7::text is null or group_id = $7) and ($8::text is 
     and ($9::text is null or publisher = $9) and ($10::text is null or update_id = $10)
     and ($11 = '%%' or update_id ilike $11 or reason ilike $11);
 
--- my_updates: list the updates that a user's machine ($2) should install; $3 is the default group's id.
-select r.rollout_id, g.windows, u.*
+-- my_updates: list the updates that a user's machine ($2) should install, or, with $4, those of every rollout of the user
+-- that is not stopped; $3 is the default group's id.
+select r.rollout_id, g.windows, t.phase <= r.phase as begun, r.status = 'paused' as paused,
+    array(
+        select machine from rollout_installs i
+        where i.rollout_id = r.rollout_id and i.account_id = t.account_id and i.succeeded order by machine
+    ) as installed_on,
+    array(
+        select machine from rollout_installs i
+        where i.rollout_id = r.rollout_id and i.account_id = t.account_id and not i.succeeded order by machine
+    ) as failed_on, u.*
 from rollout_targets t
 join rollouts r using (rollout_id)
 join updates u on u.publisher = r.publisher and u.update_id = r.update_id and u.withdrawn is null
 left join fleet_members m on m.contract_id = r.contract_id and m.account_id = t.account_id
 left join fleet_groups g on g.contract_id = r.contract_id and g.group_id = coalesce(m.group_id, $3)
-where t.account_id = $1 and t.removed is null and t.phase <= r.phase and r.status in ('running', 'completed')
+where t.account_id = $1 and t.removed is null and r.status in ('running', 'completed', 'paused')
+    and ($4 or t.phase <= r.phase and r.status <> 'paused')
     and not exists (
         select from rollout_installs i
         where i.rollout_id = r.rollout_id and i.machine = $2 and i.account_id = t.account_id and i.succeeded

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from services.distribution.domain import fleet, rollout
 from services.distribution.domain.groups import DEFAULT_GROUP
 from services.distribution.lists import PolicyView
-from services.distribution.views import GroupWithPolicy, HistoryView, MachineView, RolloutView, TargetView
+from services.distribution.views import GroupWithPolicy, HistoryView, MachineView, RolloutView, TargetView, progress_of
 from shared.events import (
     FailuresRetried,
     InstallFailed,
@@ -159,6 +159,7 @@ def rollout_then(past: Past[rollout.State, rollout.Event]) -> RolloutView:
         failed=sum(not all(machines) for machines in outcomes),
         started_by=started.started_by,
         event_id=past.events[0].envelope.id,
+        progress=progress_of(users, len(started.phases)),
         users=users,
         history=[_history(happened) for happened in past.events],
     )

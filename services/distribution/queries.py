@@ -20,7 +20,7 @@ from services.distribution.lists import (
     visible_updates,
 )
 from services.distribution.past import group_in, group_then, rollout_then
-from services.distribution.views import GroupWithPolicy, HistoryView, RolloutView, TargetView
+from services.distribution.views import GroupWithPolicy, HistoryView, RolloutView, TargetView, progress_of
 from shared.events import (
     Event,
     GroupCreated,
@@ -54,7 +54,7 @@ async def available_update(
     """Return one of the available updates."""
     await require_access(db, actor, contract_id)
     visible = await visible_updates(db, contract_id, now)
-    row = await UPDATES.one(db, *visible, *UpdateFilters(publisher=publisher).arguments(update_id))
+    row = await UPDATES.one(db, *visible, *UpdateFilters(publisher=publisher).arguments(contract_id, update_id))
     if row is None:
         raise unknown("update", "See GET /contracts/{contract_id}/updates for those that are available.")
     return UpdateView(**dict(row))
@@ -74,8 +74,10 @@ async def rollout(
         return await as_of.show(ROLLOUT, rollout_id, actor.organisation_id, rollout_then)
     users = await db.fetch(SQL["targets"], rollout_id)
     history = await db.fetch(SQL["history"], rollout_id)
+    targets = [TargetView(**dict(user) | {"machines": json.loads(user["machines"])}) for user in users]
     parts = {
-        "users": [TargetView(**dict(user) | {"machines": json.loads(user["machines"])}) for user in users],
+        "users": targets,
+        "progress": progress_of(targets, len(json.loads(row["phases"]))),
         "history": [HistoryView(**dict(event) | {"data": json.loads(event["data"])}) for event in history],
     }
     return RolloutView.model_validate(rollout_fields(row) | parts)

@@ -1,5 +1,6 @@
 """distribution whole, its log in memory and its tables in PostgreSQL: what its tests work at."""
 
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -33,6 +34,7 @@ from shared.runtime.auth import Actor, TokenSigner, TokenVerifier, public_keys
 from shared.runtime.http import make_app
 from shared.runtime.metrics import Metrics
 from shared.runtime.parts import Parts
+from shared.runtime.people import IdentityAddressBook
 from shared.runtime.settings import Settings
 from tests.examples.distribution import NOON, OPENED, UPDATE
 from tests.examples.engine import new_id
@@ -52,6 +54,13 @@ async def _keys() -> Any:
     return public_keys([KEY])
 
 
+def _identity(request: httpx.Request) -> httpx.Response:
+    """Identity, where the address of ana and ben is their id at x.example."""
+    names = [item["email"].removesuffix("@x.example") for item in json.loads(request.content)["items"]]
+    items = [{"account_id": name if name in ("ana", "ben") else None} for name in names]
+    return httpx.Response(200, json={"items": items})
+
+
 class Bench:
     """The service without Kafka: its log in memory, its tables in PostgreSQL."""
 
@@ -67,6 +76,7 @@ class Bench:
             now=lambda: self.now,
         )
         made.opened_log, made.opened_db = self.log, pool
+        made.address_book = IdentityAddressBook("http://identity", httpx.MockTransport(_identity))
         self.clocks = made.clocks
         self.timers = TimerService("distribution", TIMERS, pool, self.log, made.clocks)
         app = make_app(made, SERVICE.commands, SERVICE.queries, api=True)

@@ -150,6 +150,8 @@ async def test_a_policy_starts_a_rollout_by_itself_within_its_window(bench: Benc
     (summary,) = (await bench.when("GET", "/contracts/c/rollouts").then_ok())["items"]
     assert (summary["started_by"], summary["targets"]) == ("policy:weekly", 2)
     assert await bench.offers("ana") == []
+    (later,) = (await bench.when("GET", "/me/updates?due=any", "ana").then_ok())["items"]
+    assert (later["waits_for"], later["opens_at"]) == ("window", "2026-11-30T21:00:00Z")
     bench.now = MONDAY + timedelta(hours=21)
     assert await bench.offers("ana") == ["c-1"]
     (policy,) = (await bench.when("GET", "/contracts/c/policies").then_ok())["items"]
@@ -278,6 +280,8 @@ async def test_a_new_hire_is_offered_the_newest_version_and_the_one_before_after
         return [item["version"] for item in (await bench.when("GET", "/contracts/c/updates").then_ok())["items"]]
 
     assert await listed() == ["2027.30"]
+    newest = (await bench.when("GET", "/contracts/c/updates").then_ok())["items"][0]["supersedes"]
+    assert newest[:2] == ["2027.29", "2027.28"] and len(newest) == 20
     await bench.when("GET", "/contracts/c/updates/autodesk/u-29").then_status(404)
     older = bench.when("POST", "/contracts/c/updates/autodesk/u-29/approval", groups=["default"])
     assert '"update_id":"u-30"' in bench.said(*(await older.then_refused("update-superseded"))["because"])
@@ -302,7 +306,12 @@ async def test_lists_of_a_contract_are_filtered_searched_and_sorted(bench: Bench
     for query, names in {"": ["default", "admins", "pilots"], "q=PIL": ["pilots"], "member=ana": ["default"]}.items():
         found = (await bench.when("GET", f"/contracts/c/groups?{query}").then_ok())["items"]
         assert [each["name"] for each in found] == names, query
+    (shown,) = (await bench.when("GET", "/contracts/c/updates").then_ok())["items"]
+    assert (shown["approved"], shown["held"], shown["scheduled"], shown["supersedes"]) == (["default"], [], [], [])
     for query, number in {
+        "updates?decision=approved": 1,
+        "updates?decision=none": 0,
+        "updates?decision=held": 0,
         "rollouts?status=running": 1,
         "rollouts?status=stopped": 0,
         "rollouts?group_id=default&sort=-targets": 1,
@@ -331,6 +340,15 @@ async def test_a_stuck_phase_pauses_and_the_administrator_goes_on(bench: Bench) 
     report = {"rollout_id": "c-1", "version": "2027.1", "machine": "pc", "succeeded": False, "error": "no disk"}
     await bench.when("POST", "/me/installs", "ana", **report).then_ok()
     assert await bench.offers("ana") == [], "it pauses"
+    later = {who: (await bench.when("GET", "/me/updates?due=any", who).then_ok())["items"] for who in ("ana", "ben")}
+    assert {who: (offer["waits_for"], offer["failed_on"]) for who, (offer,) in later.items()} == {
+        "ana": ("resumption", ["pc"]),
+        "ben": ("phase", []),
+    }
+    assert (await bench.when("GET", rollout).then_ok())["progress"] == [
+        {"targets": 1, "succeeded": 0, "failed": 1},
+        {"targets": 1, "succeeded": 0, "failed": 0},
+    ]
     retried = (await bench.when("POST", f"{rollout}/retry").then_ok())["events"]
     assert [event["type"] for event in retried] == ["FailuresRetried", "RolloutResumed", "PhaseReportsDue"]
     assert (await bench.offers("ana"), await bench.offers("ben")) == (["c-1"], [])
@@ -355,3 +373,15 @@ async def test_a_stuck_phase_pauses_and_the_administrator_goes_on(bench: Bench) 
     await bench.when("POST", f"{rollout}/move-on", phase=2, reason="x").then_refused("phase-not-present")
     await bench.when("POST", f"{rollout}/move-on", phase=1, reason="nobody is left").then_ok()
     assert await bench.offers("ben") == ["c-1"]
+
+
+async def test_users_are_put_into_groups_by_their_addresses(bench: Bench) -> None:
+    group = (await bench.when("POST", "/contracts/c/groups", name="pilots").then_ok())["events"][0]["data"]["group_id"]
+    users = f"/contracts/c/groups/{group}/users"
+    await bench.when("POST", users, email="ana@x.example").then_ok()
+    await bench.when("POST", users, email="nobody@x.example").then_refused("user-not-managed")
+    items = [{"email": "ben@x.example"}, {"account_id": "stranger"}]
+    bulk = await bench.when("POST", f"{users}/bulk", items=items).then_ok()
+    assert [item["status"] for item in bulk["items"]] == [200, 409]
+    (found,) = (await bench.when("GET", "/contracts/c/groups?q=pilots").then_ok())["items"]
+    assert found["members"] == ["ana", "ben"]

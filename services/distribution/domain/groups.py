@@ -19,6 +19,8 @@ Concerned: TypeAlias = Callable[[frozenset[str]], tuple[int, ...]]
 
 DEFAULT_GROUP: Final = "default"
 """The group of every user who is in no other."""
+NOBODY: Final = ""
+"""The account id of an e-mail address that no account of the customer's organisation has."""
 
 # ── State ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -144,6 +146,12 @@ def _put(command: PutUserInGroup, state: State, entitlements: Entitlements, conc
     refusal = unknown_groups((command.group_id,), state)
     if refusal is not None:
         return refusal
+    if command.account_id == NOBODY:
+        return Rejected(
+            rules.USER_NOT_MANAGED,
+            "No account of the customer's organisation has this e-mail address.",
+            "Check the address, or invite the person.",
+        )
     if not entitlements.managed(command.account_id):
         lost = entitlements.lost(command.account_id)
         return Rejected(

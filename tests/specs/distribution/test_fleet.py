@@ -13,7 +13,7 @@ from services.distribution.domain.decisions import (
 )
 from services.distribution.domain.entitlements import Fact
 from services.distribution.domain.fleet import FLEET, ActOnWhatIsDue, Command, evolve, next_due, standing
-from services.distribution.domain.groups import DEFAULT_GROUP, CreateGroup, PutUserInGroup, RemoveUserFromGroup
+from services.distribution.domain.groups import DEFAULT_GROUP, NOBODY, CreateGroup, PutUserInGroup, RemoveUserFromGroup
 from services.distribution.domain.policy import DEFAULT
 from shared.events import (
     EntitlementNoted,
@@ -83,6 +83,7 @@ def test_a_user_is_in_one_group_at_most_and_otherwise_in_the_default_one() -> No
 
 def test_only_managed_users_are_put_and_only_in_groups_that_exist() -> None:
     given(FLEET).after(*SERVED).when(replace(PUT, account_id="stranger")).then_refused("user-not-managed")
+    given(FLEET).after(*SERVED).when(replace(PUT, account_id=NOBODY)).then_refused("user-not-managed")
     given(FLEET).after(*SERVED).when(replace(PUT, group_id="none")).then_refused("group-unknown")
 
 

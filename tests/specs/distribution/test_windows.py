@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.distribution.windows import is_open
+from services.distribution.windows import is_open, opens_at
 from shared.events import MaintenanceWindow
 from shared.events.distribution import Weekday
 from shared.events.fields import time_zones
@@ -31,6 +31,14 @@ def test_without_windows_it_is_always_open_and_with_several_while_one_is() -> No
     both = [window("saturday", "22:00", 60), window("saturday", "22:30", 60)]
     assert is_open([], now) and is_open(both, now) and is_open(both, now + timedelta(minutes=89))
     assert not is_open(both, now - SECOND) and not is_open(both, now + timedelta(minutes=90))
+
+
+def test_the_next_window_is_the_first_that_opens() -> None:
+    now = datetime.fromisoformat("2026-11-21T20:00Z")
+    both = [window("friday", "22:00", 60), window("saturday", "22:00", 60)]
+    assert opens_at(both, now) == now + timedelta(hours=1)
+    assert opens_at(both, now + timedelta(hours=1)) is None and opens_at([], now) is None, "it is open"
+    assert opens_at(both, now + timedelta(hours=2)) == now + timedelta(days=6, hours=1)
 
 
 def test_a_window_is_open_by_its_own_clock_from_its_first_instant_until_its_end() -> None:
