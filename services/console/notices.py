@@ -62,4 +62,18 @@ NOTICES: Final[Mapping[str, Notice]] = {
     "request-confirmed": Notice(marked("The request is confirmed, and the seats are added.")),
     "request-declined": Notice(marked("The request is declined. The customer sees your reason.")),
     "wizard-over": Notice(marked("The catalogue has no such plan any more. Start again."), good=False),
+    # Updates
+    "update-approved": Notice(marked("The update is approved. Its rollout begins in a moment.")),
+    "update-scheduled": Notice(marked("The update is scheduled.")),
+    "update-held": Notice(marked("The update is held.")),
+    "group-created": Notice(marked("The group is created; it appears in a moment. Open it to put people into it.")),
+    "member-put": Notice(marked("The person is in the group.")),
+    "member-removed": Notice(marked("The person is not in the group any more.")),
+    "policy-set": Notice(marked("The policy is set.")),
+    "did-paused": Notice(marked("The rollout is paused.")),
+    "did-resumed": Notice(marked("The rollout goes on.")),
+    "did-stopped": Notice(marked("The rollout is stopped.")),
+    "did-retried": Notice(marked("The failed machines try again.")),
+    "did-moved-on": Notice(marked("The phase is ended, and the rollout goes on.")),
+    "did-excluded": Notice(marked("The exclusion is done.")),
 }

@@ -23,6 +23,7 @@ from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_currency, format_decimal, format_percent, get_currency_precision
+from babel.units import format_unit
 
 FOLDER: Final = Path(__file__).parent / "locale"
 SOURCE: Final = "en"
@@ -98,6 +99,13 @@ class Texts:
     def percent(self, value: int) -> str:
         """Return a whole number of percent."""
         return format_percent(Decimal(value) / 100, locale=self.locale)
+
+    def size(self, number: int) -> str:
+        """Return a number of bytes in the unit that fits it."""
+        for unit, size in (("gigabyte", 10**9), ("megabyte", 10**6), ("kilobyte", 10**3)):
+            if number >= size:
+                return format_unit(round(number / size, 1), f"digital-{unit}", "short", locale=self.locale)
+        return format_unit(number, "digital-byte", locale=self.locale)
 
     def money(self, amount: int, currency: str) -> str:
         """Return an amount of the currency's minor units, such as cents."""

@@ -29,6 +29,8 @@ EARLY_S: Final = 30
 """How long before its expiry an access token is renewed."""
 OF_LISTS: Final = ("q", "sort", "after")
 """What the address of every list's page may say, besides its filters."""
+OF_ONE_ANSWER: Final = ("notice", "format", "seen")
+"""What the address of a page says for one answer, and its links leave out."""
 Answer = TypeVar("Answer", bound=BaseModel)
 
 
@@ -287,7 +289,7 @@ class Visit:
 
     def with_listed(self, **changed: str) -> str:
         """Return the page's address with other values in its query; one that is "" is left out."""
-        kept = {name: value for name, value in self.request.query_params.items() if name not in ("notice", "format")}
+        kept = {name: value for name, value in self.request.query_params.items() if name not in OF_ONE_ANSWER}
         query = {name: value for name, value in {**kept, **changed}.items() if value}
         return f"{self.request.url.path}?{urlencode(query)}" if query else self.request.url.path
 
@@ -370,6 +372,9 @@ def _sign_in_first(visit: Visit, *, ended: bool) -> Response:
     visit.end()
     notice = "ended" if ended else "needed"
     back = f"&next={quote(wanted, safe='')}" if visit.request.method != "POST" and wanted != "/" else ""
+    if "hx-request" in visit.request.headers and "hx-boosted" not in visit.request.headers:
+        # A part of a page that asks for itself: the whole page is to go.
+        return Response(status_code=HTTPStatus.NO_CONTENT, headers={"HX-Redirect": f"/sign-in?notice={notice}"})
     silent = not ended and wanted == "/"
     return RedirectResponse("/sign-in" if silent else f"/sign-in?notice={notice}{back}", HTTPStatus.SEE_OTHER)
 

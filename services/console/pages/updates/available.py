@@ -1,0 +1,88 @@
+"""The updates that are available for a contract, and one of them."""
+
+import asyncio
+from typing import Final
+
+from starlette.responses import Response
+
+from services.console.doors import path
+from services.console.names import names_of
+from services.console.pages.updates.contracts import AT_ONCE, administered, at_contract, groups_of
+from services.console.pages.updates.words import actor
+from services.console.shapes.distribution import Decisions, Rollouts, Update, Updates
+from services.console.visits import Visit
+
+ONE: Final = "/contracts/{contract_id}/updates/{publisher}/{update_id}"
+
+
+async def contracts(visit: Visit) -> Response:
+    """Lead to the contract's updates, or let the person choose among several contracts.
+
+    Who administers none is led to their own updates.
+    """
+    found = await administered(visit)
+    if not found:
+        return visit.go("/updates/mine")
+    if len(found) == 1:
+        return visit.go(path("/updates/{contract_id}", contract_id=found[0].contract_id))
+    return visit.page("updates/contracts.html", contracts=found)
+
+
+async def updates(visit: Visit) -> Response:
+    """List the available updates and extensions."""
+    contract_id = visit.id("contract_id")
+    at = path("/contracts/{contract_id}/updates", contract_id=contract_id)
+    if visit.wants_csv:
+        return await visit.export("distribution", at, "updates", "product", "decision")
+    found, groups = await asyncio.gather(
+        visit.see_list("distribution", at, Updates, "product", "decision"), groups_of(visit, contract_id)
+    )
+    chosen = visit.request.query_params.get("product", "")
+    products = sorted({each.product for each in found.items} | ({chosen} if chosen else set()))
+    return visit.page(
+        "updates/updates.html", tab="available", at=at_contract(visit), found=found, groups=groups, products=products
+    )
+
+
+async def asked_update(visit: Visit) -> Update:
+    """Return the update that the page is about."""
+    at = path(
+        ONE,
+        contract_id=visit.id("contract_id"),
+        publisher=visit.id("publisher"),
+        update_id=visit.id("update_id"),
+    )
+    return await visit.see("distribution", at, Update)
+
+
+def at_update(visit: Visit, rest: str = "") -> str:
+    """Return the address of the update's page."""
+    here = path("/of/{publisher}/{update_id}", publisher=visit.id("publisher"), update_id=visit.id("update_id"))
+    return at_contract(visit, here + rest)
+
+
+async def update(visit: Visit) -> Response:
+    """Show an update: what it is, what it replaces, and what was decided for each group."""
+    contract_id, of = visit.id("contract_id"), {"publisher": visit.id("publisher"), "update_id": visit.id("update_id")}
+    decided = path("/contracts/{contract_id}/decisions", contract_id=contract_id)
+    rolled = path("/contracts/{contract_id}/rollouts", contract_id=contract_id)
+    shown, groups, decisions, rollouts = await asyncio.gather(
+        asked_update(visit),
+        groups_of(visit, contract_id),
+        visit.see("distribution", decided, Decisions, limit=AT_ONCE, **of),
+        visit.see("distribution", rolled, Rollouts, limit=AT_ONCE, **of),
+    )
+    names = await names_of(visit, (each.decided_by for each in decisions.items))
+    by_group = {each.group_id: each for each in decisions.items}
+    running = {each.rollout_id: each for each in rollouts.items}
+    return visit.page(
+        "updates/update.html",
+        tab="available",
+        at=at_contract(visit),
+        here=at_update(visit),
+        update=shown,
+        groups=groups,
+        decisions=by_group,
+        rollouts=running,
+        who=lambda by: actor(by, names, visit.texts),
+    )
