@@ -386,9 +386,13 @@ OWN_ROOMS = {
     "marketplace": {
         "calendars.py": "business days by country, from a library that domain/ must not import",
         "calendars.toml": "what it corrects in that library",
+        "publisher.py": "what a publisher's people do themselves, which its systems send as events",
         "partners.py": "engagements and requests for seats: api.py and queries.py would be too long with them",
     },
-    "distribution": {"windows.py": "time zones of maintenance windows, which domain/ must not look up"},
+    "distribution": {
+        "publisher.py": "what a publisher's people do themselves, which its systems send as events",
+        "windows.py": "time zones of maintenance windows, which domain/ must not look up",
+    },
 }
 """What one service has and no other, and why."""
 

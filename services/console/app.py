@@ -21,7 +21,7 @@ from services.console.areas import Area
 from services.console.cookies import Cookies, read_secrets
 from services.console.doors import Doors
 from services.console.forms import FORM_BYTES
-from services.console.pages import clock, home, inbox, joining, market, passwords, portal, signing, updates
+from services.console.pages import clock, home, inbox, joining, market, passwords, portal, publisher, signing, updates
 from services.console.visits import Page, not_found, part, shown
 from shared.runtime.http import Requests
 from shared.runtime.limits import Limits
@@ -41,7 +41,15 @@ OPEN: Final[tuple[tuple[str, Page, Page], ...]] = (
     ("/reset-password", passwords.reset_password, passwords.set_password),
 )
 """The pages that nobody has to sign in for: the path, the page, and what its form does."""
-AREAS: Final[tuple[Area, ...]] = (home.AREA, portal.AREA, market.AREA, inbox.AREA, clock.AREA, updates.AREA)
+AREAS: Final[tuple[Area, ...]] = (
+    home.AREA,
+    portal.AREA,
+    market.AREA,
+    inbox.AREA,
+    clock.AREA,
+    updates.AREA,
+    publisher.AREA,
+)
 """The pages of those who are signed in; their links are in this order in the navigation."""
 PARTS: Final[tuple[tuple[str, Page], ...]] = (("/inbox/count", inbox.count),)
 """The parts of pages that are asked for again while the page is open."""

@@ -62,6 +62,16 @@ NOTICES: Final[Mapping[str, Notice]] = {
     "request-confirmed": Notice(marked("The request is confirmed, and the seats are added.")),
     "request-declined": Notice(marked("The request is declined. The customer sees your reason.")),
     "wizard-over": Notice(marked("The catalogue has no such plan any more. Start again."), good=False),
+    # A publisher's
+    "plan-listed": Notice(marked("The plan is on sale.")),
+    "plan-off": Notice(marked("The plan is off sale.")),
+    "price-announced": Notice(marked("The price is announced.")),
+    "csn-issued": Notice(marked("The number is issued.")),
+    "csn-revoked": Notice(marked("The number is revoked.")),
+    "answer-yes": Notice(marked("The order is confirmed.")),
+    "answer-no": Notice(marked("The order is declined.")),
+    "update-published": Notice(marked("The update is published.")),
+    "update-off": Notice(marked("The update is withdrawn.")),
     # Updates
     "update-approved": Notice(marked("The update is approved. Its rollout begins in a moment.")),
     "update-scheduled": Notice(marked("The update is scheduled.")),

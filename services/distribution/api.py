@@ -31,6 +31,7 @@ from services.distribution.domain.rollout import (
     Stopped,
     StopRollout,
 )
+from services.distribution.publisher import COMMANDS as PUBLISHERS
 from shared.events.fields import Address, Identifier
 from shared.runtime.access import require_access
 from shared.runtime.people import NamesPeople
@@ -38,7 +39,7 @@ from shared.runtime.policies import policy_of
 from shared.runtime.problems import unknown
 from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
 
-COMMANDS: Final = CommandRoutes()
+COMMANDS: Final = CommandRoutes(PUBLISHERS)
 
 
 _CONTRACT: Final = "/contracts/{contract_id}"
@@ -101,8 +102,8 @@ async def set_group_policy(context: RequestContext[SetGroupPolicy]) -> Addressed
     """
     contract_id = context.asked.contract_id
     by = await _administrator_of(context, contract_id)
-    publisher = (await context.state(FLEET, contract_id)).entitlements.publisher
-    customer, policy = context.actor.organisation_id, policy_of(Policy, publisher)
+    policy = policy_of(Policy, (await context.state(FLEET, contract_id)).entitlements.publisher)
+    customer = context.actor.organisation_id
     return Addressed(contract_id, replace(context.asked, customer=customer, by=by, now=context.now, policy=policy))
 
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from fastapi import APIRouter
 
+from services.distribution import publisher
 from services.distribution.domain.fleet import FLEET
 from services.distribution.domain.groups import DEFAULT_GROUP
 from services.distribution.domain.rollout import ROLLOUT
@@ -45,6 +46,7 @@ SQL: Final = statements(__file__)
 QUERIES: Final = APIRouter(route_class=ListRoute)
 
 QUERIES.routes.extend(LISTS.routes)
+QUERIES.routes.extend(publisher.QUERIES.routes)
 
 
 @QUERIES.get("/contracts/{contract_id}/updates/{publisher}/{update_id}")

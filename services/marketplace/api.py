@@ -27,6 +27,7 @@ from services.marketplace.domain.standing import STANDING
 from services.marketplace.domain.subscription import SUBSCRIPTION, ChangeSeats, RequestRefund
 from services.marketplace.partners import ordered_before, own_order, partner_only, party_to, released
 from services.marketplace.projections import account, offers_for, publishers_of
+from services.marketplace.publisher import COMMANDS as PUBLISHERS
 from shared.eventlog.write.reader import Reader
 from shared.events import PlanListed, PlanWithdrawn
 from shared.events.fields import Identifier, product_id
@@ -35,7 +36,7 @@ from shared.runtime.policies import policy_of
 from shared.runtime.problems import Problem, unknown
 from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
 
-COMMANDS: Final = CommandRoutes(partners.COMMANDS)
+COMMANDS: Final = CommandRoutes(partners.COMMANDS, PUBLISHERS)
 
 _CARTS = UUID("0e3f3f0a-8a55-5c6a-9d6e-53d3a1b6a7f1")
 """The namespace of cart ids, which are derived from the command id so that a repeated command names the same cart."""

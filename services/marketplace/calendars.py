@@ -17,6 +17,8 @@ import holidays
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from services.marketplace.domain.calendar import Calendar
+from services.marketplace.domain.order import Awaiting
+from services.marketplace.domain.terms import term_ends, zone_of
 from shared.events.fields import Country
 
 WEEKENDS_ONLY: Final = "weekends-only"
@@ -90,3 +92,14 @@ def business_calendar(country: str, time_zone: str, ends: date) -> Calendar:
         working_days=frozenset(day for day in public.weekend_workdays if day.year in years)
         | (own.working_days if own else frozenset()),
     )
+
+
+def calendar_of_order(state: object) -> Calendar:
+    """Return the business days that count for the order, if the publisher accepts it now.
+
+    Only an awaited order's calendar is ever used; any other state answers without one.
+    """
+    if not isinstance(state, Awaiting):
+        return business_calendar("", "UTC", term_ends(date(2000, 1, 1)))
+    order = state.order
+    return business_calendar(order.country, zone_of(order), term_ends(order.starts))

@@ -9,7 +9,7 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from services.marketplace import partners
+from services.marketplace import partners, publisher
 from services.marketplace.api import offered_now, policies_for
 from services.marketplace.calendars import business_calendar
 from services.marketplace.domain import wizard
@@ -84,6 +84,7 @@ SQL: Final = statements(__file__)
 
 QUERIES = APIRouter(route_class=ListRoute)
 QUERIES.routes.extend(partners.LISTS.routes)
+QUERIES.routes.extend(publisher.QUERIES.routes)
 QUERIES.routes.extend(LISTS.routes)
 
 # ── The catalogue ──────────────────────────────────────────────────────────────────────────────────────

@@ -1,15 +1,12 @@
 """What other systems' events, and marketplace's own, make it do."""
 
-from datetime import date
-
-from services.marketplace.calendars import business_calendar
+from services.marketplace.calendars import calendar_of_order
 from services.marketplace.domain.auto_renew import RecordPoolCleared, RecordPoolHeld
-from services.marketplace.domain.order import Awaiting, ConfirmOrder, FailOrder, orders
+from services.marketplace.domain.order import ConfirmOrder, FailOrder, orders
 from services.marketplace.domain.plan import PLAN, AnnouncePrice, ListPlan, WithdrawPlan, plan_key
 from services.marketplace.domain.policy import Policy
 from services.marketplace.domain.standing import STANDING, RecordCsn, RevokeCsn
 from services.marketplace.domain.subscription import SUBSCRIPTION
-from services.marketplace.domain.terms import term_ends, zone_of
 from shared.eventlog.deliver.projection import Dispatch, ReactionContext, Reactions
 from shared.events import (
     CartCheckedOut,
@@ -121,12 +118,8 @@ async def revoke_csn(event: CsnRevoked, envelope: Envelope, _reach: ReactionCont
 @PUBLISHER.on(OrderConfirmed)
 async def confirm_order(event: OrderConfirmed, envelope: Envelope, reach: ReactionContext) -> list[Dispatch]:
     state = await reach.log.state(SUBSCRIPTION, event.subscription_id)
-    # Only an awaited order's calendar is ever used; any other state answers without one.
-    country, zone, starts = "", "UTC", date(2000, 1, 1)
-    if isinstance(state, Awaiting):
-        country, zone, starts = state.order.country, zone_of(state.order), state.order.starts
+    calendar = calendar_of_order(state)
     publisher = publisher_of(envelope.source)
-    calendar = business_calendar(country, zone, term_ends(starts))
     confirm = ConfirmOrder(
         reference=event.reference,
         reported_by=publisher,

@@ -7,7 +7,9 @@ the subscriptions that their organisation ordered.
 
 from typing import Final
 
+from shared import rules
 from shared.runtime.auth import Actor
+from shared.runtime.problems import Problem
 
 SELLERS: Final = ("publisher", "operator")
 """The kinds of organisation whose people work for several customers."""
@@ -16,6 +18,21 @@ SELLERS: Final = ("publisher", "operator")
 def sees(actor: Actor, *, customer: str, publisher: str) -> bool:
     """Return whether the caller may see a contract of this customer with this publisher."""
     return actor.organisation_id == customer or sells(actor, publisher)
+
+
+def publisher_only(actor: Actor) -> str:
+    """Return the publisher whose people the caller is one of.
+
+    Raises:
+        Problem: 403 for everybody else.
+    """
+    if actor.organisation_kind != "publisher" or not actor.publisher:
+        raise Problem(
+            rule=rules.PUBLISHER_ONLY,
+            reason="Only a publisher's people see and change what concerns the publisher.",
+            remedy="Sign in with an account of the publisher.",
+        )
+    return actor.publisher
 
 
 def supports(actor: Actor, partner: str) -> bool:

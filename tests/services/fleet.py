@@ -41,6 +41,10 @@ from tests.examples.engine import new_id
 from tests.services.tokens import NothingEnded
 from tests.spec import sends
 
+PUBLISHERS = {
+    "paula": Actor(account_id="paula", organisation_id="p", organisation_kind="publisher", publisher="autodesk"),
+    "otto": Actor(account_id="otto", organisation_id="o", organisation_kind="publisher", publisher="other"),
+}
 KEY = ECKey.generate_key("P-256", {"kid": "key"})
 IDS: dict[str, Any] = {"subscription_id": "s", "contract_id": "c"}
 POOL: dict[str, Any] = {"customer": "org", "product": "autocad"}
@@ -118,9 +122,8 @@ class Bench:
     @sends
     async def when(self, method: str, path: str, who: str = "mina", **body: Any) -> httpx.Response:
         """Let this person send a request; what follows from it has happened once it is answered."""
-        token = TokenSigner(KEY).sign(
-            Actor(account_id=who, organisation_id="org", organisation_kind="customer"), "token"
-        )
+        customer = Actor(account_id=who, organisation_id="org", organisation_kind="customer")
+        token = TokenSigner(KEY).sign(PUBLISHERS.get(who, customer), "token")
         answer = await self.client.request(
             method, path, json=body or None, headers={"Authorization": f"Bearer {token}"}
         )

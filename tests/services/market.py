@@ -39,6 +39,12 @@ ACTORS = {
     "mina": Actor(account_id="mina", organisation_id="org", organisation_kind="customer"),  # the purchaser
     "ana": Actor(account_id="ana", organisation_id="org", organisation_kind="customer"),
     "founder": Actor(account_id=FOUNDER, organisation_id=organisation_of(FOUNDER), organisation_kind="customer"),
+    "publisher": Actor(
+        account_id="paula", organisation_id="publisher", organisation_kind="publisher", publisher="autodesk"
+    ),
+    "other publisher": Actor(
+        account_id="otto", organisation_id="other-publisher", organisation_kind="publisher", publisher="other"
+    ),
     "stranger": Actor(account_id="stranger", organisation_id="x", organisation_kind="customer"),
 }
 GONE = plan("AAAAAWW0001A001", "gone")

@@ -222,7 +222,7 @@ async def test_only_administrators_of_the_contract_decide_and_look(bench: Bench)
     for path in ("groups", "policies", "decisions", "rollouts", "rollouts/c-1", "updates"):
         await bench.when("GET", f"/contracts/c/{path}", "ana").then_refused("role-missing")
     for route in SERVICE.commands.routes:
-        if route.path == "/me/installs":
+        if route.path == "/me/installs" or route.path.startswith("/publisher/"):
             continue
         path = route.path.format(
             contract_id="c", group_id="default", account_id="ana", publisher="autodesk", update_id="u", rollout_id="c-1"
@@ -385,3 +385,21 @@ async def test_users_are_put_into_groups_by_their_addresses(bench: Bench) -> Non
     assert [item["status"] for item in bulk["items"]] == [200, 409]
     (found,) = (await bench.when("GET", "/contracts/c/groups?q=pilots").then_ok())["items"]
     assert found["members"] == ["ana", "ben"]
+
+
+async def test_a_publishers_people_publish_and_withdraw_their_own_updates(bench: Bench) -> None:
+    fields = ("product", "kind", "title", "platform", "severity", "sha256", "size_bytes", "location")
+    update = {name: getattr(UPDATE, name) for name in fields} | {"update_id": "u-2", "version": "2027.2"}
+    await bench.when("POST", "/publisher/updates", **update).then_refused("publisher-only")
+    await bench.when("POST", "/publisher/updates", "paula", **update).then_ok()
+    assert (await bench.when("POST", "/publisher/updates", "paula", **update).then_ok())["events"] == []
+    (shown,) = (await bench.when("GET", "/contracts/c/updates").then_ok())["items"]
+    assert (shown["update_id"], shown["supersedes"]) == ("u-2", ["2027.1"])
+    withdrawal = "/publisher/updates/u-2/withdrawal"
+    await bench.when("POST", withdrawal, "otto", reason="no").then_status(404)
+    await bench.when("POST", withdrawal, "paula", reason="it breaks printing").then_ok()
+    (shown,) = (await bench.when("GET", "/contracts/c/updates").then_ok())["items"]
+    assert shown["update_id"] == "u"
+    (mine,) = (await bench.when("GET", "/publisher/updates?status=withdrawn", "paula").then_ok())["items"]
+    assert (mine["update_id"], mine["withdrawn"]) == ("u-2", "it breaks printing")
+    assert (await bench.when("GET", "/publisher/updates", "otto").then_ok())["items"] == []

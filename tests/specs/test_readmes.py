@@ -19,8 +19,8 @@ from shared.eventlog.deliver.projection import Reactions
 from shared.events.registry import EVENTS, published_by
 from shared.services import SERVICES
 
-ACCESS = {"role-missing", "agreement-missing", "seat-right-missing"}
-"""Refusals of administrative access, which shared.runtime words for services with routes for administrators."""
+ACCESS = {"role-missing", "agreement-missing", "seat-right-missing", "publisher-only"}
+"""Refusals of access, which shared.runtime words for services with routes for administrators or publishers."""
 REPLICATED = {"RoleAssigned", "RoleRevoked", "AgreementScheduled", "AgreementStarted", "AgreementEnded"}
 """What administrative access is replicated from: "roles and agreements" in a README."""
 NAME = r"\b(?:[A-Z][a-z]+){2,}\b"

@@ -24,7 +24,8 @@ CUSTOMER: Final = COORDINATORS | {"user", "member"}
 CLERK: Final = frozenset({"clerk"})
 """Of the partner that ordered, whose organisation the clerk founded."""
 OPERATOR: Final = frozenset({"operator"})
-SELLERS: Final = OPERATOR | {"publisher"}
+PUBLISHER: Final = frozenset({"publisher"})
+SELLERS: Final = OPERATOR | PUBLISHER
 EVERYBODY: Final = CUSTOMER | CLERK | SELLERS
 NOBODY: Final = frozenset[str]()
 
@@ -92,6 +93,17 @@ WHO_MAY: Final[Mapping[str, Table]] = {
         "GET /refusals": EVERYBODY,  # their own
         "GET /refusals/{command_id}": NOBODY,  # the manager's, by identity
         "GET /clock": EVERYBODY,
+        "GET /publisher/plans": PUBLISHER,
+        "POST /publisher/plans": PUBLISHER,
+        "POST /publisher/plans/{product_id}/prices": PUBLISHER,
+        "DELETE /publisher/plans/{product_id}": PUBLISHER,
+        "GET /publisher/csns": PUBLISHER,
+        "POST /publisher/csns": PUBLISHER,
+        "POST /publisher/csns/revocations": PUBLISHER,
+        "GET /publisher/partners": PUBLISHER,
+        "GET /publisher/orders": PUBLISHER,
+        "POST /publisher/orders/{subscription_id}/confirmation": PUBLISHER,
+        "POST /publisher/orders/{subscription_id}/decline": PUBLISHER,
         "GET /catalogue": EVERYBODY,
         "GET /catalogue/{product_id}": EVERYBODY,
         "GET /wizard": EVERYBODY,
@@ -150,6 +162,9 @@ WHO_MAY: Final[Mapping[str, Table]] = {
         "GET /refusals/{command_id}": NOBODY,  # the manager's, by identity
         "GET /clock": EVERYBODY,
         "GET /me/updates": EVERYBODY,
+        "GET /publisher/updates": PUBLISHER,
+        "POST /publisher/updates": PUBLISHER,
+        "POST /publisher/updates/{update_id}/withdrawal": PUBLISHER,
         "POST /me/installs": EVERYBODY,
         "GET /contracts/{contract_id}/updates": COORDINATORS,
         "GET /contracts/{contract_id}/updates/{publisher}/{update_id}": COORDINATORS,

@@ -1,0 +1,173 @@
+"""The publisher's catalogue: plans, and their prices with the day from which they hold."""
+
+from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal
+from http import HTTPStatus
+from typing import Final
+
+from babel.numbers import NumberFormatError, get_currency_precision, parse_decimal
+from pydantic import JsonValue
+from starlette.responses import Response
+
+from services.console.deeds import Deed, again, carry_out
+from services.console.doors import path
+from services.console.shapes.publishing import OfferedPlan, OfferedPlans
+from services.console.texts import marked
+from services.console.visits import Visit
+
+CURRENCIES: Final = ("EUR", "USD", "GBP", "CHF", "JPY")
+CHOICES: Final[Mapping[str, Mapping[str, str]]] = {
+    "period": {"annual": marked("one year"), "monthly": marked("month by month"), "three_year": marked("three years")},
+    "support": {"basic": marked("basic"), "advanced": marked("advanced")},
+    "billing": {"upfront": marked("in advance"), "instalments": marked("in instalments")},
+    "category": {"open": marked("for every partner"), "specialised": marked("for partners with a CSN")},
+    "agreement": {
+        "desktop": marked("Desktop"),
+        "maintenance": marked("Maintenance"),
+        "other": marked("another one"),
+    },
+}
+WRITTEN: Final = ("product_id", "programme", "product", "product_name", "commitment_months", "amount")
+NOT_AN_AMOUNT: Final = marked("Write an amount, such as 1,800.00.")
+NOT_A_DAY: Final = marked("Choose a day.")
+NOT_MONTHS: Final = marked("Write a number of months, such as 12.")
+
+
+async def plans(visit: Visit) -> Response:
+    """List the publisher's plans."""
+    if visit.wants_csv:
+        return await visit.export("marketplace", "/publisher/plans", "plans", "status")
+    found = await visit.see_list("marketplace", "/publisher/plans", OfferedPlans, "status")
+    return visit.page("publisher/plans.html", found=found, words=_words(visit))
+
+
+def _words(visit: Visit) -> Mapping[str, Mapping[str, str]]:
+    return {
+        field: {value: visit.texts.gettext(text) for value, text in choices.items()}
+        for field, choices in CHOICES.items()
+    }
+
+
+async def new(visit: Visit) -> Response:
+    """Show the form for a plan."""
+    for name in (*WRITTEN, *CHOICES, "currency"):
+        visit.form.values.setdefault(name, "")
+    if visit.request.method == "GET":
+        visit.form.values |= {"commitment_months": "12", "currency": "EUR", "programme": "subscription"}
+    return visit.page("publisher/new-plan.html", words=_words(visit), currencies=CURRENCIES)
+
+
+async def list_plan(visit: Visit) -> Response:
+    """List the plan, once the person has confirmed it."""
+    form, texts = visit.form, visit.texts
+    form.require(texts, *WRITTEN, *CHOICES, "currency")
+    months, price = form["commitment_months"].strip(), _price(visit)
+    if months and not (months.isascii() and months.isdigit()):
+        form.errors["commitment_months"] = texts.gettext(NOT_MONTHS)
+    if form.wrong:
+        return await again(visit, new)
+    body: dict[str, JsonValue] = {
+        name: form[name].strip() for name in ("product_id", "programme", "product", "product_name", *CHOICES)
+    }
+    deed = Deed(
+        service="marketplace",
+        method="POST",
+        path="/publisher/plans",
+        body={**body, "commitment_months": int(months), "price": price},
+        question=texts.gettext("List this plan?"),
+        button=texts.gettext("List it"),
+        says=lambda outcome: _says(visit, bool(outcome.events)),
+        then="/publisher/plans",
+        notice="plan-listed",
+    )
+    return await carry_out(visit, deed, new)
+
+
+def _says(visit: Visit, changes: bool) -> list[str]:
+    texts, form = visit.texts, visit.form
+    if not changes:
+        return [texts.gettext("The catalogue has it so already: nothing changes.")]
+    price = _price(visit)
+    sentence = texts.gettext("Partners can order %(plan)s (%(product_id)s) from now on, at %(price)s a seat.")
+    money = texts.money(int(str(price["amount"])), str(price["currency"]))
+    return [sentence % {"plan": form["product_name"], "product_id": form["product_id"], "price": money}]
+
+
+def _price(visit: Visit) -> dict[str, JsonValue]:
+    """Return the price of a form in minor units, and note what is wrong with it."""
+    form, texts = visit.form, visit.texts
+    currency = form["currency"] if form["currency"] in CURRENCIES else "EUR"
+    try:
+        amount = parse_decimal(form["amount"].strip(), locale=texts.locale, strict=True)
+    except NumberFormatError:
+        amount = Decimal(-1)
+    minor = amount.scaleb(get_currency_precision(currency)) if amount < 10**12 else Decimal(-1)
+    if form["amount"].strip() and (minor < 0 or minor != int(minor)):
+        form.errors["amount"] = texts.gettext(NOT_AN_AMOUNT)
+        return {}
+    return {"amount": int(minor), "currency": currency}
+
+
+# ── One plan ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def plan(visit: Visit) -> Response:
+    """Show a plan with its prices, and the forms for a new price and its withdrawal."""
+    found = await _asked_plan(visit)
+    if found is None:
+        return visit.page("not-found.html", HTTPStatus.NOT_FOUND)
+    visit.form.values.setdefault("amount", "")
+    visit.form.values.setdefault("valid_from", "")
+    visit.form.values["currency"] = found.price.currency
+    return visit.page("publisher/plan.html", plan=found, words=_words(visit))
+
+
+async def _asked_plan(visit: Visit) -> OfferedPlan | None:
+    found = await visit.see("marketplace", "/publisher/plans", OfferedPlans, q=visit.id("product_id"))
+    return next((each for each in found.items if each.product_id == visit.id("product_id")), None)
+
+
+async def change(visit: Visit) -> Response:
+    """Announce a price, or withdraw the plan."""
+    form, texts, at = visit.form, visit.texts, path("/publisher/plans/{id}", id=visit.id("product_id"))
+    if form["do"] == "withdraw":
+        withdrawal = Deed(
+            service="marketplace",
+            method="DELETE",
+            path=at,
+            question=texts.gettext("Take the plan off sale?"),
+            button=texts.gettext("Take it off sale"),
+            says=lambda _: [texts.gettext("Nobody can order it any more. Running subscriptions stay, and renew.")],
+            then="/publisher/plans",
+            notice="plan-off",
+        )
+        return await carry_out(visit, withdrawal, plan)
+    form.require(texts, "amount", "valid_from")
+    price, day = _price(visit), _day(form["valid_from"])
+    if form["valid_from"] and day is None:
+        form.errors["valid_from"] = texts.gettext(NOT_A_DAY)
+    if form.wrong or day is None:
+        return await again(visit, plan)
+    values = {"day": texts.day(day), "price": texts.money(int(str(price["amount"])), str(price["currency"]))}
+    deed = Deed(
+        service="marketplace",
+        method="POST",
+        path=f"{at}/prices",
+        body={"price": price, "valid_from": day.isoformat()},
+        question=texts.gettext("Announce this price?"),
+        button=texts.gettext("Announce it"),
+        says=lambda _: [
+            texts.gettext("From %(day)s (UTC) a seat costs %(price)s. Running terms keep their price.") % values
+        ],
+        then=at,
+        notice="price-announced",
+    )
+    return await carry_out(visit, deed, plan)
+
+
+def _day(written: str) -> date | None:
+    try:
+        return date.fromisoformat(written)
+    except ValueError:
+        return None

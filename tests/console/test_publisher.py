@@ -1,0 +1,147 @@
+"""A publisher's people: plans and prices, orders answered, CSNs, updates."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.console.fakes import Browser, Services, hidden, problem, words
+from tests.console.samples.publisher import ANSWERS, ORDER, many
+
+PLAN = {
+    "product_id": "C1RK1-WW1762-L158",
+    "programme": "subscription",
+    "product": "autocad",
+    "product_name": "AutoCAD",
+    "period": "annual",
+    "support": "basic",
+    "billing": "upfront",
+    "commitment_months": "12",
+    "category": "open",
+    "agreement": "desktop",
+    "amount": "1,800.50",
+    "currency": "EUR",
+}
+
+
+@pytest.fixture
+def services() -> Services:
+    return Services(dict(ANSWERS))
+
+
+@pytest.fixture
+async def browser(services: Services, tmp_path: Path) -> Browser:
+    browser = Browser(services, tmp_path)
+    await browser.sign_in()
+    return browser
+
+
+def foresees(*types: str) -> httpx.Response:
+    return httpx.Response(200, json={"stream": "s", "events": [{"type": each, "data": {}} for each in types]})
+
+
+async def form(browser: Browser, page: str = "/profile") -> dict[str, str]:
+    return hidden((await browser.get(page)).text)
+
+
+async def test_a_plan_is_listed_with_its_price_in_minor_units(browser: Browser, services: Services) -> None:
+    services.answers["POST /publisher/plans"] = foresees("PlanListed")
+    asked = await browser.post("/publisher/plans/new", None, **await form(browser), **PLAN)
+    said = words(asked.text)
+    assert "Partners can order AutoCAD (C1RK1-WW1762-L158) from now on, at €1,800.50 a seat." in said
+    (body,) = services.bodies("POST", "/publisher/plans")
+    assert body["price"] == {"amount": 180_050, "currency": "EUR"} and body["commitment_months"] == 12
+    done = await browser.post("/publisher/plans/new", None, **hidden(asked.text))
+    assert done.headers["location"] == "/publisher/plans?notice=plan-listed"
+
+
+@pytest.mark.parametrize("amount", ["much", "-1", "1.005", "1" * 30])
+async def test_an_amount_that_is_none_is_said_beside_its_field(browser: Browser, amount: str) -> None:
+    answer = await browser.post("/publisher/plans/new", None, **await form(browser), **{**PLAN, "amount": amount})
+    assert answer.status_code == 422 and "Write an amount, such as 1,800.00." in words(answer.text)
+
+
+async def test_a_price_holds_from_a_day_on(browser: Browser, services: Services) -> None:
+    path = "/publisher/plans/C1RK1-WW1762-L158"
+    assert "from 1 Mar 2027 €1,900.00" in words((await browser.get(path)).text)
+    services.answers[f"POST {path}/prices"] = foresees("PlanPriceAnnounced")
+    fields = {"do": "price", "currency": "EUR", "amount": "2000", "valid_from": "2027-06-01"}
+    said = words((await browser.post(path, None, **await form(browser), **fields)).text)
+    assert "From 1 Jun 2027 (UTC) a seat costs €2,000.00." in said
+    assert services.bodies("POST", f"{path}/prices") == [
+        {"price": {"amount": 200_000, "currency": "EUR"}, "valid_from": "2027-06-01"}
+    ]
+
+
+async def test_a_plan_is_taken_off_sale(browser: Browser, services: Services) -> None:
+    path = "/publisher/plans/C1RK1-WW1762-L158"
+    services.answers[f"DELETE {path}"] = foresees("PlanWithdrawn")
+    said = words((await browser.post(path, None, **await form(browser), do="withdraw")).text)
+    assert "Take the plan off sale?" in said and "Running subscriptions stay" in said
+
+
+async def test_orders_arrive_by_themselves(browser: Browser, services: Services) -> None:
+    page = (await browser.get("/publisher/orders?status=awaiting")).text
+    seen = page.split("seen=")[1].split('"')[0]
+    at = f"/publisher/orders?status=awaiting&seen={seen}"
+    assert (await browser.get(at)).status_code == 204
+    services.answers["GET /publisher/orders"] = many(ORDER, {**ORDER, "subscription_id": "s-2"})
+    changed = (await browser.get(at)).text
+    assert seen not in changed and "s-2" in changed
+    services.answers["GET /publisher/orders"] = problem(503, "unavailable")
+    assert (await browser.get(at)).status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("do", "route", "given"),
+    [("confirm", "confirmation", {"reference": "AD-1"}), ("decline", "decline", {"reason": "over the limit"})],
+)
+async def test_an_order_is_answered_as_it_was_shown(
+    browser: Browser, services: Services, do: str, route: str, given: dict[str, Any]
+) -> None:
+    services.answers[f"POST /publisher/orders/s-1/{route}"] = foresees("SubscriptionConfirmed")
+    asked = await browser.post("/publisher/orders/s-1", None, **await form(browser), do=do, order="e-1", **given)
+    (sent,) = services.of("POST", f"/publisher/orders/s-1/{route}")
+    assert json.loads(sent.content) == {**given, "order": "e-1"} and sent.url.query == b"dry_run=true"
+    done = await browser.post("/publisher/orders/s-1", None, **hidden(asked.text))
+    assert done.headers["location"].startswith("/publisher/orders?status=awaiting&notice=answer-")
+
+
+async def test_an_order_that_is_not_the_publishers_is_no_page(browser: Browser) -> None:
+    assert (await browser.get("/publisher/orders/other")).status_code == 404
+
+
+async def test_a_number_is_issued_and_revoked(browser: Browser, services: Services) -> None:
+    services.answers["POST /publisher/csns"] = foresees("CsnIssued")
+    fields = {"do": "issue", "csn": "5100012346", "organisation_id": "p-1"}
+    assert "Issue CSN 5100012346?" in words(
+        (await browser.post("/publisher/csns", None, **await form(browser), **fields)).text
+    )
+    services.answers["POST /publisher/csns/revocations"] = foresees("CsnRevoked")
+    fields = {"do": "revoke", "csn": "5100012345", "organisation_id": "p-1", "reason": "audit"}
+    said = words((await browser.post("/publisher/csns", None, **await form(browser), **fields)).text)
+    assert "lose the right to updates" in said
+    assert services.bodies("POST", "/publisher/csns/revocations")[0]["reason"] == "audit"
+    services.answers["POST /publisher/csns"] = problem(422, "malformed-csn")
+    fields = {"do": "issue", "csn": "x", "organisation_id": "p-1"}
+    refused = await browser.post("/publisher/csns", None, **await form(browser), **fields)
+    assert "does not look like this" in words(refused.text)
+
+
+async def test_an_update_is_published_and_withdrawn(browser: Browser, services: Services) -> None:
+    services.answers["POST /publisher/updates"] = foresees("UpdatePublished")
+    names = ("update_id", "product", "title", "version", "platform", "location")
+    fields = {**dict.fromkeys(names, "x"), "sha256": "A" * 64, "size_bytes": "412", "kind": "update"}
+    await browser.post("/publisher/updates/new", None, **await form(browser), **fields, severity="normal")
+    (body,) = services.bodies("POST", "/publisher/updates")
+    assert (body["size_bytes"], body["sha256"], body["component"]) == (412, "a" * 64, "")
+    services.answers["POST /publisher/updates/ACD-2027.1/withdrawal"] = foresees("UpdateWithdrawn")
+    path = "/publisher/updates/ACD-2027.1"
+    said = words((await browser.post(path, None, **await form(browser), reason="it breaks printing")).text)
+    assert "Withdraw the update?" in said and "can't be undone" in said
+
+
+async def test_orders_to_answer_wait_on_the_first_page(browser: Browser) -> None:
+    assert "1 order waits for your answer." in words((await browser.get("/")).text)
