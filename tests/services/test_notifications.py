@@ -318,7 +318,7 @@ async def test_preferences_are_listed_with_their_defaults_in_the_persons_languag
     _, token = await bench.join("oskar")
     await bench.when(token, "PUT", "/me/profile", {"locale": "de-AT"}).then_ok()
     found = await bench.when(token, "GET", "/me/notification-preferences").then_ok()
-    by_kind = {item["kind"]: item for item in found["items"]}
+    by_kind = {item["kind"]: item for item in found["kinds"]}
     assert found["email_verified"] is False
     assert by_kind["renewal-reminder"] == {
         "kind": "renewal-reminder",

@@ -78,7 +78,7 @@ class Preference(BaseModel):
 class Preferences(BaseModel):
     """How the person is notified. Of identity's `GET /me/notification-preferences`."""
 
-    items: list[Preference]
+    kinds: list[Preference]
     email_verified: bool
 
 

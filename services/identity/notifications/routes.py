@@ -90,7 +90,7 @@ class PreferenceView(BaseModel):
 
 
 class Preferences(BaseModel):
-    items: list[PreferenceView]
+    kinds: list[PreferenceView]
     email_verified: bool
     """Nothing is mailed to an address that is not verified."""
 
@@ -178,7 +178,7 @@ async def preferences(actor: CurrentActor, log: CurrentLog) -> Preferences:
     person = await _person(log, actor)
     words = words_of(person)
     choices = {kind: choice_of(kind, person.notifications) for kind in KINDS}
-    items = [
+    kinds = [
         PreferenceView(
             kind=kind,
             label=words.gettext(KINDS[kind].label),
@@ -188,7 +188,7 @@ async def preferences(actor: CurrentActor, log: CurrentLog) -> Preferences:
         )
         for kind, choice in choices.items()
     ]
-    return Preferences(items=items, email_verified=person.verified)
+    return Preferences(kinds=kinds, email_verified=person.verified)
 
 
 @COMMANDS.route("PUT", "/me/notification-preferences", ACCOUNT)

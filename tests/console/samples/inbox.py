@@ -27,7 +27,7 @@ DECLINED: Final[dict[str, Any]] = {
     "read": True,
 }
 PREFERENCES: Final[dict[str, Any]] = {
-    "items": [
+    "kinds": [
         {"kind": "renewal-reminder", "label": "A renewal", "email": True, "inbox": True, "required": True},
         {"kind": "credits", "label": "Credits", "email": False, "inbox": True, "required": False},
     ],

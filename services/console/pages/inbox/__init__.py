@@ -56,12 +56,12 @@ async def set_preferences(visit: Visit) -> Response:
     ticked = set(visit.form["ways[]"].split("\n"))
     choices: list[JsonValue] = [
         {"kind": each.kind, "email": f"email:{each.kind}" in ticked, "inbox": f"inbox:{each.kind}" in ticked}
-        for each in before.items
+        for each in before.kinds
     ]
     try:
         await visit.do("identity", "PUT", PREFERENCES, {"choices": choices})
     except Refused as refused:
-        for each in before.items:
+        for each in before.kinds:
             each.email, each.inbox = f"email:{each.kind}" in ticked, f"inbox:{each.kind}" in ticked
         return _preferences(visit, before, refused)
     return visit.go("/profile/notifications", "notifications-saved")
