@@ -53,16 +53,20 @@ cross join lateral (
     select count(*)::int as targets, count(*) filter (where i.failed = 0)::int as succeeded,
         count(*) filter (where i.failed > 0)::int as failed
     from rollout_targets t
-    left join lateral (
-        select count(*) filter (where not succeeded) as failed
-        from rollout_installs left join rollout_exclusions x using (rollout_id, account_id, machine)
-        where rollout_id = t.rollout_id and account_id = t.account_id and x.reason is null
-        having count(*) > 0
-    ) i on true
+    left join (
+        select i.account_id, count(*) filter (where not i.succeeded) as failed
+        from rollout_installs i
+        where i.rollout_id = r.rollout_id
+            and not exists (
+                select from rollout_exclusions x
+                where x.rollout_id = r.rollout_id and x.account_id = i.account_id and x.machine = i.machine
+            )
+        group by i.account_id
+    ) i using (account_id)
     where t.rollout_id = r.rollout_id and t.removed is null
         and not exists (
             select from rollout_exclusions x
-            where x.rollout_id = t.rollout_id and x.account_id = t.account_id and x.machine = ''
+            where x.rollout_id = r.rollout_id and x.account_id = t.account_id and x.machine = ''
         )
 ) t
 where r.contract_id = $6 and ($7::text is null or r.status = $7) and ($8::text is null or r.publisher = $8)

@@ -188,7 +188,7 @@ select pg_temp.id('rollout', n), pg_temp.id('contract', case when n < 1000 then 
 from generate_series(0, 2999) n;
 insert into rollout_targets (rollout_id, account_id, group_id, phase)
 select pg_temp.id('rollout', n), pg_temp.id('account', n * 100 % 5000 + t), pg_temp.id('group', 1 + n % 500), 0
-from generate_series(0, 2999) n, generate_series(0, 99) t where n < 1000 or t < 10;
+from generate_series(0, 2999) n, generate_series(0, 99) t where n < 1000 or t < 10 order by n, t;
 insert into rollout_installs (rollout_id, account_id, machine, succeeded, error, at)
 select rollout_id, account_id, 'workstation', account_id < 'f', '', now() from rollout_targets
 where rollout_id < '8' and account_id < 'f8';
