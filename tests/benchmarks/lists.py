@@ -253,12 +253,15 @@ def queries_of(route: APIRoute, asked: Asked) -> Iterator[dict[str, str]]:
 
 def sorts_of(route: APIRoute) -> Sequence[str]:
     """Return the orders that a list can be asked for in."""
-    for dependency in route.dependant.dependencies:
-        for parameter in dependency.query_params:
+    waiting = [route.dependant]
+    while waiting:
+        dependant = waiting.pop()
+        waiting += dependant.dependencies
+        for parameter in dependant.query_params:
             if parameter.alias == "sort":
                 extra = parameter.field_info.json_schema_extra
-                assert isinstance(extra, dict)
-                return [str(choice) for choice in extra["enum"]]  # type: ignore[union-attr]
+                assert isinstance(extra, dict) and isinstance(extra["enum"], list)
+                return [str(choice) for choice in extra["enum"]]
     return ()
 
 
