@@ -167,6 +167,8 @@ class CustomerView(BaseModel):
     """The partner's orders that the publisher has not accepted."""
     next_ends: date | None
     """The last day of the running term that ends first."""
+    time_zone: str | None
+    """The zone of that day; null if no term runs."""
     seats_requests: int
     """The customer's open requests for seats."""
 

@@ -44,14 +44,16 @@ from (
         ) as subscriptions, (
             select count(*)::int from subscriptions s
             where s.partner = e.partner and s.customer = e.customer and s.status in ('awaiting', 'failed')
-        ) as open_orders, (
-            select min(ends) from subscriptions s
-            where s.partner = e.partner and s.customer = e.customer and s.status = 'confirmed'
-        ) as next_ends, (
+        ) as open_orders, soonest.ends as next_ends, soonest.time_zone, (
             select count(*)::int from seats_requests r
             where r.partner = e.partner and r.customer = e.customer and r.status = 'open'
         ) as seats_requests
     from engagements e left join organisations n on n.organisation_id = e.customer
+    left join lateral (
+        select s.ends, s.time_zone from subscriptions s
+        where s.partner = e.partner and s.customer = e.customer and s.status = 'confirmed'
+        order by s.ends, s.subscription_id limit 1
+    ) as soonest on true
     where e.partner = $6
 ) as customers
 where ($7 = '%%' or name ilike $7 or customer ilike $7) and ($8::text is null or status = $8)

@@ -115,6 +115,8 @@ class PriceView(BaseModel):
 
     valid_from: date | None
     """The first day (in UTC); null for the price that it was listed at first."""
+    time_zone: Literal["UTC"] = "UTC"
+    """The zone of publishers' days."""
     price: Money
     event_id: str
 
@@ -317,6 +319,8 @@ class OrderView(BaseModel):
     seats: int
     total: Money
     starts: date
+    time_zone: str
+    """The customer's zone, in which the term starts."""
     csn: str | None
     order: str
     """The event that sent it last, which an answer names."""

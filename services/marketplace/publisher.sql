@@ -22,7 +22,7 @@ where organisation_kind = 'partner' and not closed and ($6 = '%%' or organisatio
 
 -- orders: list the orders for the publisher's ($6) plans: of this status ($7), null for any, with the text $8 (with its
 -- product ID in $9) somewhere.
-select s.subscription_id, s.status, s.plan, s.seats, s.total_amount, s.currency, s.starts, s.csn, s.order_event,
+select s.subscription_id, s.status, s.plan, s.seats, s.total_amount, s.currency, s.starts, s.time_zone, s.csn, s.order_event,
     s.failure_reason, s.publisher_reference, s.partner, s.customer, coalesce(p.organisation_name, '') as partner_name,
     coalesce(c.organisation_name, '') as customer_name, s.plan ->> 'product_name' as product_name
 from subscriptions s

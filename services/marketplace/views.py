@@ -57,6 +57,8 @@ class PriceFrom(BaseModel):
     price: Money
     valid_from: date | None
     """Null for a price that holds since the plan was first listed."""
+    time_zone: Literal["UTC"] = "UTC"
+    """The zone of publishers' days."""
 
 
 class OnePlanView(PlanView):

@@ -14,8 +14,8 @@ from services.identity import queries as identity
 from services.marketplace import queries as marketplace
 from shared.events import EVENTS, Event
 
-BOUNDS = {"due_from", "due_before"}
-"""What a query asked for: each item's own date, in its own zone, is compared with them."""
+BOUNDS = {"due_from", "due_before", "ends_from", "ends_before", "month"}
+"""What a query asked for or groups by: each item's own date, in its own zone, is compared with it."""
 
 
 def dates_without_a_zone(model: type[BaseModel], where: str = "") -> list[str]:

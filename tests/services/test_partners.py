@@ -167,6 +167,7 @@ async def test_a_partner_sees_its_customers_and_a_customer_its_partners(market: 
         "open_orders": 1,
         "seats_requests": 1,
         "next_ends": "2027-11-22",
+        "time_zone": "Europe/Berlin",
     }
     assert await rows(market, "clerk", "/customers?q=ORG&status=engaged&sort=next_ends") == [customer]
     assert await rows(market, "clerk", "/customers?customer=org") == [customer]
