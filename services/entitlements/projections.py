@@ -147,13 +147,11 @@ async def _assigned(tx: Connection, event: SeatAssigned, envelope: Envelope) -> 
         envelope.time,
         envelope.id,
     )
-    await tx.execute(SQL["count_seats"], event.subscription_id, 1)
 
 
 @POOLS.on(SeatUnassigned)
 async def _unassigned(tx: Connection, event: SeatUnassigned, _envelope: Envelope) -> None:
     await tx.execute(SQL["unassign_seat"], event.subscription_id, event.seat)
-    await tx.execute(SQL["count_seats"], event.subscription_id, -1)
 
 
 # ── Credits ────────────────────────────────────────────────────────────────────────────────────────────

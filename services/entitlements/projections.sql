@@ -21,15 +21,16 @@ update pools set update_csn = $2 where subscription_id = $1;
 -- take_updates: remove the pool's update right.
 update pools set update_csn = null where subscription_id = $1;
 
--- assign_seat: add the seat's holder.
-insert into seats (subscription_id, seat, account_id, assigned_by, assigned_at, event_id)
-values ($1, $2, $3, $4, $5, $6);
+-- assign_seat: add the seat's holder, and count the seat.
+with added as (
+    insert into seats (subscription_id, seat, account_id, assigned_by, assigned_at, event_id)
+    values ($1, $2, $3, $4, $5, $6)
+)
+update pools set assigned = assigned + 1 where subscription_id = $1;
 
--- count_seats: add to the number of the pool's assigned seats.
-update pools set assigned = assigned + $2 where subscription_id = $1;
-
--- unassign_seat: remove the seat's holder.
-delete from seats where subscription_id = $1 and seat = $2;
+-- unassign_seat: remove the seat's holder, and count the seat no longer.
+with removed as (delete from seats where subscription_id = $1 and seat = $2 returning seat)
+update pools set assigned = assigned - (select count(*) from removed) where subscription_id = $1;
 
 -- grant_credits: add the credits that were granted.
 insert into credit_lots (contract_id, grant_id, account_id, granted, remaining, expires_on)

@@ -212,7 +212,7 @@ async def test_an_order_on_its_way_asks_for_news_until_the_publisher_has_answere
     assert (await browser.get("/carts/cart-1?seen=sent")).status_code == 204
     services.answers["GET /subscriptions/sub-1"] = found(SUBSCRIPTION)
     page = (await browser.get("/carts/cart-1?seen=sent")).text
-    assert "hx-trigger" not in page and "confirmed" in words(page)
+    assert "every 2s" not in page and "confirmed" in words(page)
 
 
 async def test_an_order_shows_its_history_by_name(browser: Browser, services: Services) -> None:

@@ -103,9 +103,9 @@ async def test_step_by_step_each_event_says_what_it_changes(bench: Bench) -> Non
     found = [[(c.table, c.before is None, c.after is None) for c in each.changes] for each in steps]
     assert found == [
         [("pools", True, False)],
-        [("seats", True, False)],
-        [("seats", True, False)],
-        [("seats", False, True)],
+        [("pools", False, False), ("seats", True, False)],
+        [("pools", False, False), ("seats", True, False)],
+        [("pools", False, False), ("seats", False, True)],
         [("pools", False, False)],
     ]
     change = steps[4].changes[0]

@@ -58,4 +58,5 @@ async def test_what_was_not_folded_as_it_should_is_found(bench: Bench, damage: s
 async def test_what_waits_is_not_expected(bench: Bench) -> None:
     await bench.pool.execute("update engine.seen set version = 1 where stream = 'pool-2'")
     await bench.pool.execute("delete from seats where subscription_id = 's-2'")
+    await bench.pool.execute("update pools set assigned = 0 where subscription_id = 's-2'")
     assert await judged(bench) == []

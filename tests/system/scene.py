@@ -26,7 +26,7 @@ from tests.system.running import System
 Operation = tuple[str, str, str, dict[str, Any]]
 Answer = tuple[int, str, Mapping[str, str]]
 
-TEXTS: Final = ("x1", "DE", "UTC", "en", "EUR", "09:00", "2027-01-31", "https://x.example")
+TEXTS: Final = ("x1", "DE", "UTC", "en", "EUR", "09:00", "2027-01-31", "https://x.example", "0" * 64)
 UNTIL_ROLLOUT: Final = 10
 _EACH_ITS_OWN: Final = ("date", "x-correlation-id", "content-length")
 """Headers that differ from one answer to the next."""
@@ -197,6 +197,8 @@ def text(schema: dict[str, Any]) -> str:
         return "a horse that is quite correct 41"
     if schema.get("title") == "Email":
         return "someone@strangers.example"
+    if schema.get("title") == "Product Id":
+        return "NEWPL-WW0001-A001"
     fitting = (each for each in TEXTS if re.search(schema.get("pattern", ""), each))
     return next(fitting, TEXTS[0]).ljust(schema.get("minLength", 0), "x")
 
