@@ -81,8 +81,9 @@ _FROM_THE_HOST: Final = """\
 export KAFKA_BOOTSTRAP="127.0.0.1:${{KAFKA_PORT:-9094}}" KAFKA_SECURITY=sasl_tls KAFKA_CA_FILE='{0}/kafka-ca/ca.pem'
 export KAFKA_USERNAME=operator KAFKA_PASSWORD_FILE='{0}/kafka-operator'
 export KAFKA_PUBLISHER_PASSWORD_FILE='{0}/kafka-publisher-autodesk'
+export TENURE_CONSOLE_URL="http://127.0.0.1:${{CONSOLE_PORT:-8100}}"
 """
-"""Variables for a shell on the host: the operator's and the story's publisher's access to the containers' Kafka."""
+"""Variables for a shell on the host: access to the containers' Kafka, as operator and publisher, and the pages."""
 
 
 def main() -> None:

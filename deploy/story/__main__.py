@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from deploy.story import later, steps
+from deploy.story import later, pages, steps
 from deploy.story.doors import TOPICS, Seen, Wrong, open_doors
 from deploy.story.steps import PUBLISHER, Story, cast, settle
 
@@ -22,6 +22,7 @@ STEPS: Final[tuple[Callable[[Story], Awaitable[None]], ...]] = (
     steps.roles,
     steps.seats,
     later.more_seats,
+    pages.through_the_pages,
     later.credits,
     steps.update,
     later.rollout,
