@@ -89,15 +89,16 @@ class Pages:
 
 
 @asynccontextmanager
-async def browser(url: str, person: Person) -> AsyncIterator[Pages]:
-    """Sign in to the pages, and out again at the end.
+async def browser(url: str, s: Story, person: Person) -> AsyncIterator[Pages]:
+    """Sign in to the pages, and out again at the end. What the person does has the story's correlation id.
 
     Raises:
         Wrong: The pages do not answer, or refuse the password.
     """
     timeout, cookies = aiohttp.ClientTimeout(total=30), aiohttp.CookieJar(unsafe=True)  # an address without a name
     try:
-        async with aiohttp.ClientSession(url, timeout=timeout, cookie_jar=cookies) as http:
+        headers = {"X-Correlation-ID": s.doors.run}
+        async with aiohttp.ClientSession(url, timeout=timeout, cookie_jar=cookies, headers=headers) as http:
             pages = Pages(http, person)
             home = await pages.send("/sign-in", email=person.email, password=person.password)
             expect(home.at == "/" and person.name in home.words, f"{person.name} should be signed in: {home.words}")
@@ -120,7 +121,7 @@ async def through_the_pages(s: Story) -> None:
         return
     await _asks(s, url)
     await _answers(s, url)
-    async with browser(url, s.clerk) as clerk:
+    async with browser(url, s, s.clerk) as clerk:
         order = await clerk.see(f"/orders/{s.annual}")
         expect("confirmed" in order.words.lower(), f"the order should be shown as confirmed: {order.words}")
         s.say(f"{s.clerk.name} looks at the order {s.annual} on its page: it is confirmed")
@@ -128,7 +129,7 @@ async def through_the_pages(s: Story) -> None:
 
 async def _asks(s: Story, url: str) -> None:
     user = s.designers[-1]
-    async with browser(url, user) as pages:
+    async with browser(url, s, user) as pages:
         contract = await pages.see(f"/contracts/{s.contract}")
         expect(s.manager.name in contract.words, f"the contract's page should name its manager: {contract.words}")
         question = await pages.send(
@@ -142,7 +143,7 @@ async def _asks(s: Story, url: str) -> None:
 
 async def _answers(s: Story, url: str) -> None:
     user = s.designers[-1]
-    async with browser(url, s.manager) as pages:
+    async with browser(url, s, s.manager) as pages:
 
         async def waiting() -> bool | None:
             return True if user.name in (await pages.see("/")).words else None
@@ -155,7 +156,7 @@ async def _answers(s: Story, url: str) -> None:
         s.say(f"{s.manager.name} finds the request on the home page and declines it: {_said(question)}")
         done = await pages.confirm(question)
         expect(done.at.startswith(f"/contracts/{s.contract}"), f"the answer should be sent: {done.words}")
-    async with browser(url, user) as pages:
+    async with browser(url, s, user) as pages:
 
         async def answered() -> bool | None:
             return True if "Mina does that already." in (await pages.see(f"/contracts/{s.contract}")).words else None
