@@ -17,6 +17,7 @@ import pytest
 from deploy.invite import invite
 from deploy.story.__main__ import STEPS
 from deploy.story.doors import open_doors
+from deploy.story.later import rollout
 from deploy.story.steps import ANNUAL, PUBLISHER, Story, cast
 from shared.events.identity import OrganisationKind
 from shared.services import SERVICES, url_variable
@@ -27,7 +28,7 @@ Operation = tuple[str, str, str, dict[str, Any]]
 Answer = tuple[int, str, Mapping[str, str]]
 
 TEXTS: Final = ("x1", "DE", "UTC", "en", "EUR", "09:00", "2027-01-31", "https://x.example", "0" * 64)
-UNTIL_ROLLOUT: Final = 10
+UNTIL_ROLLOUT: Final = STEPS.index(rollout) + 1
 _EACH_ITS_OWN: Final = ("date", "x-correlation-id", "content-length")
 """Headers that differ from one answer to the next."""
 
