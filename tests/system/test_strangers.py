@@ -18,6 +18,8 @@ from tests.system.scene import Operation, Scene, asked, fields, operations
 
 EVERYBODYS: Final = {"partner", "product_id", "publisher"}
 """Parameters that name what everybody may see."""
+OF_THEIR_OWN: Final = (("distribution", "POST", "/publisher/updates"),)
+"""Operations whose form names something of the caller's own: a publisher's ids say nothing of another's."""
 ACCOUNTS: Final = ("account_id", "to_account_id", "to", "purchaser", "acts_for")
 """What forms call an account."""
 VARIANTS: Final[Mapping[str, Callable[[str], str]]] = {
@@ -36,7 +38,7 @@ def naming(scene: Scene) -> Iterator[tuple[Operation, frozenset[str]]]:
     """Those that name something of somebody's, and what their bodies name of it."""
     for operation in operations(scene.documents):
         named = fields(operation, scene.documents[operation[0]]) & set(scene.ids)
-        if (named | set(re.findall(r"{(\w+)}", operation[2]))) - EVERYBODYS:
+        if operation[:3] not in OF_THEIR_OWN and (named | set(re.findall(r"{(\w+)}", operation[2]))) - EVERYBODYS:
             yield operation, named - EVERYBODYS
 
 
