@@ -90,7 +90,9 @@ class Pages:
 
 @asynccontextmanager
 async def browser(url: str, s: Story, person: Person) -> AsyncIterator[Pages]:
-    """Sign in to the pages, and out again at the end. What the person does has the story's correlation id.
+    """Sign in to the pages, and out again at the end.
+
+    What the person does there has the story's correlation id.
 
     Raises:
         Wrong: The pages do not answer, or refuse the password.
