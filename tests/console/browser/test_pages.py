@@ -74,7 +74,7 @@ def test_the_way_of_a_new_customer(page: "Page", site: Site, email: str) -> None
     page.fill("#email", email)
     page.click("button.main")
     look(page, "mailed")
-    paste(page, site.link(email, "new password"), "#reset")
+    paste(page, site.link(email, "Passwort"), "#reset")
     look(page, "reset-password")
     page.fill("#password", SECOND)
     page.click("button.main")
