@@ -76,7 +76,7 @@ class Pages:
         return shown
 
     async def send(self, at: str, /, **fields: str) -> Shown:
-        """Fill in the form of a page, send it, and return the page that follows; a refusal is one, too."""
+        """Fill in the form of a page and send it. Return the page that follows, a refusal too."""
         return await self._post(at, {**(await self.see(at)).hidden(), **fields})
 
     async def confirm(self, question: Shown) -> Shown:
@@ -116,7 +116,7 @@ def _own_form(page: Shown, action: str) -> Mapping[str, str]:
 
 
 async def through_the_pages(s: Story) -> None:
-    """A user asks for a role, its Contract Manager declines, the partner looks at the order: all on pages."""
+    """On pages: a user asks for a role, the Contract Manager declines, the partner looks on."""
     url = os.environ.get(CONSOLE, "")
     if not url:
         s.say(f"no console here ({CONSOLE} is not set): this chapter is left out")

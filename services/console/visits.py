@@ -170,7 +170,8 @@ class Visit:
     async def see(self, service: str, path_: str, answer: type[Answer], **query: str) -> Answer:
         """Ask a service for what it shows, with what the command before this page has stored."""
         there, _, version = self.cookies.stored(self.request.cookies).partition(":")
-        call = Call(service=service, method="GET", path=path(path_, query))
+        asked = {name: value for name, value in query.items() if value}  # a service refuses an empty text
+        call = Call(service=service, method="GET", path=path(path_, asked))
         caller = await self._signed_in_caller()
         if version and there == service:
             try:

@@ -27,6 +27,7 @@ async def seats(visit: Visit) -> Response:
         return await visit.export("entitlements", "/seats", "seats", "status")
     if visit.request.method == "GET":
         await visit.see_list("entitlements", "/seats", Rows, "status")
+        await visit.see("entitlements", "/holders", Rows, limit="9", q=visit.request.query_params.get("holder", ""))
     return visit.page("refused.html")
 
 
@@ -79,6 +80,7 @@ def services() -> Services:
     return Services(
         {
             "GET /seats": httpx.Response(200, json={"items": []}),
+            "GET /holders": httpx.Response(200, json={"items": []}),
             "DELETE /seats/7": httpx.Response(200, json=FORESEEN),
             "POST /seats/bulk": line_outcomes,
         }
@@ -168,6 +170,13 @@ async def test_a_file_that_is_too_large_is_refused(browser: Browser) -> None:
 async def test_a_list_is_asked_for_what_the_address_says_and_nothing_else(browser: Browser, services: Services) -> None:
     await browser.get("/seats?q=%20ana%20&status=active&after=c&sort=&limit=9&other=1")
     assert services.of("GET", "/seats")[0].url.query == b"q=ana&after=c&status=active"
+
+
+async def test_a_service_is_not_asked_for_an_empty_text(browser: Browser, services: Services) -> None:
+    """It refuses one."""
+    for address, query in (("/seats", b"limit=9"), ("/seats?holder=ana", b"limit=9&q=ana")):
+        await browser.get(address)
+        assert services.of("GET", "/holders")[-1].url.query == query
 
 
 async def test_an_export_is_the_whole_list(browser: Browser, services: Services) -> None:
