@@ -2,8 +2,8 @@
 
 import asyncpg
 
-NOTED = ("alembic_version", "outbox_muted", "sessions")
-"""Tables in which a restore notes something itself: which mails it holds back, and that every session has ended."""
+NOTED = ("alembic_version", "notifications_muted", "outbox_muted", "sessions")
+"""Tables in which a restore notes something itself: what it does not mail or tell, and that sessions have ended."""
 
 ENGINE = {
     "log.events": "select *, data::text as bytes from log.events",
