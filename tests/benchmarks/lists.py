@@ -28,6 +28,7 @@ from services import definition_of
 from services.identity.signin import keys
 from shared.eventlog.write.log import Log, utc_now
 from shared.eventlog.write.postgres import PostgresStore, open_pool
+from shared.events.identity import OrganisationKind
 from shared.runtime.auth import Actor, TokenSigner, TokenVerifier, public_keys
 from shared.runtime.http import make_app
 from shared.runtime.metrics import Metrics
@@ -49,8 +50,8 @@ CUSTOMER: Final = id_of("organisation", 0)
 PARTNER: Final = id_of("partner", 0)
 
 
-def _actor(kind: str, organisation_id: str, account_id: str) -> Actor:
-    return Actor(account_id=account_id, organisation_id=organisation_id, organisation_kind=kind)  # type: ignore[arg-type]
+def _actor(kind: OrganisationKind, organisation_id: str, account_id: str) -> Actor:
+    return Actor(account_id=account_id, organisation_id=organisation_id, organisation_kind=kind)
 
 
 OF_CUSTOMER: Final = _actor("customer", CUSTOMER, OWNER)

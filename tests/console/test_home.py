@@ -2,27 +2,28 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import httpx
 import pytest
 
 from services.console import app
-from services.console.areas import Area, Attention, Watch
+from services.console.areas import Area, Attention, Kind, Watch
 from services.console.doors import Refused, Unreachable
 from services.console.names import names_of
 from services.console.visits import Visit
 from shared.runtime.problems import ProblemDetails
 from tests.console.fakes import ACCOUNT, Browser, Services, problem, words
 
-CUSTOMERS = frozenset({"customer"})
+CUSTOMERS: Final[frozenset[Kind]] = frozenset({"customer"})
 ANA, BEN, GONE = (f"0190f3a0-0000-7000-8000-00000000000{number}" for number in (1, 2, 3))
 
 
-def told(*found: Attention, kinds: frozenset[str] = CUSTOMERS) -> Watch:
+def told(*found: Attention, kinds: frozenset[Kind] = CUSTOMERS) -> Watch:
     async def find(_: Visit) -> Sequence[Attention]:
         return found
 
-    return Watch(find=find, kinds=kinds)  # type: ignore[arg-type]
+    return Watch(find=find, kinds=kinds)
 
 
 async def forbidden(_: Visit) -> Sequence[Attention]:
@@ -54,12 +55,12 @@ async def test_who_has_nothing_to_do_is_told_so(tmp_path: Path, monkeypatch: pyt
 
 
 async def test_what_a_person_may_not_see_is_not_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    said = words(await home(tmp_path, monkeypatch, Watch(find=forbidden, kinds=CUSTOMERS), told(LATER)))  # type: ignore[arg-type]
+    said = words(await home(tmp_path, monkeypatch, Watch(find=forbidden, kinds=CUSTOMERS), told(LATER)))
     assert "A seat is free." in said and "looked up" not in said
 
 
 async def test_what_can_not_be_looked_up_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    said = words(await home(tmp_path, monkeypatch, Watch(find=silent, kinds=CUSTOMERS), told(LATER)))  # type: ignore[arg-type]
+    said = words(await home(tmp_path, monkeypatch, Watch(find=silent, kinds=CUSTOMERS), told(LATER)))
     assert "A seat is free." in said and "can't be looked up right now" in said
 
 
@@ -81,7 +82,7 @@ async def named(tmp_path: Path, services: Services, *wanted: str) -> list[tuple[
         return ()
 
     browser = Browser(services, tmp_path)
-    browser.app.state.areas = (Area(name="x", pages=(), watches=(Watch(find=find, kinds=CUSTOMERS),)),)  # type: ignore[arg-type]
+    browser.app.state.areas = (Area(name="x", pages=(), watches=(Watch(find=find, kinds=CUSTOMERS),)),)
     await browser.sign_in()
     await browser.get("/")
     return shown
