@@ -4,7 +4,6 @@ The console imports no service, so its models of the services' answers stand in 
 that a route renames, drops or gives another type fails here.
 """
 
-import ast
 import importlib
 import inspect
 import pkgutil
@@ -12,17 +11,16 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from functools import cache
-from pathlib import Path
 from types import ModuleType
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
 import pytest
 from pydantic import BaseModel, create_model
 
-from services import console
 from services.console import shapes
 from services.console.deeds import LinesOutcome, Outcome
 from shared.services import SERVICES
+from tests.console.asked import Request, every_request, unnamed
 from tests.services.every_route import app_of
 
 Schema = Mapping[str, Any]
@@ -126,11 +124,6 @@ def routes_of(shape: type[BaseModel]) -> list[tuple[str, str, str]]:
     return found
 
 
-def unnamed(path: str) -> str:
-    """The path with its parameters' names left out, which a caller does not see."""
-    return re.sub(r"{\w*}", "{}", path.partition("?")[0])
-
-
 @cache
 def document(service: str) -> tuple[dict[tuple[str, str], Schema], dict[str, Schema]]:
     """The service's operations by method and path, and the schemas that they refer to."""
@@ -192,83 +185,24 @@ def test_every_shape_names_its_route_or_is_a_part_of_one_that_does() -> None:
 
 # ── What the pages ask ─────────────────────────────────────────────────────────────────────────────────
 
-FOLDER: Final = Path(inspect.getfile(console)).parent
 
-
-class Request(NamedTuple):
-    """A request that the console's code says outright."""
-
-    service: str
-    method: str
-    path: str
-    model: str = ""
-    filters: tuple[str, ...] = ()
-
-
-def requests_in(call: ast.Call) -> Iterator[Request]:
-    """The request of a call of a visit's `ask`, `do`, `see`, `see_list` or `export`, or of a deed."""
-    match call:
-        case ast.Call(
-            ast.Attribute(attr="ask" | "do"), [ast.Constant(str(service)), ast.Constant(str(method)), path, *rest]
-        ):
-            yield Request(service, method, template(path), model_in(rest))
-        case ast.Call(ast.Attribute(attr="see" | "see_list" | "export"), [ast.Constant(str(service)), path, *rest]):
-            model = model_in(rest)
-            names = tuple(str(each.value) for each in rest if isinstance(each, ast.Constant))
-            yield Request(service, "GET", template(path), model, names if model else names[1:])
-        case ast.Call(ast.Name("Deed" | "LinesDeed"), keywords=keywords):
-            match {keyword.arg: keyword.value for keyword in keywords}:
-                case {"service": ast.Constant(str(service)), "method": ast.Constant(str(method)), "path": path}:
-                    yield Request(service, method, template(path))
-                case {"service": ast.Constant(str(service)), "path": path, "lines": _}:
-                    yield Request(service, "POST", template(path))
-
-
-def model_in(arguments: list[ast.expr]) -> str:
-    match arguments:
-        case [ast.Name(model) | ast.Attribute(attr=model), *_]:
-            return model
-        case _:
-            return ""
-
-
-def template(path: ast.expr) -> str:
-    """The path of a request, with `{}` where it has a value; empty if the code does not show it."""
-    match path:
-        case ast.Constant(str(text)):
-            return unnamed(text)
-        case ast.JoinedStr(parts):
-            text = "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in parts)
-            return unnamed(text) if text.startswith("/") else ""
-        case ast.Call(func=ast.Name("path"), args=[ast.Constant(str(text)), *_]):
-            return unnamed(text)
-        case _:
-            return ""
-
-
-ASKED: Final = sorted(
-    {
-        request
-        for file in FOLDER.rglob("*.py")
-        for call in ast.walk(ast.parse(file.read_text()))
-        if isinstance(call, ast.Call)
-        for request in requests_in(call)
-        if request.path
+@pytest.mark.parametrize("request_", sorted(every_request()), ids=lambda each: " ".join(each[:4]))
+def test_a_page_asks_a_route_that_is_there_and_reads_it_by_its_own_model(request_: Request) -> None:
+    routes = {
+        (service, method, path)
+        for service in SERVICES
+        for method, path in document(service)[0]
+        if request_.may_be(service, method, path)
     }
-)
-
-
-@pytest.mark.parametrize(("service", "method", "path", "model", "filters"), ASKED)
-def test_a_page_asks_a_route_that_is_there_and_reads_it_by_its_own_model(
-    service: str, method: str, path: str, model: str, filters: tuple[str, ...]
-) -> None:
-    operation = document(service)[0].get((method, path))
-    assert operation is not None, f"{service} has no route {method} {path}"
-    unknown = set(filters) - {parameter["name"] for parameter in operation.get("parameters", ())}
-    assert not unknown, f"{service}'s {method} {path} refuses the parameters {', '.join(sorted(unknown))}"
-    routes = [routes_of(shape) for shape in SHAPES if shape.__name__ == model]
-    assert not routes or any((service, method, path) in each for each in routes), (
-        f"{service}'s {method} {path} is read as {model}, whose docstring does not name it"
+    assert routes, f"{request_.service} has no route {request_.method} {request_.path}"
+    for service, method, path in routes:
+        known = {each["name"] for each in document(service)[0][method, path].get("parameters", ())}
+        unknown = set(request_.filters) - known
+        assert not unknown, f"{service}'s {method} {path} refuses the parameters {', '.join(sorted(unknown))}"
+    named = [set(routes_of(shape)) for shape in SHAPES if shape.__name__ == request_.model]
+    assert not named or any(routes <= each for each in named), (
+        f"{request_.service}'s {request_.method} {request_.path} is read as {request_.model}, whose docstring does not "
+        "name it"
     )
 
 
