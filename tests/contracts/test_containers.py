@@ -2,6 +2,7 @@
 
 import re
 from difflib import ndiff
+from ipaddress import ip_address, ip_network
 
 import pytest
 
@@ -89,6 +90,26 @@ def test_an_edge_has_the_key_of_its_cookies_and_no_other_secret(edge: str) -> No
     own = section(edge)
     assert f"secrets: [cookies-{edge}]" in own and "volumes: []" in own
     assert not re.search("DATABASE|KAFKA|postgres-|kafka-", own)
+
+
+def test_services_trust_the_address_of_the_console_and_no_other() -> None:
+    """The console has that address, and no other container can get it."""
+    (trusted,) = re.findall(r"TENURE_TRUSTED_PROXIES: (\S+)", section("x-parts"))
+    console = section("console")
+    assert f'ipv4_address: "{trusted}"' in console and COMPOSE.count("ipv4_address") == 1
+    (of_the_console,) = re.findall(r"TENURE_TRUSTED_PROXIES: (\S+)", console)
+    assert of_the_console == "${CONSOLE_PROXIES:-}"
+    assert not [service for service in SERVICES if "TENURE_TRUSTED_PROXIES" in section(service)]
+    network = plain(COMPOSE.partition("\nnetworks:\n")[2])
+    subnet, gateway, others = (re.findall(rf"{name}: (\S+)", network)[0] for name in ("subnet", "gateway", "ip_range"))
+    address = ip_address(plain(trusted))
+    assert address in ip_network(subnet) and address not in ip_network(others)
+    assert address != ip_address(gateway), "the host's: what comes by a published port"
+
+
+def plain(text: str) -> str:
+    """The text with the defaults of its variables."""
+    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text)
 
 
 def test_kafkas_settings_in_containers_are_those_of_the_local_one() -> None:
