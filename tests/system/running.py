@@ -4,7 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -151,8 +151,11 @@ def _own_credentials(service: str, postgres: parts.Postgres, kafka: parts.Kafka)
 
 
 @contextmanager
-def system(folder: Path) -> Iterator[System]:
-    """The whole system in a folder, with the example data, until the block ends."""
+def system(folder: Path, settings: Mapping[str, str] = {}) -> Iterator[System]:
+    """The whole system in a folder, with the example data, until the block ends.
+
+    `settings` are variables of the services besides those that they always have.
+    """
     with ExitStack() as stack:
         postgres = stack.enter_context(parts.postgres(folder / "postgres"))
         kafka = stack.enter_context(parts.kafka(folder / "kafka", protected=True))
@@ -161,7 +164,7 @@ def system(folder: Path) -> Iterator[System]:
         ports = {name: free_port() for name in SERVICES}
         prepare_databases(postgres.url)
         env = {"DATABASE_URL": url_of(postgres.url, OPERATOR, PASSWORD), **kafka.access_of("operator").environment()}
-        env |= {"TENURE_LOG": "json", "TENURE_ANCHORS": str(folder / "anchors")}
+        env |= {"TENURE_LOG": "json", "TENURE_ANCHORS": str(folder / "anchors"), **settings}
         env["KAFKA_PUBLISHER_PASSWORD"] = kafka.access_of(f"publisher-{PUBLISHER}").password or ""
         env |= {url_variable(name): f"http://127.0.0.1:{port}" for name, port in ports.items()}
         services = {

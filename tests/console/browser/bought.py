@@ -1,7 +1,6 @@
 """A sandbox customer with a confirmed subscription, on the running system that the environment names."""
 
 import asyncio
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
@@ -13,10 +12,7 @@ from deploy.year import customers as life
 from deploy.year.customers import PASSWORD, Customer, World
 from deploy.year.publisher import Publisher
 from shared.events.registry import MARKETPLACE
-from shared.services import url_variable
 
-RUNNING: Final = bool(os.environ.get(url_variable("marketplace")))
-"""Whether the environment names a running system: its services, and Kafka."""
 AT_ONCE: Final = 4
 
 

@@ -1,9 +1,8 @@
-"""A system of identity, console and mail catcher, and Debian's chromium.
+"""The whole system with console and mail catcher, and Debian's chromium.
 
 With TENURE_CONSOLE_URL and TENURE_MAIL_FOLDER, the pages of a system that runs already are used.
 """
 
-import asyncio
 import os
 import re
 import shutil
@@ -18,16 +17,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from deploy import topics
 from deploy.catcher import MailCatcher
-from deploy.data import PUBLISHER
-from deploy.databases import url_of
+from deploy.local import edge_environment
 from deploy.processes import free_port
 from deploy.stack import ServicePart
-from shared.services import EDGES, SERVICES, url_variable
-from tests.databases import PASSWORD
-from tests.system import parts
-from tests.system.running import prepare_databases
+from shared.services import url_variable
+from tests.system.running import system
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Page, Request
@@ -60,36 +55,23 @@ class Site:
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    if running := os.environ.get("TENURE_CONSOLE_URL"):
+    if running := os.environ.get(url_variable("console")):
         yield Site(running, Path(os.environ["TENURE_MAIL_FOLDER"]), os.environ)
         return
     folder = tmp_path_factory.mktemp("site")
     with ExitStack() as stack:
-        postgres = stack.enter_context(parts.postgres(folder / "postgres"))
-        kafka = stack.enter_context(parts.kafka(folder / "kafka", protected=True))
-        stack.callback(kafka.kill)
-        asyncio.run(topics.bring_about(kafka.access, folder / "kafka" / "secrets"))
-        prepare_databases(postgres.url)
-        names = ("identity", "marketplace", *EDGES)
-        ports = {name: free_port() for name in (*SERVICES, *EDGES)}
-        env = {url_variable(name): f"http://127.0.0.1:{port}" for name, port in ports.items()}
-        env |= {"TENURE_LOG": "json", "TENURE_PUBLIC_URL": env["TENURE_CONSOLE_URL"]}
+        port = free_port()
+        url = f"http://127.0.0.1:{port}"
         catcher = stack.enter_context(MailCatcher(folder / "mails", folder / "mail", free_port()))
-        started = []
-        for name in names:
-            own = {**env, "TENURE_SMTP_URL": catcher.smtp_url, "TENURE_ANCHORS": str(folder / "anchors")}
-            if name in SERVICES:
-                own["DATABASE_URL"] = url_of(postgres.url, name, PASSWORD)
-                own |= kafka.access_of(name).environment()
-            started.append(ServicePart(name, folder / name, ports[name], env=own))
-        for part in started:
-            stack.callback(part.kill)
-            part.spawn()
-        for part in started:
-            part.wait_ready()
-        behind = {**env, **kafka.access_of("operator").environment()}
-        behind["KAFKA_PUBLISHER_PASSWORD"] = kafka.access_of(f"publisher-{PUBLISHER}").password or ""
-        yield Site(env["TENURE_CONSOLE_URL"], folder / "mails", behind)
+        settings = {url_variable("console"): url, "TENURE_PUBLIC_URL": url, "TENURE_SMTP_URL": catcher.smtp_url}
+        behind = stack.enter_context(system(folder, settings)).env
+        console = ServicePart("console", folder / "console", port, env=edge_environment(behind))
+        stack.callback(console.kill)
+        console.start()
+        environment = stack.enter_context(pytest.MonkeyPatch.context())
+        for name, value in behind.items():
+            environment.setenv(name, value)  # the customers of `bought.py` and `desktops.py` are made by the story
+        yield Site(url, folder / "mails", behind)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""A publisher that lists its catalogue and answers the orders of a test's customers."""
+"""A publisher that answers the orders of a test's customers."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from typing import Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from deploy.data import SOURCE, TOPIC, as_publisher, catalogue
+from deploy.data import SOURCE, TOPIC, as_publisher
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.events.envelope import from_headers
 from shared.events.registry import MARKETPLACE
@@ -43,8 +43,6 @@ class AnsweringPublisher:
         await producer.start()
         await consumer.start()
         try:
-            for plan in catalogue():
-                await producer.send_and_wait(TOPIC, plan.value, key=plan.key, headers=plan.headers)
             await consumer.seek_to_end()
             await asyncio.gather(*(consumer.position(each) for each in consumer.assignment()))
             self._ready.set()

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from deploy.year.customers import PASSWORD
-from tests.console.browser.bought import RUNNING, Bought, bought
+from tests.console.browser.bought import Bought, bought
+from tests.console.browser.conftest import Site
 from tests.console.browser.looking import look
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-pytestmark = pytest.mark.skipif(not RUNNING, reason="needs a running system: `. .local/run/addresses.env`")
 LINES, WRONG = 50, 2
 
 
@@ -36,7 +36,8 @@ def said(page: "Page", words: str) -> None:
 
 
 @pytest.fixture
-def customer() -> Bought:
+def customer(site: Site) -> Bought:
+    assert site.url  # which starts first
     return bought(f"portal-{secrets.token_hex(4)}", LINES + 5, LINES - WRONG)
 
 
