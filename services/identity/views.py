@@ -43,6 +43,14 @@ class Nonce(BaseModel):
     expires_in: int
 
 
+class LinkedIdentity(BaseModel):
+    """An identity of another issuer, which signs in as the account."""
+
+    issuer: str
+    subject: str
+    """Its id at the issuer."""
+
+
 class CurrentSession(BaseModel):
     """The owner of an access token: a person in a session, or a machine account with its scopes."""
 

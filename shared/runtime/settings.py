@@ -59,6 +59,9 @@ class Settings(BaseSettings):
     there) and `oidc_jwks_url` (the URL of its keys)."""
     oidc_audience: str | None = None
     oidc_jwks_url: str | None = None
+    oidc_providers_file: Path | None = None
+    """identity and the console: a TOML file with the providers that people may sign in by (`shared.runtime.providers`),
+    the same for both."""
     smtp_url: SecretStr | None = None
     """identity only: the server for mails, `smtp://user:password@host:587` (STARTTLS) or `smtps://…`. Alternatively
     `mail_folder` is a folder that mails are written into. Without both, no mails are sent."""

@@ -89,7 +89,7 @@ class Bench:
         self.app = app = make_app(parts, SERVICE.commands, SERVICE.queries, api=True)
         app.state.keys = keys.Keys([KEY])
         app.state.everywhere = AtOnce({})
-        app.state.oidc = oidc.Issuer("https://issuer.example", "us", issuer_keys)
+        app.state.oidc = oidc.Issuers([oidc.Issuer("https://issuer.example", "us", issuer_keys)])
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
         self.clocks = Clocks(utc_now)
         self.consumers = [

@@ -65,7 +65,7 @@ async def test_somebody_else_with_the_address_at_the_issuer_does_not_get_a_linke
 async def test_the_same_subject_of_another_issuer_is_somebody_else(bench: Bench) -> None:
     mina, _ = await verified(bench, "mina")
     await signs_in(bench)
-    bench.app.state.oidc = oidc.Issuer("https://another.example", "us", issuer_keys)
+    bench.app.state.oidc = oidc.Issuers([oidc.Issuer("https://another.example", "us", issuer_keys)])
     await signs_in(bench, email=None, iss="https://another.example").then_refused("no-account-for-identity")
     await signs_in(bench).then_refused("id-token-not-valid")
     assert (await signs_in(bench, iss="https://another.example")).json()["account_id"] == mina, "by the address"
@@ -78,6 +78,22 @@ async def test_whoever_is_signed_in_links_and_unlinks(bench: Bench) -> None:
     assert (await signs_in(bench, email="m.okafor@work.example")).json()["account_id"] == mina
     assert (await bench.when(session, "DELETE", "/me/oidc")).status_code == 200
     await signs_in(bench, email="m.okafor@work.example").then_refused("no-account-for-identity")
+
+
+async def test_a_person_sees_their_identities_and_unlinks_one(bench: Bench) -> None:
+    _, session = await bench.join("mina")
+    another = "https://another.example"
+    issuers = [oidc.Issuer(url, "us", issuer_keys) for url in (URL, another)]
+    bench.app.state.oidc = oidc.Issuers(issuers)
+    for issuer in (URL, another):
+        await bench.when(session, "POST", "/me/oidc", await from_issuer(bench, sub="7", iss=issuer)).then_ok()
+    listed = (await bench.when(session, "GET", "/me/oidc").then_ok())["items"]
+    assert listed == [{"issuer": another, "subject": "7"}, {"issuer": URL, "subject": "7"}]
+    await bench.when(session, "DELETE", "/me/oidc", {"issuer": another}).then_ok()
+    assert [each["issuer"] for each in (await bench.when(session, "GET", "/me/oidc").then_ok())["items"]] == [URL]
+    await signs_in(bench, sub="7", email=None, iss=another).then_refused("no-account-for-identity")
+    await signs_in(bench, sub="7", email=None).then_ok()
+    await bench.when("", "GET", "/me/oidc").then_refused("not-signed-in")
 
 
 async def test_linking_proves_the_address_where_the_issuer_has_verified_it(bench: Bench) -> None:

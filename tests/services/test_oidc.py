@@ -1,5 +1,6 @@
 """Sign-in by another issuer: only its own tokens, for us, in time, with a verified address."""
 
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -8,7 +9,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from services.identity.domain.account import Identity
-from services.identity.signin.oidc import Issuer, NotGenuine, Unreachable, configured
+from services.identity.signin.oidc import Issuer, Issuers, NotGenuine, Unreachable, configured, single
 from shared.runtime.settings import Settings
 
 RSA, OTHER = (RSAKey.generate_key(2048, {"kid": kid}) for kid in ("rsa", "other"))
@@ -35,7 +36,7 @@ class Served:
 
 def issuer(served: Served) -> Issuer:
     settings = Settings(oidc_issuer=URL, oidc_audience="tenure-client", oidc_jwks_url=f"{URL}/keys")
-    made = configured(settings, served.transport)
+    made = single(settings, served.transport)
     assert made is not None
     made._clock = lambda: NOW
     return made
@@ -218,3 +219,77 @@ def test_it_is_configured_whole_or_not_at_all() -> None:
     assert configured(Settings()) is None
     with pytest.raises(ValueError, match="go together"):
         configured(Settings(oidc_issuer=URL))
+
+
+# ── Several issuers ────────────────────────────────────────────────────────────────────────────────────
+
+OTHER_URL = "https://other.example"
+PROVIDERS = f"""
+[main]
+label = "Main"
+issuer = "{URL}"
+client_id = "tenure-client"
+domains = ["x.example"]
+
+[other]
+label = "Other"
+issuer = "{OTHER_URL}"
+client_id = "tenure-client"
+"""
+
+
+def both(tmp_path: Path, mixed_up: bool = False, **settings: Any) -> Issuers:
+    """The issuers of a file; their documents and keys come by HTTP."""
+    (tmp_path / "providers.toml").write_text(PROVIDERS)
+    keys = {"issuer.example": RSA, "other.example": OTHER}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        url = f"https://{request.url.host}"
+        if request.url.path == "/keys":
+            return httpx.Response(200, json={"keys": [keys[request.url.host].as_dict(private=False)]})
+        named = URL if mixed_up else url
+        ends = {name: f"{url}/{name}" for name in ("authorization_endpoint", "token_endpoint")}
+        return httpx.Response(200, json={"issuer": named, "jwks_uri": f"{url}/keys", **ends})
+
+    made = configured(
+        Settings(oidc_providers_file=tmp_path / "providers.toml", **settings), httpx.MockTransport(answer)
+    )
+    assert made is not None
+    for each in made._issuers.values():
+        each._clock = lambda: NOW
+    return made
+
+
+async def test_each_issuer_signs_its_own_tokens_only(tmp_path: Path) -> None:
+    issuers = both(tmp_path)
+    assert await issuers.identify(token(), NONCE) == MINA
+    theirs = token(OTHER, iss=OTHER_URL)
+    assert (await issuers.identify(theirs, NONCE)).issuer == OTHER_URL
+    for forged in (token(OTHER), token(iss=OTHER_URL), token(OTHER, iss="https://third.example"), token(iss=None)):
+        with pytest.raises(NotGenuine):
+            await issuers.identify(forged, NONCE)
+
+
+@pytest.mark.parametrize("what", ["garbage", "not even that", "a list for a header", "no signature"])
+async def test_what_is_no_token_names_no_issuer(tmp_path: Path, what: str) -> None:
+    with pytest.raises(NotGenuine):
+        await both(tmp_path).identify(BAD[what], NONCE)
+
+
+async def test_an_issuer_vouches_for_addresses_of_its_domains_only(tmp_path: Path) -> None:
+    """One that says anything about another's address would else get that person's account."""
+    issuers = both(tmp_path)
+    assert (await issuers.identify(token(), NONCE)).email == "mina@x.example"
+    for address in ("mina@y.example", "mina@sub.x.example", "mina@notx.example"):
+        assert (await issuers.identify(token(email=address), NONCE)).email == ""
+    assert (await issuers.identify(token(OTHER, iss=OTHER_URL), NONCE)).email == ""
+
+
+async def test_a_document_of_another_issuer_gives_no_keys(tmp_path: Path) -> None:
+    with pytest.raises(Unreachable):
+        await both(tmp_path, mixed_up=True).identify(token(OTHER, iss=OTHER_URL), NONCE)
+
+
+def test_an_issuer_is_configured_once(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="twice"):
+        both(tmp_path, oidc_issuer=URL, oidc_audience="us", oidc_jwks_url=f"{URL}/keys")

@@ -53,6 +53,7 @@ WHO_MAY: Final[Mapping[str, Table]] = {
         "DELETE /organisation/administrators/{account_id}": MANAGER | OPERATOR,
         "POST /me/address/verification": EVERYBODY,
         "POST /me/address/verification/mail": EVERYBODY,
+        "GET /me/oidc": EVERYBODY,
         "POST /me/oidc": EVERYBODY,
         "DELETE /me/oidc": EVERYBODY,
         "GET /me": EVERYBODY,

@@ -42,7 +42,7 @@ from shared.events import (
     ProfileUpdated,
     RoleAssigned,
 )
-from shared.events.fields import Address, Country, Identifier, Locale, Name, TimeZone
+from shared.events.fields import Address, Country, Identifier, Issuer, Locale, Name, TimeZone
 from shared.events.identity import AddressProof, NotificationChoices, OrganisationKind
 from shared.organisations import organisation_of
 
@@ -186,7 +186,9 @@ class LinkIdentity:
 
 @dataclass(frozen=True, slots=True)
 class UnlinkIdentity:
-    """Unlink all identities of other issuers from the account."""
+    """Unlink the identity of one issuer, or of all issuers, from the account."""
+
+    issuer: Issuer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,7 +326,11 @@ def _prove(
             return _link(command, state)
         case UnlinkIdentity():
             issuers = dict.fromkeys(linked.issuer for linked in state.identities)
-            return tuple(IdentityUnlinked(account_id=account_id, issuer=issuer) for issuer in issuers)
+            return tuple(
+                IdentityUnlinked(account_id=account_id, issuer=issuer)
+                for issuer in issuers
+                if command.issuer in (None, issuer)
+            )
         case unreachable:
             assert_never(unreachable)
 

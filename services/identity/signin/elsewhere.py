@@ -1,4 +1,4 @@
-"""Sign-in by the configured issuer (OpenID Connect), and the links to its identities.
+"""Sign-in by other issuers (OpenID Connect), and the links to their identities.
 
 A link names issuer and subject. The first sign-in of an identity without a link links it by its e-mail address, but
 only if both sides have verified the address: the issuer says so in the ID token, and the account has proven it.
@@ -6,10 +6,10 @@ only if both sides have verified the address: the issuer says so in the ID token
 
 import hashlib
 from datetime import timedelta
-from typing import Final
+from typing import Annotated, Final
 
 import structlog
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict
 from starlette.datastructures import State
 
@@ -24,21 +24,24 @@ from services.identity.domain.account import (
     identity_claim,
 )
 from services.identity.signin.keys import NONCE_S, current_keys
-from services.identity.signin.oidc import Issuer, NotGenuine, Unreachable
+from services.identity.signin.oidc import Issuers, NotGenuine, Unreachable
 from services.identity.signin.sessions import NOT_STORED, start
-from services.identity.views import Nonce, Session
+from services.identity.views import LinkedIdentity, Nonce, Session
 from shared.eventlog.write.log import Log, Meta, Refused
 from shared.events.fields import Token
 from shared.rules import UNAVAILABLE
-from shared.runtime.http import CurrentLog
+from shared.runtime.exports import ListRoute
+from shared.runtime.http import CurrentActor, CurrentLog
 from shared.runtime.limits import limited_by_source
+from shared.runtime.lists import By, Listing, ListOf, Page
 from shared.runtime.parts import Parts
-from shared.runtime.problems import Problem, refusal
+from shared.runtime.problems import Problem, refusal, unknown
 from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
+from shared.runtime.scopes import machines
 from shared.sql import statements
 
 COMMANDS: Final = CommandRoutes()
-ROUTES: Final = APIRouter()
+ROUTES: Final = APIRouter(route_class=ListRoute)
 SQL: Final = statements(__file__)
 _NONCE_KEPT: Final = timedelta(seconds=2 * NONCE_S)
 
@@ -49,7 +52,7 @@ NonceText = Token
 
 
 class ByIdToken(BaseModel):
-    """An ID token of the configured issuer, with the nonce of ours that it repeats."""
+    """An ID token of a configured issuer, with the nonce of ours that it repeats."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -64,21 +67,21 @@ class ByIdToken(BaseModel):
 @ROUTES.post("/sessions/oidc/nonce", dependencies=[limited_by_source("sign-in")])
 async def make_nonce(request: Request, response: Response) -> Nonce:
     """Create a nonce for the issuer to repeat in its ID token; valid once, for ten minutes."""
-    _issuer(request.app.state)
+    _issuers(request.app.state)
     response.headers.update(NOT_STORED)
     nonce = current_keys(request.app.state).nonce(request.app.state.parts.new_id())
     return Nonce(nonce=nonce, expires_in=NONCE_S)
 
 
-def _issuer(app: State) -> Issuer:
-    issuer: Issuer | None = getattr(app, "oidc", None)
-    if issuer is None:
+def _issuers(app: State) -> Issuers:
+    issuers: Issuers | None = getattr(app, "oidc", None)
+    if issuers is None:
         raise Problem(
             rule=rules.ISSUER_NOT_CONFIGURED,
             reason="No issuer of ID tokens is configured.",
             remedy="Sign in with a password (POST /sessions).",
         )
-    return issuer
+    return issuers
 
 
 async def identified(app: State, id_token: str, nonce: str, used_by: str, *, dry_run: bool = False) -> Identity:
@@ -88,18 +91,18 @@ async def identified(app: State, id_token: str, nonce: str, used_by: str, *, dry
         Problem: 401 if the token is invalid, or its nonce is not ours or was used; 503 if the issuer's keys are
             unavailable; 404 if no issuer is configured.
     """
-    issuer, keys = _issuer(app), current_keys(app)
+    issuers, keys = _issuers(app), current_keys(app)
     try:
         if not keys.is_nonce(nonce):
             raise NotGenuine("its nonce is not one of ours, or has expired")
-        identity = await issuer.identify(id_token, nonce)
+        identity = await issuers.identify(id_token, nonce)
         if not await _used(app.parts, nonce, used_by, dry_run=dry_run):
             raise NotGenuine("its nonce was used before")
     except NotGenuine as why:
         _log.info("ID token refused", fault=str(why)[:300])
         raise Problem(
             rule=rules.ID_TOKEN_NOT_VALID,
-            reason="The ID token was not issued by the configured issuer for Tenure, "
+            reason="The ID token was not issued by a configured issuer for Tenure, "
             "has expired, or does not repeat a fresh nonce of Tenure.",
             remedy="Take a nonce (POST /sessions/oidc/nonce) and sign in at the issuer again.",
         ) from why
@@ -181,6 +184,21 @@ def _no_account() -> Problem:
 
 
 # ── Linking ────────────────────────────────────────────────────────────────────────────────────────────
+
+LINKED: Final = Listing(key="issuer", sorts={"issuer": By(str)}, order="issuer")
+
+
+@ROUTES.get("/me/oidc", openapi_extra=machines())
+async def linked_identities(
+    actor: CurrentActor, log: CurrentLog, page: Annotated[Page, Depends(LINKED.page)]
+) -> ListOf[LinkedIdentity]:
+    """List the identities that sign in as the caller's account, at most one of each issuer."""
+    account = await log.state(ACCOUNT, actor.account_id)
+    if not isinstance(account, OpenedAccount):
+        raise unknown("account")
+    return LINKED.select(
+        page, [LinkedIdentity(issuer=each.issuer, subject=each.subject) for each in account.identities]
+    )
 
 
 @COMMANDS.route("POST", "/me/oidc", ACCOUNT)

@@ -1,11 +1,12 @@
-"""The configured issuer of ID tokens (OpenID Connect), and the check of its tokens."""
+"""The configured issuers of ID tokens (OpenID Connect), and the check of their tokens."""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 import httpx
+import orjson
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet, OKPKey, RSAKey
@@ -13,6 +14,7 @@ from joserfc.jwk import ECKey, KeySet, OKPKey, RSAKey
 from services.identity.domain.account import Identity
 from shared.events.fields import canonical_address
 from shared.runtime.auth import LEEWAY_S, REFRESH_S
+from shared.runtime.providers import Discovery, Provider, Unusable, client, read_answer, read_providers
 from shared.runtime.settings import Settings
 
 ALGORITHMS: Final = ("RS256", "PS256", "ES256", "ES384", "Ed25519")
@@ -38,9 +40,25 @@ class Unreachable(Exception):
 class Issuer:
     """An issuer of ID tokens."""
 
-    def __init__(self, issuer: str, audience: str, fetch: Fetch, clock: Callable[[], float] = time.time) -> None:
-        """Take the issuer's URL and our audience; `fetch` returns the issuer's JWKS."""
-        self._issuer, self._audience, self._fetch, self._clock = issuer, audience, fetch, clock
+    def __init__(
+        self,
+        issuer: str,
+        audience: str,
+        fetch: Fetch,
+        clock: Callable[[], float] = time.time,
+        *,
+        vouches_for: Callable[[str], bool] = lambda _: True,
+    ) -> None:
+        """Set the issuer.
+
+        Args:
+            issuer: its URL, exactly as its tokens name it.
+            audience: our client id there.
+            fetch: returns its JWKS.
+            vouches_for: whether an address counts as verified if the issuer says so.
+        """
+        self.issuer, self._audience, self._fetch, self._clock = issuer, audience, fetch, clock
+        self._vouches_for = vouches_for
         self._keys: dict[str, RSAKey | ECKey | OKPKey] = {}
         self._fetched_at = self._tried_at = float("-inf")
         self._lock = asyncio.Lock()
@@ -58,7 +76,7 @@ class Issuer:
             registry = jwt.JWTClaimsRegistry(
                 now=lambda: int(self._clock()),
                 leeway=LEEWAY_S,
-                iss={"essential": True, "value": self._issuer},
+                iss={"essential": True, "value": self.issuer},
                 aud={"essential": True, "value": self._audience},
                 exp={"essential": True},
                 iat={"essential": True},
@@ -82,7 +100,8 @@ class Issuer:
         subject = claims["sub"]
         if not isinstance(subject, str) or not 1 <= len(subject) <= SUBJECT_AT_MOST or not subject.isprintable():
             raise NotGenuine("its subject is missing or malformed")
-        return Identity(self._issuer, subject, _verified_address(claims))
+        address = _verified_address(claims)
+        return Identity(self.issuer, subject, address if self._vouches_for(address) else "")
 
     async def _keys_for(self, token: str) -> KeySet:
         kid = _kid(token)
@@ -91,7 +110,7 @@ class Issuer:
                 if self._stale(kid):  # another request may have read them while this one waited for the lock
                     await self._refresh()
         if not self._keys:
-            raise Unreachable(self._issuer)
+            raise Unreachable(self.issuer)
         if kid not in self._keys:
             raise NotGenuine("it is not signed by a key of this issuer")
         return KeySet([self._keys[kid]])
@@ -107,10 +126,38 @@ class Issuer:
             document = await self._fetch()
             self._keys = dict(_imported(document["keys"]))
             self._fetched_at = self._clock()
-        except (httpx.HTTPError, JoseError, ValueError, KeyError, TypeError, AttributeError):
+        except (httpx.HTTPError, Unusable, JoseError, ValueError, KeyError, TypeError, AttributeError):
             return  # the keys that were read before, if any, stay in use
         finally:
             self._tried_at = self._clock()
+
+
+class Issuers:
+    """The issuers of ID tokens, each for its own tokens only."""
+
+    def __init__(self, issuers: Sequence[Issuer]) -> None:
+        """Take the issuers. Raises ValueError if two are the same."""
+        self._issuers = {each.issuer: each for each in issuers}
+        if len(self._issuers) < len(issuers):
+            raise ValueError("an issuer of ID tokens is configured twice")
+
+    async def identify(self, token: str, nonce: str) -> Identity:
+        """Return the identity in an ID token of one of the issuers. Raises as `Issuer.identify`."""
+        issuer = self._issuers.get(_issuer_in(token))
+        if issuer is None:
+            raise NotGenuine("its issuer is not configured")
+        return await issuer.identify(token, nonce)
+
+
+def _issuer_in(token: str) -> str:
+    """Return the issuer that a token names, which is not checked yet; "" if it names none."""
+    from joserfc import jws
+
+    try:
+        claims = orjson.loads(jws.extract_compact(token.encode()).payload)
+    except (JoseError, ValueError, TypeError, AttributeError) as error:
+        raise NotGenuine(repr(error)) from error
+    return str(claims.get("iss", "")) if isinstance(claims, dict) else ""
 
 
 def _verified_address(claims: Mapping[str, object]) -> str:
@@ -148,20 +195,47 @@ def _kid(token: str) -> str:
         raise NotGenuine(repr(error)) from error
 
 
-def configured(settings: Settings, transport: httpx.AsyncBaseTransport | None = None) -> Issuer | None:
-    """Return the configured issuer, if any. Raises ValueError if a setting is missing."""
+def configured(settings: Settings, transport: httpx.AsyncBaseTransport | None = None) -> Issuers | None:
+    """Return the issuers of the settings, if any.
+
+    Raises:
+        OSError: The file of the providers can't be read.
+        ValueError: It is malformed, a setting is missing, or an issuer is configured twice.
+    """
+    found = [_of_provider(each, transport) for each in read_providers(settings.oidc_providers_file).values()]
+    if variables := single(settings, transport):
+        found.append(variables)
+    return Issuers(found) if found else None
+
+
+def _of_provider(provider: Provider, transport: httpx.AsyncBaseTransport | None) -> Issuer:
+    asking = client(transport)
+    discovery = Discovery(issuer=provider.issuer, client=asking)
+
+    async def fetch() -> Mapping[str, object]:
+        document = await discovery.document()
+        return await _keys_at(document.jwks_uri, asking)
+
+    return Issuer(provider.issuer, provider.client_id, fetch, vouches_for=provider.vouches_for)
+
+
+def single(settings: Settings, transport: httpx.AsyncBaseTransport | None) -> Issuer | None:
+    """Return the issuer of the three variables, which vouches for every address."""
     given = (settings.oidc_issuer, settings.oidc_audience, settings.oidc_jwks_url)
     if not any(given):
         return None
     if not (settings.oidc_issuer and settings.oidc_audience and settings.oidc_jwks_url):
         raise ValueError("TENURE_OIDC_ISSUER, TENURE_OIDC_AUDIENCE and TENURE_OIDC_JWKS_URL go together")
-    url = settings.oidc_jwks_url
+    url, asking = settings.oidc_jwks_url, client(transport)
 
     async def fetch() -> Mapping[str, object]:
-        async with httpx.AsyncClient(timeout=3, trust_env=False, transport=transport) as client:
-            response = await client.get(url)
-            response.raise_for_status()
-            document: Mapping[str, object] = response.json()
-            return document
+        return await _keys_at(url, asking)
 
     return Issuer(settings.oidc_issuer, settings.oidc_audience, fetch)
+
+
+async def _keys_at(url: str, asking: httpx.AsyncClient) -> Mapping[str, object]:
+    status, document = await read_answer(asking, asking.build_request("GET", url))
+    if status != httpx.codes.OK:
+        raise Unusable(f"{url}: status {status}")
+    return document

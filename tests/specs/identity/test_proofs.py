@@ -105,6 +105,15 @@ def test_an_account_has_one_identity_of_an_issuer_at_a_time() -> None:
     given(ACCOUNT, OPENED, LINKED, UNLINKED).when(another).then_accepted()
 
 
+def test_one_issuers_identity_is_unlinked_without_the_others() -> None:
+    other = LINKED.model_copy(update={"issuer": "https://other.example"})
+    unlinked = UNLINKED.model_copy(update={"issuer": other.issuer})
+    both = given(ACCOUNT, OPENED, LINKED, other)
+    both.when(UnlinkIdentity(issuer=other.issuer)).then(unlinked)
+    both.when(UnlinkIdentity()).then(UNLINKED, unlinked)
+    both.when(UnlinkIdentity(issuer="https://third.example")).then_nothing()
+
+
 def test_an_identity_is_one_accounts_at_a_time() -> None:
     name = identity_claim("https://issuer.example", "7")
     assert claims(open_after(OPENED), LINKED) == Claims(take=(name,))
