@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Final, Literal, TypeAlias, TypeVar
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 
 from services.distribution.domain.entitlements import EntitledPool
@@ -15,13 +15,14 @@ from services.distribution.windows import opens_at
 from shared import days
 from shared.events import MaintenanceWindow, RolloutPhase
 from shared.events.distribution import Severity, UpdateKind
-from shared.events.fields import DerivedIdentifier, Identifier, OptionalCode, OptionalName, OptionalPublisher
+from shared.events.fields import Address, DerivedIdentifier, Identifier, OptionalCode, OptionalName, OptionalPublisher
 from shared.runtime.access import require_access
 from shared.runtime.auth import Actor
 from shared.runtime.database import Pool
 from shared.runtime.exports import ListRoute
 from shared.runtime.http import CurrentActor, Database, Now
 from shared.runtime.lists import By, Listing, ListOf, Page, Search, searched
+from shared.runtime.people import person_of_list
 from shared.runtime.scopes import machines
 from shared.sql import Queryable, Row, statements
 
@@ -185,14 +186,18 @@ class GroupsAsked:
     """Which of a contract's groups are asked for."""
 
     contract_id: Identifier
+    request: Request
     page: Annotated[Page, Depends(GROUPS.page)]
     member: Identifier | None = None
+    member_email: Address | None = None
+    """The member's e-mail address, in place of the account id."""
     q: Search = ""
 
     async def show(self, actor: Actor, db: Pool, view: type[V] | Callable[[Row], V]) -> ListOf[V]:
         """Return these groups. Raises Problem 403 unless the caller administers the contract."""
         await require_access(db, actor, self.contract_id)
-        return await GROUPS.show(db, self.page, view, self.contract_id, DEFAULT_GROUP, self.member, searched(self.q))
+        member = await person_of_list(self.request, self.member, self.member_email, of="member")
+        return await GROUPS.show(db, self.page, view, self.contract_id, DEFAULT_GROUP, member, searched(self.q))
 
 
 @LISTS.get("/contracts/{contract_id}/groups")

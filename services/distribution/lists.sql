@@ -75,7 +75,7 @@ where r.contract_id = $6 and ($7::text is null or r.status = $7) and ($8::text i
     and ($12::text is null or r.rollout_id = $12);
 
 -- groups: list the groups of the contract $6 with their members, the default group ($7) first, even without a row: those
--- of the user $8, null for any, with the text $9 in their name.
+-- of the user $8, "" for nobody, null for any, with the text $9 in their name.
 with every as (
     select * from fleet_groups where contract_id = $6
     union all
@@ -86,7 +86,7 @@ select g.*, case when g.group_id = $7 then '' else g.name end as by_name,
     coalesce((select array_agg(m.account_id order by m.account_id) from fleet_members m
         where m.contract_id = $6 and m.group_id = g.group_id), '{}') as members
 from every g
-where ($8::text is null or g.group_id = coalesce(
+where ($8::text is null or $8 <> '' and g.group_id = coalesce(
         (select m.group_id from fleet_members m where m.contract_id = $6 and m.account_id = $8), $7))
     and ($9 = '%%' or g.name ilike $9);
 

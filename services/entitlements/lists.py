@@ -7,12 +7,13 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 
 from shared import days
-from shared.events.fields import Identifier, OptionalCode
+from shared.events.fields import Address, Identifier, OptionalCode
 from shared.runtime.auth import Actor
 from shared.runtime.database import Pool
 from shared.runtime.exports import ListRoute
 from shared.runtime.http import CurrentActor, Database, Now
 from shared.runtime.lists import By, Listing, ListOf, Page, Search, searched
+from shared.runtime.people import person_of_list
 from shared.runtime.problems import unknown
 from shared.runtime.visibility import listed, sees, supports
 from shared.sql import Row, statements
@@ -202,19 +203,31 @@ async def holders(
     subscription_id: Identifier,
     actor: CurrentActor,
     db: Database,
+    request: Request,
     page: Annotated[Page, Depends(HOLDERS.page)],
     account_id: Identifier | None = None,
+    email: Address | None = None,
 ) -> ListOf[SeatView]:
-    """List the seats of a pool that are assigned, and to whom."""
-    await visible_pool(db, actor, subscription_id)
-    return await HOLDERS.show(db, page, SeatView, subscription_id, account_id)
+    """List the seats of a pool that are assigned, and to whom.
+
+    A user is found by account id or by e-mail address.
+    """
+    customer = await customer_of(db, actor, subscription_id)
+    holder = await person_of_list(request, account_id, email, customer)
+    return await HOLDERS.show(db, page, SeatView, subscription_id, holder)
 
 
-async def visible_pool(db: Pool, actor: Actor, subscription_id: str) -> None:
-    """Raise Problem 404 unless the caller may see the pool."""
+async def customer_of(db: Pool, actor: Actor, subscription_id: str) -> str:
+    """Return the customer whose pool it is.
+
+    Raises:
+        Problem: 404 unless the caller may see the pool.
+    """
     row = await db.fetchrow(SQL["pool_of"], subscription_id)
     if row is None or not sees_pool(actor, row):
         raise unknown("pool of seats")
+    customer: str = row["customer"]
+    return customer
 
 
 MY_SEATS: Final = Listing(
@@ -275,12 +288,18 @@ async def credit_entries(
     contract_id: Identifier,
     actor: CurrentActor,
     db: Database,
+    request: Request,
     page: Annotated[Page, Depends(ENTRIES.page)],
     kind: EntryKind | None = None,
     grant_id: Identifier | None = None,
     account_id: Identifier | None = None,
+    email: Address | None = None,
     q: Search = "",
 ) -> ListOf[LedgerEntry]:
-    """List the ledger of the contract's credits, with the balance after each entry."""
-    await visible_contract(db, actor, contract_id)
-    return await ENTRIES.show(db, page, LedgerEntry, contract_id, kind, grant_id, account_id, searched(q))
+    """List the ledger of the contract's credits, with the balance after each entry.
+
+    The user of an entry is found by account id or by e-mail address.
+    """
+    contract = await visible_contract(db, actor, contract_id)
+    user = await person_of_list(request, account_id, email, contract.customer)
+    return await ENTRIES.show(db, page, LedgerEntry, contract_id, kind, grant_id, user, searched(q))

@@ -12,10 +12,10 @@ from services.entitlements.lists import (
     EntryView,
     PoolView,
     SeatView,
+    customer_of,
     sees_pool,
     shown,
     visible_contract,
-    visible_pool,
 )
 from services.entitlements.past import pool_then
 from shared.events.fields import Identifier, WrittenCount
@@ -53,7 +53,7 @@ async def pool_history(
     subscription_id: Identifier, actor: CurrentActor, db: Database, log: CurrentLog, page: HistoryPage
 ) -> History:
     """List what happened to a pool: who did what, when and why."""
-    await visible_pool(db, actor, subscription_id)
+    await customer_of(db, actor, subscription_id)
     return await history_of(log, SEAT_POOL, subscription_id, page)
 
 

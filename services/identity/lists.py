@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from services.identity import persons
 from services.identity.domain.account import ACCOUNT, OpenedAccount
+from services.identity.domain.account_state import State
 from services.identity.domain.people import people_not_shown
 from services.identity.views import (
     HeldRole,
@@ -105,10 +106,15 @@ async def one_person(account_id: Identifier, actor: CurrentActor, db: Database, 
 
 async def _require_people(log: Log, db: Queryable, actor: Actor, organisation_id: str) -> None:
     """Raise Problem 403 unless the caller may list the organisation's people."""
-    viewer = await log.state(ACCOUNT, actor.account_id)
-    holds_role: bool = await db.fetchval(SQL["holds_role"], actor.account_id)
+    viewer, holds_role = await viewer_of(log, db, actor)
     if (refused := people_not_shown(viewer, organisation_id, holds_role=holds_role)) is not None:
         raise rejected(refused)
+
+
+async def viewer_of(log: Log, db: Queryable, actor: Actor) -> tuple[State, bool]:
+    """Return the caller's account, and whether it holds a role on any contract."""
+    holds_role: bool = await db.fetchval(SQL["holds_role"], actor.account_id)
+    return await log.state(ACCOUNT, actor.account_id), holds_role
 
 
 async def _people(db: Queryable, organisation_id: str, account_ids: Sequence[str]) -> list[PersonView]:

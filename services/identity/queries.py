@@ -19,6 +19,8 @@ from services.identity.domain.contract import (
     CONTRACT,
 )
 from services.identity.lists import LISTS
+from services.identity.names import ROUTES as NAMES
+from services.identity.names import known_by_name
 from services.identity.notifications import routes as notifications
 from services.identity.persons import holder_of
 from services.identity.projections import supports
@@ -64,6 +66,7 @@ QUERIES.routes.extend(ADDRESS_QUERIES.routes)
 QUERIES.routes.extend(elsewhere.ROUTES.routes)
 QUERIES.routes.extend(LISTS.routes)
 QUERIES.routes.extend(notifications.ROUTES.routes)
+QUERIES.routes.extend(NAMES.routes)
 
 
 @QUERIES.get("/me")
@@ -90,13 +93,13 @@ async def me(actor: CurrentActor, log: CurrentLog) -> AccountView:
 
 @QUERIES.get("/accounts/{account_id}")
 async def colleague(account_id: Identifier, actor: CurrentActor, db: Database, log: CurrentLog) -> AccountView:
-    """Return the name of an account of the caller's organisation, or of a customer of its."""
+    """Return the name of a colleague, or of an account that `POST /accounts/names` names."""
     account = await log.state(ACCOUNT, account_id)
     if not isinstance(account, OpenedAccount):
         raise unknown("account")
     opened = account.opened
     own = opened.organisation_id == actor.organisation_id
-    if not own and await supports(db, actor.organisation_id, opened.organisation_id) is None:
+    if not own and not await known_by_name(db, actor, [account_id]):
         raise unknown("account")
     return AccountView(
         account_id=opened.account_id,

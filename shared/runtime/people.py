@@ -1,4 +1,4 @@
-"""People who are named by e-mail address in requests.
+"""People who are named by e-mail address in requests, and in the filters of lists.
 
 Only identity can read addresses. A service asks identity for the account ids before it does anything with the request,
 so no address reaches its log, its tables or the fingerprints of its commands.
@@ -11,11 +11,13 @@ from typing import ClassVar, Final, Protocol, Self, TypeVar
 
 import httpx
 import structlog
+from fastapi import Request
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
 from shared import rules
 from shared.runtime.problems import Problem
+from shared.runtime.wellformed import malformed_request
 
 logger = structlog.get_logger(__name__)
 
@@ -57,13 +59,19 @@ class NamesPeople(BaseModel):
 
 
 class AddressBook(Protocol):
-    """Knowledge of whose address is whose, within the caller's organisation."""
+    """Knowledge of whose address is whose, within one organisation.
 
-    async def accounts(self, addresses: Sequence[str], authorization: str) -> Mapping[str, str]:
+    That is the caller's, or that of a customer that has engaged it.
+    """
+
+    async def accounts(
+        self, addresses: Sequence[str], authorization: str, organisation_id: str = ""
+    ) -> Mapping[str, str]:
         """Return the account ids of those addresses that are known.
 
         Args:
             authorization: the caller's `Authorization` header.
+            organisation_id: the customer, if it is not the caller's organisation.
 
         Raises:
             Problem: 503 if that is unknown now.
@@ -88,6 +96,31 @@ async def with_accounts(asked: Sequence[T], book: AddressBook, authorization: st
     return [form.with_accounts(accounts) if isinstance(form, NamesPeople) else form for form in asked]
 
 
+async def person_of_list(
+    request: Request, account_id: str | None, email: str | None, organisation_id: str = "", *, of: str = "account_id"
+) -> str | None:
+    """Return the account id that a list is filtered by; None without a filter.
+
+    For an address of nobody it is NOBODY.
+
+    Args:
+        email: the address, in place of the account id.
+        organisation_id: the customer whose people are asked for, if it is not the caller's organisation.
+        of: the name of the filter by account id.
+
+    Raises:
+        Problem: 422 if both are given; 503 if identity does not answer.
+    """
+    if email is None:
+        return account_id
+    if account_id is not None:
+        error = f"it is given by account id, too: leave one of them or {of} out"
+        raise malformed_request([{"field": f"query.{of}", "error": error}])
+    book: AddressBook = request.app.state.parts.address_book
+    accounts = await book.accounts([email], request.headers.get("authorization", ""), organisation_id)
+    return accounts.get(email, NOBODY)
+
+
 class IdentityAddressBook:
     """An address book that asks identity, as the caller."""
 
@@ -95,16 +128,20 @@ class IdentityAddressBook:
         self._url, self._transport = f"{identity_url}/accounts/by-address", transport
         self._client: httpx.AsyncClient | None = None
 
-    async def accounts(self, addresses: Sequence[str], authorization: str) -> Mapping[str, str]:
+    async def accounts(
+        self, addresses: Sequence[str], authorization: str, organisation_id: str = ""
+    ) -> Mapping[str, str]:
         unique = list(dict.fromkeys(addresses))
         parts = [unique[start : start + AT_ONCE] for start in range(0, len(unique), AT_ONCE)]
-        found = await asyncio.gather(*(self._ask(part, authorization) for part in parts))
+        found = await asyncio.gather(*(self._ask(part, authorization, organisation_id) for part in parts))
         return {address: account for part in found for address, account in part.items()}
 
-    async def _ask(self, addresses: Sequence[str], authorization: str) -> Mapping[str, str]:
+    async def _ask(self, addresses: Sequence[str], authorization: str, organisation_id: str) -> Mapping[str, str]:
         if self._client is None:
             self._client = httpx.AsyncClient(timeout=ASK_S, trust_env=False, transport=self._transport)
-        body = {"items": [{"email": address} for address in addresses]}
+        body: dict[str, object] = {"items": [{"email": address} for address in addresses]}
+        if organisation_id:
+            body["organisation_id"] = organisation_id
         try:
             answer = await self._client.post(self._url, json=body, headers={"Authorization": authorization})
             if answer.status_code != HTTPStatus.OK:

@@ -48,6 +48,16 @@ REPEATS: Final = 5
 
 CUSTOMER: Final = id_of("organisation", 0)
 PARTNER: Final = id_of("partner", 0)
+AT_ADDRESS: Final = f"{id_of('account', 4711)}@x.example"
+
+
+class Addresses:
+    """An address book without a request to identity: an address is the account's id at x.example."""
+
+    async def accounts(
+        self, addresses: Sequence[str], authorization: str, organisation_id: str = ""
+    ) -> Mapping[str, str]:
+        return {address: address.partition("@")[0] for address in addresses}
 
 
 def _actor(kind: OrganisationKind, organisation_id: str, account_id: str) -> Actor:
@@ -168,7 +178,9 @@ ASKED: Final[Mapping[str, Asked]] = {
         searches=("product", "product-149", CONTRACT_ID[:8], "xq", "nothing"),
     ),
     "/pools/{subscription_id}/seats": Asked(
-        actors=(OF_CUSTOMER,), path={"subscription_id": BOUGHT}, filters={"account_id": (id_of("account", 4711),)}
+        actors=(OF_CUSTOMER,),
+        path={"subscription_id": BOUGHT},
+        filters={"account_id": (id_of("account", 4711),), "email": (AT_ADDRESS,)},
     ),
     "/me/seats": Asked(actors=(OF_CUSTOMER,), filters={"phase": ("active", "ended")}),
     "/contracts/{contract_id}/credits/entries": Asked(
@@ -178,6 +190,7 @@ ASKED: Final[Mapping[str, Asked]] = {
             "kind": ("consumed", "expired"),
             "grant_id": (id_of("grant", 7),),
             "account_id": (id_of("account", 7),),
+            "email": (AT_ADDRESS,),
         },
         searches=("building", "building 4711", "nothing"),
     ),
@@ -195,10 +208,16 @@ ASKED: Final[Mapping[str, Asked]] = {
         searches=("service pack", "pack 4711", "nothing"),
     ),
     "/contracts/{contract_id}/groups": Asked(
-        actors=(OF_CUSTOMER,), path=OF_CONTRACT, filters={"member": (OWNER,)}, searches=("floor", "floor 77", "nothing")
+        actors=(OF_CUSTOMER,),
+        path=OF_CONTRACT,
+        filters={"member": (OWNER,), "member_email": (AT_ADDRESS,)},
+        searches=("floor", "floor 77", "nothing"),
     ),
     "/contracts/{contract_id}/policies": Asked(
-        actors=(OF_CUSTOMER,), path=OF_CONTRACT, filters={"member": (OWNER,)}, searches=("floor", "floor 77", "nothing")
+        actors=(OF_CUSTOMER,),
+        path=OF_CONTRACT,
+        filters={"member": (OWNER,), "member_email": (AT_ADDRESS,)},
+        searches=("floor", "floor 77", "nothing"),
     ),
     "/contracts/{contract_id}/decisions": Asked(
         actors=(OF_CUSTOMER,),
@@ -348,6 +367,7 @@ async def serving(service: str, url: str) -> AsyncIterator[Lists]:
             now=utc_now,
         )
         parts.opened_log, parts.opened_db = Log(store, service, sealer=sealer), pool
+        parts.address_book = Addresses()
         app = make_app(parts, definition.commands, definition.queries, api=True)
         app.state.keys = keys.Keys([KEY])
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://lists") as http:

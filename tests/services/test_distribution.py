@@ -41,6 +41,9 @@ async def test_an_update_goes_to_a_group_phase_by_phase(bench: Bench) -> None:
     await bench.when("POST", f"/contracts/c/groups/{group}/users", account_id="ana").then_ok()
     groups = (await bench.when("GET", "/contracts/c/groups").then_ok())["items"]
     assert [(each["name"], each["members"]) for each in groups] == [("default", []), ("pilots", ["ana"])]
+    for member, expected in {"ana": ["pilots"], "ben": ["default"], "nobody": []}.items():
+        found = await bench.when("GET", f"/contracts/c/groups?member_email={member}@x.example").then_ok()
+        assert [each["name"] for each in found["items"]] == expected, member
     await bench.hears(seated("eve"), SeatUnassigned(**IDS, seat=1, account_id="eve", unassigned_by="mina"))
     eve = bench.when("POST", f"/contracts/c/groups/{group}/users", account_id="eve")
     assert "seat_unassigned" in bench.said(*(await eve.then_refused("user-not-managed"))["because"])

@@ -51,10 +51,17 @@ async def test_seats_are_listed_for_those_who_see_the_pool(world: World, doors: 
     for account in ("ana", "ben"):
         await doors.when("mina", "POST", "/pools/s/seats", {"account_id": account}).then_ok()
     await world.settle(random.Random(1))
-    for query, expected in {"": ["ana", "ben"], "sort=-seat": ["ben", "ana"], "account_id=ben": ["ben"]}.items():
+    for query, expected in {
+        "": ["ana", "ben"],
+        "sort=-seat": ["ben", "ana"],
+        "account_id=ben": ["ben"],
+        "email=BEN@x.example": ["ben"],
+        "email=eve@x.example": [],
+    }.items():
         seats = await items(doors, "mina", f"/pools/s/seats?{query}")
         assert [seat["account_id"] for seat in seats] == expected, query
     await doors.when("stranger", "GET", "/pools/s/seats").then_status(404)
+    await doors.when("mina", "GET", "/pools/s/seats?account_id=ben&email=ben@x.example").then_refused("malformed")
     mine = await items(doors, "ana", "/me/seats?phase=active&sort=-ends")
     assert [seat["subscription_id"] for seat in mine] == ["s"]
 
@@ -74,6 +81,8 @@ async def test_the_ledger_is_a_list_with_the_balance_after_each_entry(world: Wor
         "kind=consumed": [(-5, 8)],
         "q=RENDER": [(-5, 8)],
         "grant_id=g2": [(3, 13)],
+        "email=ana@x.example": [(-5, 8)],
+        "email=ben@x.example": [],
         "sort=amount&limit=1": [(-5, 8)],
     }.items():
         entries = await items(doors, "mina", f"{path}/entries?{query}")
