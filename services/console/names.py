@@ -2,20 +2,17 @@
 
 import asyncio
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Final
 
-from services.console.doors import Refused, path
-from services.console.shapes.identity import Colleague, People
+from services.console.doors import Refused
+from services.console.shapes.identity import NamedAccounts
 from services.console.texts import marked
 from services.console.visits import Visit
 
 AT_ONCE: Final = 200
-"""The greatest number of people that identity lists at a time."""
-FEW: Final = 3
-"""The number of people up to whom each is asked for by themself."""
+"""The greatest number of accounts that identity names at a time."""
 ELSEWHERE: Final = marked("Somebody outside your organisation, or who has left")
 BY_ITSELF: Final = marked("The system")
 _ACCOUNT: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
@@ -28,11 +25,15 @@ class Named:
     name: str
     email: str = ""
 
+    def has(self, text: str) -> bool:
+        """Return whether the name or the address has a text, which is in lower case."""
+        return text in self.name.casefold() or text in self.email.casefold()
+
 
 class Names(Mapping[str, Named]):
     """The names by account id.
 
-    An id that nobody here has is named, too: by what kind of actor it is.
+    An id of nobody whom the person may know is named, too: by what kind of actor it is.
     """
 
     def __init__(self, visit: Visit, known: Mapping[str, Named]) -> None:
@@ -52,15 +53,14 @@ class Names(Mapping[str, Named]):
 
 
 async def names_of(visit: Visit, account_ids: Iterable[str | None]) -> Names:
-    """Return the names of colleagues, with their addresses where the person may see these."""
+    """Return the names of any number of people, with addresses where the person may see them."""
     own = visit.account
     known = {own.account_id: Named(own.name, own.email or "")} if own else {}
     wanted = sorted({each for each in account_ids if each and _is_person(each)} - known.keys())
-    if len(wanted) > FEW:
-        known |= await _listed(visit)
-    missing = [each for each in wanted if each not in known]
-    found = await asyncio.gather(*(_one(visit, each) for each in missing))
-    return Names(visit, known | {key: named for key, named in zip(missing, found, strict=True) if named is not None})
+    parts = [wanted[start : start + AT_ONCE] for start in range(0, len(wanted), AT_ONCE)]
+    for found in await asyncio.gather(*(_named(visit, part) for part in parts)):
+        known |= found
+    return Names(visit, known)
 
 
 def _is_person(actor: str) -> bool:
@@ -68,22 +68,10 @@ def _is_person(actor: str) -> bool:
     return _ACCOUNT.fullmatch(actor) is not None
 
 
-async def _listed(visit: Visit) -> dict[str, Named]:
+async def _named(visit: Visit, account_ids: Sequence[str]) -> dict[str, Named]:
+    """Return those of these people whom the person may know; nobody while identity says no."""
     try:
-        people = await visit.see("identity", "/people", People, limit=str(AT_ONCE))
+        found = await visit.ask("identity", "POST", "/accounts/names", NamedAccounts, {"account_ids": [*account_ids]})
     except Refused:
         return {}
-    return {each.account_id: Named(each.name, each.email or "") for each in people.items}
-
-
-async def _one(visit: Visit, account_id: str) -> Named | None:
-    """Return a colleague's name, with the address where the person may see it."""
-    for template in ("/people/{account_id}", "/accounts/{account_id}"):
-        try:
-            found = await visit.see("identity", path(template, account_id=account_id), Colleague)
-        except Refused as refused:
-            if refused.problem.status == HTTPStatus.FORBIDDEN:
-                continue
-            return None
-        return Named(found.name, found.email or "")
-    return None
+    return {each.account_id: Named(each.name, each.email or "") for each in found.items}

@@ -63,6 +63,7 @@ class Services:
             "GET /health": httpx.Response(200, json={}),
             "GET /me": httpx.Response(200, json=ACCOUNT),
             "GET /me/notifications/unread": httpx.Response(200, json={"unread": 0, "at_most": 100}),
+            "POST /accounts/names": httpx.Response(200, json={"items": []}),
             "POST /sessions": httpx.Response(200, json=tokens()),
             **self.answers,
         }

@@ -1,6 +1,7 @@
 """Home: what waits for the person, asked of every area and said in the order of urgency."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +14,7 @@ from services.console.doors import Refused, Unreachable
 from services.console.names import names_of
 from services.console.visits import Visit
 from shared.runtime.problems import ProblemDetails
-from tests.console.fakes import ACCOUNT, Browser, Services, problem, words
+from tests.console.fakes import Browser, Services, words
 
 CUSTOMERS: Final[frozenset[Kind]] = frozenset({"customer"})
 ANA, BEN, GONE = (f"0190f3a0-0000-7000-8000-00000000000{number}" for number in (1, 2, 3))
@@ -88,15 +89,37 @@ async def named(tmp_path: Path, services: Services, *wanted: str) -> list[tuple[
     return shown
 
 
-def colleague(account_id: str, name: str, email: str | None = None) -> httpx.Response:
-    return httpx.Response(200, json={**ACCOUNT, "account_id": account_id, "name": name, "email": email})
+def people(known: Mapping[str, tuple[str, str | None]]) -> Callable[[httpx.Request], httpx.Response]:
+    """Identity, which knows these people by name and address."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked = json.loads(request.content)["account_ids"]
+        items = [{"account_id": each, "name": known[each][0], "email": known[each][1]} for each in asked]
+        return httpx.Response(200, json={"items": items})
+
+    return answer
 
 
 async def test_people_have_their_address_where_the_reader_may_see_it(tmp_path: Path) -> None:
-    services = Services({f"GET /people/{ANA}": colleague(ANA, "Ana Sol", "ana@x.example")})
-    services.answers[f"GET /people/{BEN}"] = problem(403, "may-not-see-people")
-    services.answers[f"GET /accounts/{BEN}"] = colleague(BEN, "Ben Low")
-    assert await named(tmp_path, services, ANA, BEN) == [("Ana Sol", "ana@x.example"), ("Ben Low", "")]
+    known = {ANA: ("Ana Sol", "ana@x.example"), BEN: ("Ben Low", None)}
+    services = Services({"POST /accounts/names": people(known)})
+    assert await named(tmp_path, services, ANA, BEN, ANA) == [
+        ("Ana Sol", "ana@x.example"),
+        ("Ben Low", ""),
+        ("Ana Sol", "ana@x.example"),
+    ]
+    assert len(services.bodies("POST", "/accounts/names")) == 1
+
+
+async def test_any_number_of_people_is_named_in_parts_that_identity_accepts(tmp_path: Path) -> None:
+    known: dict[str, tuple[str, str | None]] = {
+        f"0190f3a0-0000-7000-8000-{n:012}": (f"Person {n}", None) for n in range(450)
+    }
+    services = Services({"POST /accounts/names": people(known)})
+    found = await named(tmp_path, services, *known)
+    assert [name for name, _ in found] == [name for name, _ in known.values()]
+    asked = services.bodies("POST", "/accounts/names")
+    assert sorted(len(each["account_ids"]) for each in asked) == [50, 200, 200]
 
 
 async def test_who_is_no_colleague_and_who_is_no_person_are_named_too(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from tests.console.samples.market import (
     HISTORY,
     ORDER,
     ORDERED,
+    OSKAR,
     PLAN,
     PRICED,
     STEPS,
@@ -40,7 +41,7 @@ def services() -> Services:
         "GET /carts/cart-1": found(CART),
         "GET /customers": listed(CUSTOMER),
         f"GET /catalogue/{ID}": found(PRICED),
-        "POST /accounts/by-address": found({"items": [{"account_id": "p-1"}]}),
+        "POST /accounts/by-address": found({"items": [{"account_id": OSKAR}]}),
         **ORDER,
     }
     return Services(answers)
@@ -140,7 +141,7 @@ async def test_the_cart_shows_what_the_checkout_would_refuse_at_its_line(browser
     await with_cart(browser)
     refusal = {"line": 1, "rule": "plan-changed", "reason": "r", "remedy": "m", "because": []}
     services.answers["GET /carts/cart-1"] = found({**CART, "refusals": [refusal]})
-    page = words((await browser.get("/cart?customer=cust-1&purchaser=p-1&starts=2026-11-29")).text)
+    page = words((await browser.get(f"/cart?customer=cust-1&purchaser={OSKAR}&starts=2026-11-29")).text)
     assert "This plan has changed since it was put into the cart" in page and "Then you can send it." in page
 
 
@@ -159,7 +160,7 @@ async def test_the_purchaser_is_named_by_address(browser: Browser, services: Ser
     await with_cart(browser)
     given = fields((await browser.get("/cart?customer=cust-1")).text, "check")
     checked = await browser.post("/cart", None, **given, email="o@northhaus.example", starts="2026-12-01")
-    assert checked.headers["location"] == "/cart?customer=cust-1&purchaser=p-1&starts=2026-12-01"
+    assert checked.headers["location"] == f"/cart?customer=cust-1&purchaser={OSKAR}&starts=2026-12-01"
     (asked,) = services.bodies("POST", "/accounts/by-address")
     assert asked == {"items": [{"email": "o@northhaus.example"}], "organisation_id": "cust-1"}
     assert "Oskar Lindqvist" in (await browser.get(checked.headers["location"])).text
@@ -171,13 +172,13 @@ async def test_the_purchaser_is_named_by_address(browser: Browser, services: Ser
 async def test_the_checkout_is_asked_with_its_sums_and_then_done_once(browser: Browser, services: Services) -> None:
     services.answers["POST /carts/cart-1/checkout"] = event("CartCheckedOut")
     await with_cart(browser)
-    page = (await browser.get("/cart?customer=cust-1&purchaser=p-1&starts=2026-11-29")).text
+    page = (await browser.get(f"/cart?customer=cust-1&purchaser={OSKAR}&starts=2026-11-29")).text
     asked = await browser.post("/cart", None, **fields(page, "order"))
     said = words(asked.text)
     assert "Order this for Northhaus?" in said and "3 × AutoCAD: €6,825.00" in said and "can't be undone" in said
     (dry,) = services.of("POST", "/carts/cart-1/checkout")
     assert dry.url.query == b"dry_run=true"
-    assert json.loads(dry.content) == {"customer": "cust-1", "purchaser": "p-1", "starts": "2026-11-29"}
+    assert json.loads(dry.content) == {"customer": "cust-1", "purchaser": OSKAR, "starts": "2026-11-29"}
     done = await browser.post("/cart", None, **hidden(asked.text))
     assert done.headers["location"] == "/carts/cart-1?notice=ordered"
     assert "Your cart is empty" in (await browser.get("/cart")).text
@@ -185,7 +186,7 @@ async def test_the_checkout_is_asked_with_its_sums_and_then_done_once(browser: B
 
 async def test_the_cart_remembers_for_whom_it_is_until_another_customer_is_named(browser: Browser) -> None:
     await with_cart(browser)
-    await browser.get("/cart?customer=cust-1&purchaser=p-1&starts=2026-12-01")
+    await browser.get(f"/cart?customer=cust-1&purchaser={OSKAR}&starts=2026-12-01")
     for at in ("/cart", "/cart?customer=cust-1"):
         assert "Oskar Lindqvist" in (await browser.get(at)).text
     assert "Oskar Lindqvist" not in (await browser.get("/cart?customer=cust-2")).text
@@ -277,7 +278,7 @@ async def test_an_order_shows_what_its_end_would_mean_and_who_supports_whom(brow
 
 
 async def test_a_refusal_of_the_seat_pool_names_the_users(browser: Browser, services: Services) -> None:
-    refused = {"reason": "r", "held": [{"seat": 2, "account_id": "p-1", "because": None}]}
+    refused = {"reason": "r", "held": [{"seat": 2, "account_id": OSKAR, "because": None}]}
     renewing = {**SUBSCRIPTION["auto_renew"], "refused": refused}
     services.answers["GET /subscriptions/sub-1"] = found({**SUBSCRIPTION, "auto_renew": renewing})
     assert "Seat 2: Oskar Lindqvist" in words((await browser.get("/orders/sub-1")).text)

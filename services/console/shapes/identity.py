@@ -90,15 +90,18 @@ class Clock(BaseModel):
     now: datetime
 
 
-class Colleague(BaseModel):
-    """A person of the organisation.
-
-    Of identity's `GET /people/{account_id}` and `GET /accounts/{account_id}`.
-    """
+class NamedAccount(BaseModel):
+    """A person by name, and by address for those who may see it."""
 
     account_id: str
     name: str
-    email: str | None = None
+    email: str | None
+
+
+class NamedAccounts(BaseModel):
+    """The people behind account ids. Of identity's `POST /accounts/names`."""
+
+    items: list[NamedAccount]
 
 
 class HeldRole(BaseModel):

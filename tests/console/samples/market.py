@@ -7,6 +7,8 @@ import httpx
 
 from tests.console.samples import Sample
 
+OSKAR: Final = "0190f3a0-0000-7000-8000-00000000000c"
+"""The purchaser."""
 PLAN: Final = {
     "product_id": "C1RK1-WW1762-L158",
     "publisher": "autodesk",
@@ -55,7 +57,7 @@ SUBSCRIPTION: Final[Mapping[str, Any]] = {
     "partner": "o-1",
     "customer": "cust-1",
     "customer_name": "Northhaus",
-    "purchaser": "p-1",
+    "purchaser": OSKAR,
     "plan": PLAN,
     "seats": 3,
     "seats_next_term": None,
@@ -88,7 +90,7 @@ REQUEST: Final = {
     "product_name": "AutoCAD",
     "seats": 5,
     "seats_now": 3,
-    "requested_by": "p-1",
+    "requested_by": OSKAR,
     "requested_at": "2026-11-29T09:00:00Z",
     "status": "open",
     "reason": "",
@@ -152,7 +154,7 @@ PREVIEW: Final = {
     "last_permitted_day": "2027-11-22",
     "would_end": "2027-11-28",
     "still_owed": {"amount": 682_500, "currency": "EUR"},
-    "seats_to_unassign": [{"seat": 1, "account_id": "p-1", "because": None}],
+    "seats_to_unassign": [{"seat": 1, "account_id": OSKAR, "because": None}],
 }
 ORDER: Final = {
     "GET /subscriptions/sub-1/cancel-preview": found(PREVIEW),
@@ -160,7 +162,7 @@ ORDER: Final = {
     "GET /subscriptions/sub-1": found(SUBSCRIPTION),
     "GET /subscriptions/sub-1/history": HISTORY,
     "GET /seats-requests": listed(REQUEST),
-    "GET /accounts/p-1": found({"account_id": "p-1", "name": "Oskar Lindqvist"}),
+    "POST /accounts/names": found({"items": [{"account_id": OSKAR, "name": "Oskar Lindqvist", "email": None}]}),
 }
 PRICED: Final = {
     **PLAN,

@@ -203,6 +203,7 @@ ANSWERS: Final = {
     f"GET /contracts/{CONTRACT}": answer(**CONTRACT_SHOWN),
     f"GET /contracts/{CONTRACT}/history": HISTORY,
     "GET /me/role-requests": listed(OWN_REQUEST),
+    "POST /accounts/names": answer(items=[ANA_SHOWN, BEN_SHOWN]),
     "GET /people": listed(ANA_SHOWN, BEN_SHOWN),
     f"GET /people/{ANA}": answer(**ANA_SHOWN),
     f"GET /people/{BEN}": answer(**BEN_SHOWN),

@@ -1,6 +1,5 @@
 """What the marketplace's pages share: words, parts that may be missing, people's names."""
 
-import asyncio
 from collections.abc import Awaitable, Iterable, Mapping
 from functools import partial
 from http import HTTPStatus
@@ -8,9 +7,9 @@ from typing import TypeVar
 
 from starlette.responses import Response
 
+from services.console import names
 from services.console.doors import Refused
 from services.console.pages.market.words import choices, tag, word
-from services.console.shapes.identity import Colleague
 from services.console.visits import Visit
 
 T = TypeVar("T")
@@ -37,11 +36,10 @@ async def if_shown(part: Awaitable[T]) -> T | None:
 
 async def names_of(visit: Visit, accounts: Iterable[str]) -> Mapping[str, str]:
     """Return the names of colleagues and of customers' people, as far as they are known."""
-    wanted = sorted({account for account in accounts if account})
-    found = await asyncio.gather(
-        *(if_shown(visit.see("identity", f"/accounts/{account}", Colleague)) for account in wanted)
-    )
-    return {account: person.name for account, person in zip(wanted, found, strict=True) if person and person.name}
+    wanted = set(accounts)
+    return {
+        account: named.name for account, named in (await names.names_of(visit, wanted)).items() if account in wanted
+    }
 
 
 def given(visit: Visit, name: str) -> str:

@@ -8,11 +8,10 @@ from pydantic import JsonValue
 from starlette.responses import Response
 
 from services.console.deeds import Deed, LinesDeed, again, carry_out, carry_out_lines
-from services.console.doors import Refused, path
-from services.console.names import AT_ONCE, names_of
+from services.console.doors import path
+from services.console.names import names_of
 from services.console.pages.portal import files, histories
 from services.console.shapes.entitlements import Holder, Holders, Pools, PoolWithHolders
-from services.console.shapes.identity import People
 from services.console.visits import Visit
 
 FILTERS: Final = ("phase", "free", "contract_id")
@@ -45,9 +44,10 @@ async def pool_page(visit: Visit) -> Response:
     pool, (shown, following) = await asyncio.gather(pool_of(visit), _holders(visit))
     if shown is None:
         shown = pool.holders
-    found = await _found(visit, shown) if visit.listed().get("q") else shown
-    names = await names_of(visit, [each.account_id for each in found])
-    return visit.page("portal/pool.html", pool=pool, holders=found, next=following, names=names)
+    names = await names_of(visit, [each.account_id for each in shown])
+    if text := visit.listed().get("q", "").casefold():
+        shown = [each for each in shown if names[each.account_id].has(text)]
+    return visit.page("portal/pool.html", pool=pool, holders=shown, next=following, names=names)
 
 
 async def _holders(visit: Visit) -> tuple[Sequence[Holder] | None, str | None]:
@@ -57,16 +57,6 @@ async def _holders(visit: Visit) -> tuple[Sequence[Holder] | None, str | None]:
         return None, None
     part = await visit.see("entitlements", f"{_at(visit)}/seats", Holders, **asked)
     return part.items, part.next
-
-
-async def _found(visit: Visit, holders: Sequence[Holder]) -> Sequence[Holder]:
-    """Return the holders whose name or address has the text that is searched for."""
-    try:
-        people = await visit.see("identity", "/people", People, q=visit.listed()["q"], limit=str(AT_ONCE))
-    except Refused:
-        return holders
-    matching = {each.account_id for each in people.items}
-    return [each for each in holders if each.account_id in matching]
 
 
 async def pool_history(visit: Visit) -> Response:
