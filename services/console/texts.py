@@ -22,8 +22,10 @@ from babel.dates import format_date, format_skeleton, format_time, format_timede
 from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from babel.numbers import format_currency, format_decimal, format_percent, get_currency_precision
+from babel.numbers import format_decimal, format_percent
 from babel.units import format_unit
+
+from shared.runtime.amounts import localised
 
 FOLDER: Final = Path(__file__).parent / "locale"
 SOURCE: Final = "en"
@@ -109,8 +111,7 @@ class Texts:
 
     def money(self, amount: int, currency: str) -> str:
         """Return an amount of the currency's minor units, such as cents."""
-        major = Decimal(amount).scaleb(-get_currency_precision(currency))
-        return format_currency(major, currency, locale=self.locale)
+        return localised(amount, currency, self.locale)
 
     def country(self, code: str) -> str:
         """Return a country's name."""

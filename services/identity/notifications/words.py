@@ -9,7 +9,6 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from decimal import Decimal
 from functools import cache, lru_cache
 from pathlib import Path
 from string import Formatter
@@ -20,8 +19,10 @@ from babel import Locale, UnknownLocaleError
 from babel.dates import format_date, format_time, get_timezone_name
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from babel.numbers import format_currency, format_decimal, get_currency_precision
+from babel.numbers import format_decimal
 from pydantic import JsonValue
+
+from shared.runtime.amounts import localised
 
 FOLDER: Final = Path(__file__).parent / "locale"
 SOURCE: Final = "en"
@@ -83,8 +84,7 @@ class Words:
 
     def money(self, amount: int, currency: str) -> str:
         """Return an amount of minor units as the person writes it."""
-        units = Decimal(amount).scaleb(-get_currency_precision(currency))
-        return format_currency(units, currency, locale=self.locale)
+        return localised(amount, currency, self.locale)
 
     def text(self, sentence: str, facts: Mapping[str, JsonValue]) -> str:
         """Return the sentence in the person's language, with the facts in its places."""

@@ -33,6 +33,7 @@ from shared.events import (
     PlanWithdrawn,
 )
 from shared.events.fields import Day, Identifier, countries, time_zones
+from shared.money import written
 
 Account: TypeAlias = AccountOpened | AccountClosed
 """The latest event of identity about an account that is known here."""
@@ -220,7 +221,7 @@ def _changed_since(added: CartLineAdded, offer: PlanListed) -> Rejected | None:
     return Rejected(
         rules.PLAN_CHANGED,
         f"{plan.product_name} ({hyphenated(plan.product_id)}) has changed since it was put into the cart. "
-        f"It now costs {offer.plan.price.amount} {offer.plan.price.currency} minor units a seat.",
+        f"It now costs {written(offer.plan.price.amount, offer.plan.price.currency)} a seat.",
         "Put it into the cart again (for a sandbox, naming the customer), check it, and check out.",
         because=(added, offer),
     )

@@ -15,6 +15,7 @@ from services.marketplace.domain.standing import said_later
 from shared.eventlog.decision import Decision, Rejected, Stream
 from shared.events import Money, Plan, PlanListed, PlanPriceAnnounced, PlanWithdrawn
 from shared.events.fields import product_id
+from shared.money import written
 from shared.rules import FOREIGN_PUBLISHER
 
 Event: TypeAlias = PlanListed | PlanPriceAnnounced | PlanWithdrawn
@@ -309,7 +310,7 @@ def _announce(command: AnnouncePrice, state: State) -> Decision[PlanPriceAnnounc
     if command.price.currency != state.listing.plan.price.currency:
         return Rejected(
             rules.INVALID_PLAN,
-            f"The announced price of {command.price.amount} {command.price.currency} minor units is not in "
+            f"The announced price of {written(command.price.amount, command.price.currency)} is not in "
             f"{state.listing.plan.price.currency}, the currency in which the plan is sold.",
             "Correct the price, and announce it again.",
             because=(state.listing,),

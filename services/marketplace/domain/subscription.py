@@ -42,6 +42,7 @@ from shared.events import (
     SubscriptionRenewed,
 )
 from shared.events.fields import Count, Text
+from shared.money import written
 
 Event: TypeAlias = (
     order.Event
@@ -402,7 +403,7 @@ def _no_refunds(state: Ordered) -> Rejected:
     return Rejected(
         rules.NO_REFUNDS,
         f"{NO_REFUNDS} This order is for {record.seats} seats of {record.plan.product_name} from {record.starts} "
-        f"({zone}) on, at {record.total.amount} {record.total.currency} minor units.",
+        f"({zone}) on, at {written(record.total.amount, record.total.currency)}.",
         "Turn auto-renew off in time, so that the subscription ends with its term.",
         because=(record,),
     )

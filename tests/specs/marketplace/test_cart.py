@@ -255,7 +255,7 @@ def test_what_changed_in_the_catalogue_since_is_looked_at_again() -> None:
     history = (OPENED, added(1, AUTOCAD))
     dearer = replace(CHECK_OUT, offered=listed(plan(price=240_000)))
     changed = [added(1, AUTOCAD), *dearer.offered]
-    assert "240000 EUR" in given(CART, *history).when(dearer).then_refused("plan-changed", because=changed).reason
+    assert "2,400.00 EUR" in given(CART, *history).when(dearer).then_refused("plan-changed", because=changed).reason
     given(CART, *history).when(replace(CHECK_OUT, offered=(WITHDRAWN,))).then_refused(
         "plan-withdrawn", because=[WITHDRAWN]
     )

@@ -339,7 +339,7 @@ def test_there_are_no_refunds_and_the_record_says_what_was_ordered() -> None:
     refusal = (
         given(SUBSCRIPTION, *RUNNING, ASKED, OFF).when(RequestRefund()).then_refused("no-refunds", because=[CONFIRMED])
     )
-    assert "720003 EUR" in refusal.reason
+    assert "7,200.03 EUR" in refusal.reason
 
 
 def test_the_charges_run_to_the_end_all_the_same() -> None:

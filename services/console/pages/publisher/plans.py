@@ -6,7 +6,7 @@ from decimal import Decimal
 from http import HTTPStatus
 from typing import Final
 
-from babel.numbers import NumberFormatError, get_currency_precision, parse_decimal
+from babel.numbers import NumberFormatError, parse_decimal
 from pydantic import JsonValue
 from starlette.responses import Response
 
@@ -15,6 +15,7 @@ from services.console.doors import path
 from services.console.shapes.publishing import OfferedPlan, OfferedPlans
 from services.console.texts import marked
 from services.console.visits import Visit
+from shared.money import digits_of
 
 CURRENCIES: Final = ("EUR", "USD", "GBP", "CHF", "JPY")
 CHOICES: Final[Mapping[str, Mapping[str, str]]] = {
@@ -102,7 +103,7 @@ def _price(visit: Visit) -> dict[str, JsonValue]:
         amount = parse_decimal(form["amount"].strip(), locale=texts.locale, strict=True)
     except NumberFormatError:
         amount = Decimal(-1)
-    minor = amount.scaleb(get_currency_precision(currency)) if amount < 10**12 else Decimal(-1)
+    minor = amount.scaleb(digits_of(currency)) if amount < 10**12 else Decimal(-1)
     if form["amount"].strip() and (minor < 0 or minor != int(minor)):
         form.errors["amount"] = texts.gettext(NOT_AN_AMOUNT)
         return {}
