@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from deploy.story import later, pages, steps
+from deploy.story import found, later, pages, steps
 from deploy.story.doors import TOPICS, Seen, Wrong, open_doors
 from deploy.story.steps import PUBLISHER, Story, cast, settle
 
@@ -22,6 +22,8 @@ STEPS: Final[tuple[Callable[[Story], Awaitable[None]], ...]] = (
     steps.roles,
     steps.seats,
     later.more_seats,
+    found.moved_seat,
+    found.looked_up,
     pages.through_the_pages,
     later.credits,
     steps.update,
@@ -31,6 +33,8 @@ STEPS: Final[tuple[Callable[[Story], Awaitable[None]], ...]] = (
     steps.auto_renew,
     later.leaving,
     later.a_year,
+    found.told,
+    found.far_away,
     later.marked,
 )
 

@@ -232,13 +232,18 @@ async def leaving(s: Story) -> None:
 # ── A year ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def moved(s: Story, to: date) -> None:
-    """Move the customer's clock to an instant, or to noon of a day, and wait for all services."""
+async def moved(s: Story, to: date, who: Person | None = None) -> None:
+    """Move the clock of a customer, by default the first, and wait for all services.
+
+    Args:
+        to: An instant, or a day, whose noon in UTC is meant.
+    """
+    mover = who or s.manager
     then = to if isinstance(to, datetime) else datetime(to.year, to.month, to.day, 12, tzinfo=UTC)
-    moved = await s.doors.ok("identity", "POST", "/clock", s.manager, {"to": then.isoformat()})
+    moved = await s.doors.ok("identity", "POST", "/clock", mover, {"to": then.isoformat()})
 
     async def there(service: str) -> bool | None:
-        shown = await s.doors.ok(service, "GET", "/clock", s.manager)
+        shown = await s.doors.ok(service, "GET", "/clock", mover)
         return True if datetime.fromisoformat(shown["now"]) >= then else None
 
     for service in moved["waiting_for"]:  # services that did not follow in time

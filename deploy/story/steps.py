@@ -91,12 +91,12 @@ def expect(condition: object, what: str) -> None:
 async def accounts(s: Story) -> None:
     """A partner's clerk and a customer's people sign up; one account per e-mail address."""
     run = s.doors.run.removeprefix("story-")
-    await _sign_up(s, s.clerk, {"organisation": {"name": f"CADworks {run}", "kind": "partner"}})
+    await sign_up(s, s.clerk, {"organisation": {"name": f"CADworks {run}", "kind": "partner"}})
     northhaus = {"name": f"Northhaus Architects {run}", "kind": "customer", "sandbox": True}
-    await _sign_up(s, s.manager, {"organisation": northhaus})
+    await sign_up(s, s.manager, {"organisation": northhaus})
     for person in (s.cad, *s.designers):
         invitation = await s.doors.ok("identity", "POST", "/invitations", s.manager, {"email": person.email})
-        await _sign_up(s, person, {"invitation": invitation["invitation"]})
+        await sign_up(s, person, {"invitation": invitation["invitation"]})
     expect(s.cad.organisation_id == s.manager.organisation_id, "the CAD manager should be in Northhaus")
     taken = _profile(s.clerk) | {"organisation": {"name": "Other", "kind": "partner"}}
     again = await s.doors.refused("identity", "POST", "/accounts", None, taken, rule=EMAIL_TAKEN)
@@ -114,7 +114,8 @@ def _profile(person: Person) -> Json:
     }
 
 
-async def _sign_up(s: Story, person: Person, joining: Json) -> None:
+async def sign_up(s: Story, person: Person, joining: Json) -> None:
+    """Open an account, by the organisation or the invitation of `joining`, and sign in."""
     await s.doors.ok("identity", "POST", "/accounts", None, _profile(person) | joining)
     session = await s.doors.ok(
         "identity", "POST", "/sessions", None, {"email": person.email, "password": person.password}
@@ -250,10 +251,7 @@ async def confirmation(s: Story) -> None:
     """The publisher declines an order, then confirms it; manager, instalments and seats exist."""
     await _declined(s)
     for number, (subscription, wanted) in enumerate(((s.annual, 4), (s.monthly, 3)), start=1):
-        order = await _ordered(s, subscription, wanted)
-        reference = f"AD-{s.doors.run[-6:].upper()}-{number}"
-        await s.doors.emit(PUBLISHER, "OrderConfirmed", order | {"reference": reference})
-        s.say(f"the publisher saw SubscriptionOrdered {subscription} on Kafka and confirms it as {reference}")
+        await confirmed(s, subscription, wanted, str(number))
     monthly = await _subscription(s, s.monthly, "confirmed")
     instalments = monthly["instalments"]
     total = sum(each["amount"]["amount"] for each in instalments)
@@ -262,7 +260,6 @@ async def confirmation(s: Story) -> None:
     term = monthly["term"]
     s.say(f"the term runs {term['starts']} to {term['ends']}; auto-renew is {monthly['auto_renew']['state']}")
     s.say(f"12 instalments of about {money(instalments[0]['amount'])} add up to exactly {money(monthly['total'])}")
-    await _subscription(s, s.annual, "confirmed")
     s.contract = monthly["contract_id"]
     await eventually(lambda: _holds(s, s.manager, "contract_manager"), "the purchaser becomes Contract Manager")
     s.say(f"{s.manager.name}, the purchaser, is Contract Manager of {s.contract}")
@@ -274,6 +271,15 @@ async def confirmation(s: Story) -> None:
     seats = await eventually(pool, "the pool of seats, with the right to updates")
     expect(seats["seats"] == 3, f"the pool should have 3 seats: {seats}")
     s.say(f"a pool of {seats['seats']} seats of {seats['product_name']} is open")
+
+
+async def confirmed(s: Story, subscription: str, seats: int, mark: str) -> Json:
+    """Confirm an order as the publisher's system does, and return the subscription."""
+    order = await _ordered(s, subscription, seats)
+    reference = f"AD-{s.doors.run[-6:].upper()}-{mark}"
+    await s.doors.emit(PUBLISHER, "OrderConfirmed", order | {"reference": reference})
+    s.say(f"the publisher saw SubscriptionOrdered {subscription} on Kafka and confirms it as {reference}")
+    return await _subscription(s, subscription, "confirmed")
 
 
 async def _declined(s: Story) -> None:
