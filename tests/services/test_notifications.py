@@ -156,6 +156,7 @@ async def test_a_request_is_told_to_the_manager_and_its_answer_with_the_reason_t
     asked = (await inbox(bench, token))[0]
     assert (asked["kind"], asked["title"], asked["read"]) == ("role-requested", "mina Okafor asks for a role", False)
     assert "> I look after CAD." in asked["text"] and asked["contract_id"] == "c"
+    assert "on contract Publisher Programme." in asked["text"]
     assert "role-requested" not in await kinds(bench, asking)
     path = f"/contracts/c/role-requests/{mina}/decline"
     await bench.when(token, "POST", path, {"reason": "not yet"}).then_ok()

@@ -12,6 +12,8 @@ from pydantic import JsonValue, TypeAdapter
 
 from services.identity import persons
 from services.identity.domain.account import ACCOUNT, OpenedAccount
+from services.identity.domain.contract import CONTRACT
+from services.identity.domain.contract_state import OpenedContract
 from services.identity.domain.notification_table import TABLE
 from services.identity.notifications.store import SQL, Stored
 from services.identity.notifications.words import Words, places, words_for
@@ -60,10 +62,12 @@ class _Names:
 
     async def filled(self, facts: Mapping[str, JsonValue], forms: Mapping[str, str]) -> dict[str, JsonValue]:
         """Return the facts with names in place of ids, and with what is sealed opened."""
-        values = await asyncio.gather(*(self._value(value, forms.get(name, "")) for name, value in facts.items()))
+        values = await asyncio.gather(*(self._value(name, value, forms.get(name, "")) for name, value in facts.items()))
         return dict(zip(facts, values, strict=True))
 
-    async def _value(self, value: JsonValue, form: str) -> JsonValue:
+    async def _value(self, name: str, value: JsonValue, form: str) -> JsonValue:
+        if name == "contract" and isinstance(value, str):
+            return await self._name(name, value)
         match value:
             case {"sealed": str(sealed), "of": str(owner)}:
                 (opened,) = await persons.opened(self._db, [(owner, sealed)])
@@ -75,8 +79,16 @@ class _Names:
 
     async def _name(self, form: str, named: str) -> str:
         if (form, named) not in self._known:
-            self._known[form, named] = await (self._person(named) if form == "person" else self._organisation(named))
+            of = {"person": self._person, "organisation": self._organisation, "contract": self._contract}[form]
+            self._known[form, named] = await of(named)
         return self._known[form, named]
+
+    async def _contract(self, contract_id: str) -> str:
+        """Return what people call a contract: its publisher and programme."""
+        contract = await self._log.state(CONTRACT, contract_id)
+        if not isinstance(contract, OpenedContract):
+            return contract_id
+        return f"{contract.opened.publisher.capitalize()} {contract.opened.programme.capitalize()}"
 
     async def _person(self, account_id: str) -> str:
         account = await self._log.state(ACCOUNT, account_id)
