@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.console.fakes import Browser, Services, hidden, problem, words
+from tests.console.fakes import ACCOUNT, Browser, Services, hidden, problem, words
 from tests.console.samples.inbox import DECLINED, PREFERENCES, REMINDER
 
 
@@ -41,7 +41,39 @@ async def test_notifications_are_shown_with_what_somebody_wrote_quoted(browser: 
     text = (await browser.get("/inbox")).text
     assert "AutoCAD renews after 31 December 2026 new" in words(text)
     assert "<blockquote>not yet &lt;b&gt;<br>ask in May</blockquote>" in text
-    assert "1 November 2026" in text
+    assert "1 Nov 2026" in text
+
+
+@pytest.mark.parametrize(
+    ("organisation", "kind", "ids", "leads_to"),
+    [
+        ("customer", "renewal-reminder", {"subscription_id": "s", "contract_id": "c"}, "/subscriptions/s"),
+        ("customer", "seat", {"subscription_id": "s", "contract_id": "c"}, "/own"),
+        ("customer", "rollout-paused", {"rollout_id": "r", "contract_id": "c"}, "/updates/c/rollouts/r"),
+        ("customer", "update-available", {"contract_id": "c"}, "/updates/c"),
+        ("customer", "credits", {"contract_id": "c"}, "/credits/c"),
+        ("customer", "role-requested", {"contract_id": "c"}, "/contracts/c"),
+        ("partner", "order-declined", {"subscription_id": "s", "contract_id": "c"}, "/orders/s"),
+    ],
+)
+async def test_a_notification_leads_to_what_it_is_about(
+    browser: Browser, services: Services, organisation: str, kind: str, ids: dict[str, str], leads_to: str
+) -> None:
+    told = REMINDER | {"subscription_id": None, "contract_id": None, "kind": kind} | ids
+    services.answers["GET /me"] = httpx.Response(200, json=ACCOUNT | {"organisation_kind": organisation})
+    services.answers["GET /me/notifications"] = httpx.Response(200, json={"items": [told], "next": None})
+    (article,) = re.findall(r"<article.*?</article>", (await browser.get("/inbox")).text, re.DOTALL)
+    assert f'<a href="{leads_to}"' in article
+
+
+async def test_a_sandbox_says_so_once(browser: Browser, services: Services) -> None:
+    told = REMINDER | {"title": f"[Sandbox] {REMINDER['title']}"}
+    services.answers["GET /me"] = httpx.Response(200, json=ACCOUNT | {"sandbox": True})
+    services.answers["GET /me/clock"] = httpx.Response(
+        200, json={"sandbox": True, "ahead_s": 9, "now": "2027-03-01T09:00:00Z"}
+    )
+    services.answers["GET /me/notifications"] = httpx.Response(200, json={"items": [told], "next": None})
+    assert "[Sandbox]" not in (await browser.get("/inbox")).text
 
 
 async def test_every_page_says_how_many_are_unread(browser: Browser) -> None:

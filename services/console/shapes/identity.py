@@ -56,6 +56,10 @@ class Notification(BaseModel):
     """Paragraphs with an empty line between them; a quoted one has `> ` before each line."""
     happened_at: datetime
     read: bool
+    contract_id: str | None = None
+    subscription_id: str | None = None
+    rollout_id: str | None = None
+    kind: str = ""
 
 
 class Notifications(BaseModel):

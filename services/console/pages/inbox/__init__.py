@@ -1,14 +1,15 @@
 """The inbox: what a person was notified of, and how they want to be."""
 
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 
 from pydantic import JsonValue
 from starlette.responses import Response
 
-from services.console.areas import Area, PageAt
-from services.console.doors import Refused
-from services.console.shapes.identity import Notifications, Preferences
+from services.console.areas import Area, Attention, PageAt
+from services.console.doors import Refused, path
+from services.console.shapes.identity import Notification, Notifications, Preferences
 from services.console.visits import Visit
 
 OWN: Final = "/me/notifications"
@@ -36,8 +37,37 @@ async def mark_read(visit: Visit) -> Response:
 async def _page(visit: Visit, refused: Refused | None = None) -> Response:
     found = await visit.see_list("identity", OWN, Notifications, "state")
     if refused is not None:
-        return visit.again("inbox/inbox.html", refused, found=found)
-    return visit.page("inbox/inbox.html", found=found)
+        return visit.again("inbox/inbox.html", refused, found=found, about_of=partial(about, visit))
+    return visit.page("inbox/inbox.html", found=found, about_of=partial(about, visit))
+
+
+def about(visit: Visit, told: Notification) -> Attention | None:
+    """Return the page of what a notification is about, where the person has one."""
+    texts, kind = visit.texts, visit.account.organisation_kind if visit.account else ""
+    ids = {
+        "contract": told.contract_id or "",
+        "subscription": told.subscription_id or "",
+        "rollout": told.rollout_id or "",
+    }
+    if kind == "partner" and told.subscription_id:
+        return Attention(text=texts.gettext("See the order"), path=path("/orders/{subscription}", **ids))
+    if kind != "customer":
+        return None
+    if told.kind == "seat":
+        return Attention(text=texts.gettext("See your seats"), path="/own")
+    if told.subscription_id:
+        return Attention(text=texts.gettext("See the subscription"), path=path("/subscriptions/{subscription}", **ids))
+    if told.contract_id and told.rollout_id:
+        return Attention(
+            text=texts.gettext("See the rollout"), path=path("/updates/{contract}/rollouts/{rollout}", **ids)
+        )
+    if told.contract_id and told.kind == "update-available":
+        return Attention(text=texts.gettext("See the updates"), path=path("/updates/{contract}", **ids))
+    if told.contract_id and told.kind == "credits":
+        return Attention(text=texts.gettext("See the credits"), path=path("/credits/{contract}", **ids))
+    if told.contract_id:
+        return Attention(text=texts.gettext("See the contract"), path=path("/contracts/{contract}", **ids))
+    return None
 
 
 async def count(visit: Visit) -> Response:
