@@ -1,15 +1,17 @@
 """Contracts: the list, and one contract with its people."""
 
 import asyncio
+from collections.abc import Mapping
 
 from starlette.responses import Response
 
 from services.console.areas import Attention
-from services.console.doors import path
+from services.console.doors import Refused, path
 from services.console.names import names_of
 from services.console.pages.portal import histories
 from services.console.pages.portal.roles import contract_of
 from services.console.shapes.identity import Contract, Contracts, OwnRequests
+from services.console.shapes.marketplace import Subscriptions
 from services.console.visits import Visit
 
 LOOKED_AT: int = 10
@@ -32,8 +34,9 @@ async def contracts(visit: Visit) -> Response:
 
 async def contract_page(visit: Visit) -> Response:
     """Show a contract: who holds which role, who asks for one, and its subscriptions."""
-    contract, own = await asyncio.gather(
+    contract, products, own = await asyncio.gather(
         contract_of(visit),
+        _products(visit, visit.id("contract_id")),
         visit.see("identity", "/me/role-requests", OwnRequests, contract_id=visit.id("contract_id"), limit="5"),
     )
     me = visit.account.account_id if visit.account else ""
@@ -43,11 +46,21 @@ async def contract_page(visit: Visit) -> Response:
         "portal/contract.html",
         contract=contract,
         own=own.items,
+        products=products,
         mine=contract.role_of(me),
         manages=contract.manager == me,
         waits=any(each.state == "waiting" for each in own.items),
         names=names,
     )
+
+
+async def _products(visit: Visit, contract_id: str) -> Mapping[str, str]:
+    """Return the products' names by subscription, as far as the person may see them."""
+    try:
+        found = await visit.see("marketplace", "/subscriptions", Subscriptions, contract_id=contract_id, limit="200")
+    except Refused:
+        return {}
+    return {each.subscription_id: each.plan.product_name for each in found.items}
 
 
 async def contract_history(visit: Visit) -> Response:
