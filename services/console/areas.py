@@ -73,5 +73,9 @@ class Area:
 
 
 def links_for(areas: Sequence[Area], kind: str) -> Sequence[Link]:
-    """Return the links of people of a kind of organisation, in the order of the areas."""
-    return [link for area in areas for link in area.links if kind in link.kinds]
+    """Return the links of people of a kind of organisation, in the order of the areas.
+
+    Those that everybody has come last, except Home.
+    """
+    found = [link for area in areas for link in area.links if kind in link.kinds]
+    return sorted(found, key=lambda link: link.kinds == EVERYONE and link.path != "/")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -61,6 +62,11 @@ async def static(request: Request) -> Response:
     return Response(content, headers=headers, media_type=_TYPES[name.rpartition(".")[2]])
 
 
+def breakable(address: str) -> Markup:
+    """Return an address that a narrow place breaks before its @, and not within a word."""
+    return escape(address).replace("@", Markup("<wbr>@"))
+
+
 @cache
 def environment(language: str) -> Environment:
     """Return the templates in a language."""
@@ -76,6 +82,7 @@ def environment(language: str) -> Environment:
     install = vars(made)["install_gettext_callables"]
     install(found.gettext, found.ngettext, newstyle=True)
     made.globals["asset"] = asset_path
+    made.filters["breakable"] = breakable
     made.globals["zip"] = zip
     return made
 

@@ -77,7 +77,7 @@ class Texts:
         """Return a point in time as the person writes it, with its zone."""
         local = moment.astimezone(self.zone or ZoneInfo("UTC"))
         parts = (
-            f"{format_date(local, 'long', locale=self.locale)},",
+            f"{format_date(local, 'medium', locale=self.locale)},",
             format_time(local, "short", locale=self.locale),
             get_timezone_name(local, "short", locale=self.locale),
         )

@@ -119,4 +119,4 @@ def hidden(page: str) -> dict[str, str]:
 
 def words(page: str) -> str:
     """What a page says, without its tags."""
-    return " ".join(unescape(re.sub(r"<[^>]+>", " ", page)).split())
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", page.replace("<wbr>", ""))).split())

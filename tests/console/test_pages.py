@@ -97,7 +97,7 @@ async def test_a_sandbox_shows_its_clock_on_every_page(browser: Browser, service
     services.answers["GET /me/clock"] = httpx.Response(200, json=clock)
     await browser.sign_in()
     for at in ("/", "/profile"):
-        assert "Its clock shows 1 March 2027, 10:00 CET." in words((await browser.get(at)).text)
+        assert "Its clock shows 1 Mar 2027, 10:00 CET." in words((await browser.get(at)).text)
 
 
 async def test_what_people_write_is_text(browser: Browser, services: Services) -> None:

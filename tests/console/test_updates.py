@@ -69,7 +69,7 @@ async def test_a_schedule_is_a_time_in_the_persons_zone(browser: Browser, servic
     said = words((await browser.send(f"{UPDATE}/approve", "", **fields)).text)
     (body,) = services.bodies("POST", "/contracts/c/updates/autodesk/ACD-2027.2/schedule")
     assert body == {"groups": ["default"], "starts_at": "2026-12-01T21:00:00+00:00"}
-    assert "The rollout begins by itself: 1 December 2026, 22:00 CET." in said
+    assert "The rollout begins by itself: 1 Dec 2026, 22:00 CET." in said
 
 
 async def test_what_is_missing_is_said_beside_its_field(browser: Browser, services: Services) -> None:
@@ -198,5 +198,5 @@ async def test_a_reason_is_required(browser: Browser) -> None:
 
 async def test_ones_own_updates_say_when_they_come(browser: Browser) -> None:
     said = words((await browser.get("/updates/mine")).text)
-    assert "It is installed in the next maintenance window, from 5 December 2026, 22:00 CET." in said
+    assert "It is installed in the next maintenance window, from 5 Dec 2026, 22:00 CET." in said
     assert "It failed on: desk." in said
