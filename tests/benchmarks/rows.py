@@ -54,6 +54,8 @@ PLANS: Final = 1_000
 PUBLISHERS: Final = ("autodesk", "bentley", "nemetschek")
 TRADES: Final = ("architects", "surveyors", "plant design", "structural engineers", "roads and rail", "interiors")
 MACHINES: Final = 20
+NAMED: Final = 50
+"""The number of people whom notifications name."""
 INVITATIONS: Final = 500
 """Of the largest customer, as are the machine accounts; those of others are in the tables only."""
 HISTORY: Final = 300
@@ -97,6 +99,7 @@ async def fill(service: str, dsn: str, pool: Pool, log: Log) -> None:
 
 async def _identity(db: Connection, sealer: Persons) -> None:
     await db.execute(SQL["identity"])
+    await db.execute(SQL["notifications"])
     opened = sample(AccountOpened)
     people = await sealer.seal([opened.model_copy(update=_person(number)) for number in range(PEOPLE)])
     await db.copy_records_to_table(
@@ -108,6 +111,11 @@ async def _identity(db: Connection, sealer: Persons) -> None:
             if isinstance(person, AccountOpened)
         ],
     )
+
+
+def _opened(number: int) -> AccountOpened:
+    opened: AccountOpened = sample(AccountOpened).model_copy(update=_person(number))
+    return opened
 
 
 def _person(number: int) -> dict[str, str]:
@@ -159,7 +167,7 @@ def _histories(service: str) -> Sequence[tuple[str, Sequence[Event]]]:
     """Return the streams that the service's lists read, by their ids."""
     match service:
         case "identity":
-            opened = sample(AccountOpened).model_copy(update=_person(0))
+            opened = _opened(0)
             administrator = sample(PeopleAdministratorNamed).model_copy(
                 update={"account_id": OWNER, "organisation_id": opened.organisation_id}
             )
@@ -169,6 +177,7 @@ def _histories(service: str) -> Sequence[tuple[str, Sequence[Event]]]:
             return (
                 (ACCOUNT.id(OWNER), (opened, administrator)),
                 (CONTRACT.id(CONTRACT_ID), (contract, *_repeated(sample(RoleAssigned)))),
+                *((ACCOUNT.id(id_of("account", number)), (_opened(number),)) for number in range(1, NAMED)),
                 *(_machine(number, opened.organisation_id) for number in range(MACHINES)),
                 *(_invitation(number, opened.organisation_id) for number in range(INVITATIONS)),
             )

@@ -35,6 +35,25 @@ select pg_temp.id('session', n), pg_temp.id('account', n % 2000), 0, now() - n *
     decode(repeat('00', 32), 'hex')
 from generate_series(0, 99999) n;
 
+-- notifications: fill the inboxes: 5,000 notifications of account 0, and two of each other.
+insert into notifications (notification_id, account_id, event_id, template, kind, facts, happened_at, told_at, in_inbox,
+    read_at, mail, mail_at)
+select pg_temp.id('notification', n), pg_temp.id('account', case when n < 5000 then 0 else 1 + n / 2 end),
+    pg_temp.id('told', n), template, kind, facts, told_at, told_at, n % 40 <> 0, case when n % 3 = 0 then told_at end,
+    (array['sent', 'off', 'sent', 'suppressed', 'sent'])[1 + n % 5], case when n % 5 <> 1 then told_at end
+from (
+    select n, timestamptz '2026-01-01' + n * interval '1 minute' as told_at,
+        (array['SeatAssigned', 'InvitationAccepted', 'PartnerEngaged'])[1 + n % 3] as template,
+        (array['seat', 'invitation-answered', 'partner-engagement'])[1 + n % 3] as kind,
+        case n % 3
+            when 0 then jsonb_build_object('product', 'Product ' || n % 150, 'seat', n)
+            when 1 then jsonb_build_object('who', pg_temp.id('account', n % 50))
+            else jsonb_build_object('customer', pg_temp.id('organisation', n % 100))
+        end as facts
+    from generate_series(0, 199999) n
+) as told;
+update notifications set mail = 'bounced', mail_reason = '550 no such mailbox' where notification_id < '01';
+
 -- marketplace: fill marketplace's tables: 25,000 orders, nine tenths of them by partner 0, of plans in the catalogue.
 insert into people (account_id, organisation_id, organisation_name, organisation_kind, country, time_zone, opened_at,
     closed, event_id)
