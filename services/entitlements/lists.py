@@ -1,5 +1,6 @@
 """entitlements' lists: pools, seats, and the ledger of a contract's credits."""
 
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Annotated, Final, Literal, NamedTuple, TypeAlias
 
@@ -142,18 +143,43 @@ POOLS: Final = Listing(
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolFilters:
+    """The filters of the list of pools."""
+
+    contract_id: Identifier | None = None
+    customer: Identifier | None = None
+    product: OptionalCode = ""
+    phase: Phase | None = None
+    free: Literal["true", "false"] | None = None
+    q: Search = ""
+
+    def arguments(
+        self,
+        *,
+        owner: str | None = None,
+        publisher: str | None = None,
+        partner: str | None = None,
+        now: datetime | None = None,
+        subscription_id: str | None = None,
+    ) -> tuple[str | datetime | bool | None, ...]:
+        """Return the values of the statement's parameters.
+
+        Args:
+            now: The time for which phases are filtered.
+        """
+        has_free = None if self.free is None else self.free == "true"
+        what = (self.contract_id, self.product or None, self.phase, now, has_free, searched(self.q))
+        return (owner, publisher, *what, partner, self.customer, subscription_id)
+
+
 @LISTS.get("/pools")
 async def pools(
     actor: CurrentActor,
     db: Database,
     request: Request,
     page: Annotated[Page, Depends(POOLS.page)],
-    contract_id: Identifier | None = None,
-    customer: Identifier | None = None,
-    product: OptionalCode = "",
-    phase: Phase | None = None,
-    free: Literal["true", "false"] | None = None,
-    q: Search = "",
+    filters: Annotated[PoolFilters, Depends()],
 ) -> ListOf[PoolSummary]:
     """List the pools of the caller's organisation by subscription id.
 
@@ -162,22 +188,11 @@ async def pools(
     caller's time.
     """
     time_of = request.app.state.parts.clocks.time_of
-    has_free = None if free is None else free == "true"
     partner, (owner, publisher) = None, listed(actor)
     if actor.organisation_kind == "partner":
         partner, owner = actor.organisation_id, None
-    where = (
-        owner,
-        publisher,
-        contract_id,
-        product or None,
-        phase,
-        time_of(actor.organisation_id),
-        has_free,
-        searched(q),
-        partner,
-        customer,
-    )
+    now = time_of(actor.organisation_id)
+    where = filters.arguments(owner=owner, publisher=publisher, partner=partner, now=now)
 
     def summary(row: Row) -> PoolSummary:
         return PoolSummary.model_validate(shown(row, time_of(row["customer"])))

@@ -1,6 +1,6 @@
 -- pools: list the pools of an organisation ($6), publisher ($7) and partner ($14), of this contract ($8), customer ($15),
 -- product ($9) and phase ($10, at $11), with free seats or without ($12), null for any, and the text $13
--- somewhere.
+-- somewhere; with the id $16, null for any.
 select subscription_id, contract_id, product, product_name, seats, starts, ends, time_zone, customer, partner,
     publisher, phase, until, update_csn is not null as updates, assigned, seats - assigned as free
 from pools
@@ -8,7 +8,8 @@ where ($6::text is null or customer = $6) and ($7::text is null or publisher = $
     and ($14::text is null or partner = $14) and ($15::text is null or customer = $15)
     and ($8::text is null or contract_id = $8) and ($9::text is null or product = $9)
     and ($10::text is null or $10 = case when phase = 'active' and begins_at > $11 then 'upcoming' else phase end)
-    and ($12::boolean is null or $12 = (seats > assigned)) and ($13 = '%%' or search like lower($13));
+    and ($12::boolean is null or $12 = (seats > assigned)) and ($13 = '%%' or search like lower($13))
+    and ($16::text is null or subscription_id = $16);
 
 -- holders: list the assigned seats of the pool $6, of the account $7, null for any.
 select seat, account_id, assigned_by, assigned_at, event_id from seats

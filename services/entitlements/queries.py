@@ -9,7 +9,9 @@ from pydantic import BaseModel
 from services.entitlements.domain.seat_pool import SEAT_POOL
 from services.entitlements.lists import (
     LISTS,
+    POOLS,
     EntryView,
+    PoolFilters,
     PoolView,
     SeatView,
     customer_of,
@@ -39,7 +41,7 @@ async def pool(
     subscription_id: Identifier, actor: CurrentActor, db: Database, request: Request, as_of: AsOf
 ) -> PoolView:
     """Return a pool: its number of seats, their holders, and the number of free seats."""
-    row = await db.fetchrow(SQL["pool"], subscription_id)
+    row = await POOLS.one(db, *PoolFilters().arguments(subscription_id=subscription_id))
     if row is None or not sees_pool(actor, row):
         raise unknown("pool of seats")
     if as_of is not None:

@@ -1,9 +1,3 @@
--- pool: read one pool, as `pools` in lists.sql does.
-select subscription_id, contract_id, product, product_name, seats, starts, ends, time_zone, customer, partner,
-    publisher, phase, until, update_csn is not null as updates, assigned, seats - assigned as free
-from pools
-where subscription_id = $1;
-
 -- holders_of: list all assigned seats of a pool.
 select seat, account_id, assigned_by, assigned_at, event_id from seats where subscription_id = $1 order by seat;
 

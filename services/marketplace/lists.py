@@ -128,12 +128,12 @@ class SubscriptionFilters:
     """The first of the days that the running term ends on."""
     ends_before: WrittenDay | None = None
 
-    def arguments(self) -> tuple[str | date | None, ...]:
+    def arguments(self, subscription_id: str | None = None) -> tuple[str | date | None, ...]:
         """Return the values of the statement's parameters from `$8` on."""
         product_id = stored_product_id(self.product_id) if self.product_id else None
         of_whom = (self.status, self.customer, self.partner, self.contract_id, self.publisher or None)
         text = (searched(self.q), searched(self.q.replace("-", "")))
-        return (*of_whom, product_id, self.auto_renew, *text, self.ends_from, self.ends_before)
+        return (*of_whom, product_id, self.auto_renew, *text, self.ends_from, self.ends_before, subscription_id)
 
 
 @LISTS.get("/orders")

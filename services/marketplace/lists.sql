@@ -11,7 +11,8 @@ where listed and (category = any($6::text[]) or publisher = any($7::text[]))
     and ($14::text is null or publisher = $14)
     and ($15 = '%%' or product_id ilike $16 or product ilike $15 or plan ->> 'product_name' ilike $15);
 
--- subscriptions: list those that an organisation ($6) ordered as a partner, or, if $7 is false, bought. They have this
+-- subscriptions: list those that an organisation ($6, null for any) ordered as a partner, or, if $7 is false, bought: of
+-- this id ($19), null for any. They have this
 -- status ($8), customer ($9), partner ($10), contract ($11), publisher ($12), product ID ($13) and auto-renew state
 -- ($14), null for any, the text $15 (with its product ID in $16) somewhere, and a last day from $17 until before $18,
 -- null for any.
@@ -21,7 +22,7 @@ select s.*, array(
 ) as reminded,
     coalesce(s.ends, 'infinity') as by_ends
 from subscriptions s
-where case when $7 then s.partner else s.customer end = $6 and ($8::text is null or s.status = $8)
+where ($6::text is null or case when $7 then s.partner else s.customer end = $6) and ($8::text is null or s.status = $8)
     and ($9::text is null or s.customer = $9) and ($10::text is null or s.partner = $10)
     and ($11::text is null or s.contract_id = $11) and ($12::text is null or s.publisher = $12)
     and ($13::text is null or s.product_id = $13) and ($14::text is null or s.auto_renew = $14)
@@ -30,7 +31,8 @@ where case when $7 then s.partner else s.customer end = $6 and ($8::text is null
         or s.customer in (select organisation_id from organisations where name ilike $15)
         or s.partner in (select organisation_id from organisations where name ilike $15)
     )
-    and ($17::date is null or s.ends >= $17) and ($18::date is null or s.ends < $18);
+    and ($17::date is null or s.ends >= $17) and ($18::date is null or s.ends < $18)
+    and ($19::text is null or s.subscription_id = $19);
 
 -- renewals: sum up the running terms of an organisation's confirmed subscriptions by the month of their last day, from
 -- $2 until before $3. A month has a row a currency. The amount is that of the next term's seats at the term's price.

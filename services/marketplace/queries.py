@@ -45,7 +45,14 @@ from services.marketplace.domain.standing import (
 )
 from services.marketplace.domain.subscription import SUBSCRIPTION, cancel_preview
 from services.marketplace.domain.terms import term_ends, zone_of
-from services.marketplace.lists import LISTS, AllClocks, stored_product_id, subscription_views
+from services.marketplace.lists import (
+    LISTS,
+    SUBSCRIPTIONS,
+    AllClocks,
+    SubscriptionFilters,
+    stored_product_id,
+    subscription_views,
+)
 from services.marketplace.partners import partner_only
 from services.marketplace.past import subscription_then
 from services.marketplace.projections import account
@@ -339,7 +346,7 @@ async def _subscription(subscription_id: str, actor: Actor, db: Queryable, clock
     Raises:
         Problem: 404 unless the caller belongs to its partner or customer.
     """
-    row = await db.fetchrow(SQL["subscription"], subscription_id)
+    row = await SUBSCRIPTIONS.one(db, None, False, *SubscriptionFilters().arguments(subscription_id))
     if row is None or actor.organisation_id not in (row["partner"], row["customer"]):
         raise unknown("subscription")
     (view,) = await subscription_views(db, [row], clocks)

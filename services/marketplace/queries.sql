@@ -6,14 +6,6 @@ order by product_id, publisher;
 -- plans_of_id: list the plans of a product id, one of each publisher.
 select publisher, plan, listed, event_id from catalogue where product_id = $1 order by publisher;
 
--- subscription: read one subscription, as `subscriptions` in lists.sql does.
-select s.*, array(
-    select days_before from reminders r
-    where r.subscription_id = s.subscription_id and r.term = s.term order by days_before desc
-) as reminded
-from subscriptions s
-where subscription_id = $1;
-
 -- standings: list the organisation's CSNs.
 select * from standings where organisation_id = $1 order by publisher, csn;
 
