@@ -32,7 +32,6 @@ class Row(NamedTuple):
     digest: str
     address: str | None
     tries: int
-    created_at: datetime
     stale: bool
     """Whether it has waited for too long to be sent."""
 

@@ -15,7 +15,7 @@ where (select count(*) from outbox where kind = $2 and state = 'waiting') < $6
 on conflict (event_id, kind) do nothing;
 
 -- due: list the mails that are due, the longest due first.
-select id, event_id, kind, about, digest, address, tries, created_at, clock_timestamp() - created_at > $2 as stale
+select id, event_id, kind, about, digest, address, tries, clock_timestamp() - created_at > $2 as stale
 from outbox where state = 'waiting' and due <= clock_timestamp() order by due, id limit $1;
 
 -- settle: set that a mail is sent, parked or dropped, and what became of its notification, if it is one. Only a parked
