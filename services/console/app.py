@@ -21,7 +21,19 @@ from services.console.areas import Area
 from services.console.cookies import Cookies, read_secrets
 from services.console.doors import Doors
 from services.console.forms import FORM_BYTES
-from services.console.pages import clock, home, inbox, joining, market, passwords, portal, publisher, signing, updates
+from services.console.pages import (
+    clock,
+    home,
+    inbox,
+    joining,
+    market,
+    passwords,
+    portal,
+    publisher,
+    refusals,
+    signing,
+    updates,
+)
 from services.console.visits import Page, not_found, part, shown
 from shared.runtime.http import Requests
 from shared.runtime.limits import Limits
@@ -49,6 +61,7 @@ AREAS: Final[tuple[Area, ...]] = (
     clock.AREA,
     updates.AREA,
     publisher.AREA,
+    refusals.AREA,
 )
 """The pages of those who are signed in; their links are in this order in the navigation."""
 PARTS: Final[tuple[tuple[str, Page], ...]] = (("/inbox/count", inbox.count),)

@@ -120,6 +120,8 @@ class LineShown:
     text: str
     accepted: bool
     faults: Sequence[str] = field(default=())
+    record: str = ""
+    """The id under which a service has stored its refusal, or ""."""
 
 
 async def carry_out_lines(visit: Visit, deed: LinesDeed, show: Page) -> Response:
@@ -144,9 +146,9 @@ def _line(visit: Visit, outcome: LineOutcome, written: Sequence[str], added: int
     if outcome.status < HTTPStatus.BAD_REQUEST:
         return LineShown(number=number, text=text, accepted=True)
     problem = ProblemDetails.model_validate(outcome.answer)
-    words = replace(visit.form, values={}, errors={}, faults=[])
+    words = replace(visit.form, values={}, errors={}, faults=[], record="")
     words.refuse(Refused(problem), visit.texts)
-    return LineShown(number=number, text=text, accepted=False, faults=words.faults)
+    return LineShown(number=number, text=text, accepted=False, faults=words.faults, record=words.record)
 
 
 async def refuse(visit: Visit, refused: Refused, show: Page) -> Response:

@@ -74,6 +74,12 @@ def refusals() -> Refusals:
     return Refusals(rules=rules, fields=fields)
 
 
+def words_of(rule: str, otherwise: str, texts: Texts) -> str:
+    """Return the words for a rule's refusal, or else the service's own."""
+    words = refusals().rules.get(rule)
+    return otherwise if words is None else texts.gettext(words.text)
+
+
 @dataclass(slots=True, kw_only=True)
 class Form:
     """A form as it is shown: values, errors by field, and errors of the whole form."""
@@ -118,10 +124,7 @@ class Form:
             otherwise: What is shown if the console has no words for the rule: the service's own.
         """
         words = refusals().rules.get(rule)
-        if words is None:
-            self.faults.append(otherwise)
-        else:
-            self._note(words.field, texts.gettext(words.text))
+        self._note(words.field if words else "", words_of(rule, otherwise, texts))
 
     def _note(self, name: str, text: str) -> None:
         if name in self.values:

@@ -12,6 +12,7 @@ class HistoryEntry(BaseModel):
     actor: str
     type: str
     data: dict[str, JsonValue]
+    event_id: str = ""
 
 
 class History(BaseModel):

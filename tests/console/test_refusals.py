@@ -1,0 +1,78 @@
+"""Refusals looked up afterwards: the person's own, and everybody's for the operator."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from shared.services import SERVICES
+from tests.console.fakes import ACCOUNT, Browser, Services, problem, words
+from tests.console.samples.refusals import ANSWERS, REFUSAL, many
+
+
+@pytest.fixture
+def services() -> Services:
+    return Services(dict(ANSWERS))
+
+
+@pytest.fixture
+async def browser(services: Services, tmp_path: Path) -> Browser:
+    browser = Browser(services, tmp_path)
+    await browser.sign_in()
+    return browser
+
+
+async def test_the_refusals_of_all_services_stand_together_newest_first(browser: Browser, services: Services) -> None:
+    later = {**REFUSAL, "command_id": "a-1:k-2", "command": "AssignSeat", "refused_at": "2026-11-30T00:00:00Z"}
+    services.answers["GET /refusals"] = lambda request: (
+        many(later)
+        if "entitlements" in request.url.host
+        else many(REFUSAL)
+        if "identity" in request.url.host
+        else many()
+    )
+    page = (await browser.get("/refusals")).text
+    assert page.index("Assign a seat") < page.index("Approve a request for a role")
+    assert "/refusals/a-1%3Ak-2" in page and {each.url.host for each in services.of("GET", "/refusals")} == {
+        f"{name}.example" for name in SERVICES
+    }
+
+
+async def test_those_of_one_service_are_paged_and_taken_along(browser: Browser, services: Services) -> None:
+    services.answers["GET /refusals"] = httpx.Response(200, json={"items": [REFUSAL], "next": "n-2"})
+    page = (await browser.get("/refusals?of=marketplace&q=seat")).text
+    (asked,) = services.of("GET", "/refusals")
+    assert asked.url.host == "marketplace.example" and asked.url.params["q"] == "seat"
+    assert "after=n-2" in page and "format=csv" in page
+    assert "format=csv" not in (await browser.get("/refusals")).text
+
+
+async def test_a_refusal_says_what_why_and_by_what_it_is_justified(browser: Browser, services: Services) -> None:
+    services.answers["GET /refusals/a-1:k-1"] = lambda request: (
+        httpx.Response(200, json=REFUSAL) if "identity" in request.url.host else problem(404, "unknown")
+    )
+    said = words((await browser.get("/refusals/a-1:k-1")).text)
+    assert "Refused: Approve a request for a role" in said
+    assert "A role was given." in said and "12:00 CET, Mina Okafor" in said
+    assert "not shown here: e-2" in said and "Ask the Contract Manager." in said
+
+
+async def test_one_that_nobody_keeps_is_no_page(browser: Browser) -> None:
+    assert (await browser.get("/refusals/a-1:other")).status_code == 404
+
+
+async def test_the_operator_sees_whom(browser: Browser, services: Services) -> None:
+    services.answers["GET /me"] = httpx.Response(200, json={**ACCOUNT, "organisation_kind": "operator"})
+    services.answers["GET /refusals"] = many({**REFUSAL, "account_id": None})
+    said = words((await browser.get("/refusals")).text)
+    assert "Who was refused" in said and "nobody who is signed in" in said
+
+
+async def test_a_service_that_does_not_answer_is_said_so(browser: Browser, services: Services) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if "distribution" in request.url.host:
+            raise httpx.ConnectError("down")
+        return many(REFUSAL)
+
+    services.answers["GET /refusals"] = answer
+    assert "Some of this can't be looked up right now" in words((await browser.get("/refusals")).text)
