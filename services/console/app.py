@@ -27,6 +27,7 @@ from services.console.pages import (
     inbox,
     joining,
     market,
+    operator,
     passwords,
     portal,
     publisher,
@@ -61,6 +62,7 @@ AREAS: Final[tuple[Area, ...]] = (
     clock.AREA,
     updates.AREA,
     publisher.AREA,
+    operator.AREA,
     refusals.AREA,
 )
 """The pages of those who are signed in; their links are in this order in the navigation."""

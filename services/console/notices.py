@@ -26,6 +26,7 @@ NOTICES: Final[Mapping[str, Notice]] = {
     "signed-out": Notice(marked("You are signed out.")),
     "everywhere": Notice(marked("You are signed out here and everywhere else.")),
     "password": Notice(marked("Your new password is set, and all sessions have ended. Sign in with it.")),
+    "closed-for-good": Notice(marked("Your account is closed, and what was personal in it is erased.")),
     "opened": Notice(marked("Your account is open. Sign in.")),
     "saved": Notice(marked("Your profile is saved.")),
     "notifications-saved": Notice(marked("It is saved how you are notified.")),
@@ -72,6 +73,8 @@ NOTICES: Final[Mapping[str, Notice]] = {
     "answer-no": Notice(marked("The order is declined.")),
     "update-published": Notice(marked("The update is published.")),
     "update-off": Notice(marked("The update is withdrawn.")),
+    # The operator's
+    "sessions-of-over": Notice(marked("All their sessions have ended.")),
     # Updates
     "update-approved": Notice(marked("The update is approved. Its rollout begins in a moment.")),
     "update-scheduled": Notice(marked("The update is scheduled.")),

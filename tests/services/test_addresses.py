@@ -7,7 +7,7 @@ import pytest
 
 from services.identity.domain.account import ACCOUNT, OpenedAccount, address_digest
 from shared.events import PartnerEngaged, PartnerReleased
-from tests.services.identity_bench import Bench, sign_up
+from tests.services.identity_bench import OPERATOR, Bench, sign_up
 from tests.services.mailing import Kept, mailed, token_for, token_in
 
 pytestmark = pytest.mark.system
@@ -241,3 +241,10 @@ async def test_a_partner_finds_purchasers_of_customers_that_have_engaged_it(benc
 
 
 PARTNER: dict[str, Any] = {"organisation": {"name": "Reseller", "kind": "partner"}}
+
+
+async def test_the_operator_knows_of_everybody_which_organisation_they_belong_to(bench: Bench) -> None:
+    mina, session = await bench.join("mina")
+    own = (await bench.when(session, "GET", "/me")).json()
+    found = await bench.when(OPERATOR, "GET", f"/accounts/{mina}").then_ok()
+    assert (found["organisation_name"], found["email"]) == (own["organisation_name"], None)

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from services.console.areas import EVERYONE, Area, Attention, Link, PageAt, Watch
 from services.console.doors import Refused, Unreachable
+from services.console.pages import account as own_account
 from services.console.pages import joining
 from services.console.texts import LOCALES, countries, marked, zones
 from services.console.visits import Visit
@@ -94,6 +95,8 @@ AREA: Final = Area(
     pages=(
         PageAt(path="/", show=home),
         PageAt(path="/profile", show=profile, act=save_profile),
+        PageAt(path="/profile/password", show=own_account.password, act=own_account.change_password),
+        PageAt(path="/profile/close", show=own_account.closing, act=own_account.close),
         PageAt(path="/check-mail", show=joining.check_mail, act=joining.mail_again),
         PageAt(path="/verify-address", show=joining.verify_address, act=joining.confirm_address),
     ),

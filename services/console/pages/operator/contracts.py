@@ -1,0 +1,78 @@
+"""All customers' contracts, and the handover of one whose Contract Manager has left."""
+
+import asyncio
+
+from starlette.responses import Response
+
+from services.console.deeds import Deed, again, carry_out
+from services.console.doors import Refused, path
+from services.console.names import names_of
+from services.console.pages.portal.roles import role_changes
+from services.console.shapes.identity import People
+from services.console.shapes.operator import AnyContract, AnyContracts, Member
+from services.console.visits import Visit
+
+SHOWN = "20"
+"""The number of contracts on a page, for each of which the names of the people are looked up."""
+
+
+async def contracts(visit: Visit) -> Response:
+    """List the contracts of all customers, with their Contract Managers."""
+    if visit.wants_csv:
+        return await visit.export("identity", "/contracts", "contracts")
+    found = await visit.see("identity", "/contracts", AnyContracts, limit=SHOWN, **visit.listed())
+    names, customers = await asyncio.gather(
+        names_of(visit, [each.manager for each in found.items]),
+        asyncio.gather(*(organisation_of(visit, each.manager) for each in found.items)),
+    )
+    return visit.page("operator/contracts.html", found=found, names=names, customers=customers)
+
+
+async def organisation_of(visit: Visit, account_id: str) -> str:
+    """Return the name of somebody's organisation; "" if there is no such account."""
+    if not account_id:
+        return ""
+    try:
+        at = path("/accounts/{account_id}", account_id=account_id)
+        return (await visit.see("identity", at, Member)).organisation_name
+    except Refused:
+        return ""
+
+
+async def _contract(visit: Visit) -> AnyContract:
+    at = path("/contracts/{contract_id}", contract_id=visit.id("contract_id"))
+    return await visit.see("identity", at, AnyContract)
+
+
+async def contract(visit: Visit) -> Response:
+    """Show a contract with its people, and the form that hands it over."""
+    found = await _contract(visit)
+    people = await visit.see("identity", "/people", People, organisation_id=found.customer, limit="200")
+    names, customer = await asyncio.gather(
+        names_of(visit, [each.account_id for each in found.roles]),
+        organisation_of(visit, people.items[0].account_id if people.items else ""),
+    )
+    others = [each for each in people.items if each.account_id != found.manager]
+    visit.form.values.setdefault("to", "")
+    return visit.page("operator/contract.html", contract=found, customer=customer, others=others, names=names)
+
+
+async def hand_over(visit: Visit) -> Response:
+    """Hand the contract over to one of the customer's people."""
+    form, texts, contract_id = visit.form, visit.texts, visit.id("contract_id")
+    if not form.require(texts, "to"):
+        return await again(visit, contract)
+    found = await _contract(visit)
+    deed = Deed(
+        service="identity",
+        method="POST",
+        path=path("/contracts/{contract_id}/handover", contract_id=contract_id),
+        body={"to": form["to"]},
+        question=texts.gettext("Hand this contract over?"),
+        button=texts.gettext("Hand the contract over"),
+        says=role_changes(texts, await names_of(visit, [form["to"], found.manager])),
+        grave=True,
+        then=path("/operator/contracts/{contract_id}", contract_id=contract_id),
+        notice="handed-over",
+    )
+    return await carry_out(visit, deed, contract)
