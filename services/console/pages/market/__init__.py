@@ -2,9 +2,11 @@
 
 from typing import Final
 
-from services.console.areas import Area, Link, PageAt
-from services.console.pages.market import cart, catalogue, customers, orders, renewals, wizard
+from services.console.areas import Area, Kind, Link, PageAt, Watch
+from services.console.pages.market import cart, catalogue, customers, orders, renewals, watches, wizard
 from services.console.texts import marked
+
+PARTNERS: Final[frozenset[Kind]] = frozenset({"partner"})
 
 AREA: Final = Area(
     name="market",
@@ -24,11 +26,16 @@ AREA: Final = Area(
         PageAt(path="/renewals", show=renewals.renewals, act=renewals.turn_off),
     ),
     links=(
-        Link(path="/customers", text=marked("Customers"), kinds=frozenset({"partner"})),
-        Link(path="/catalogue", text=marked("Catalogue"), kinds=frozenset({"partner"})),
-        Link(path="/cart", text=marked("Cart"), kinds=frozenset({"partner"})),
-        Link(path="/orders", text=marked("Orders"), kinds=frozenset({"partner"})),
-        Link(path="/renewals", text=marked("Renewals"), kinds=frozenset({"partner"})),
+        Link(path="/customers", text=marked("Customers"), kinds=PARTNERS),
+        Link(path="/catalogue", text=marked("Catalogue"), kinds=PARTNERS),
+        Link(path="/cart", text=marked("Cart"), kinds=PARTNERS),
+        Link(path="/orders", text=marked("Orders"), kinds=PARTNERS),
+        Link(path="/renewals", text=marked("Renewals"), kinds=PARTNERS),
+    ),
+    watches=(
+        Watch(find=watches.declined_orders, kinds=PARTNERS),
+        Watch(find=watches.seats_asked_for, kinds=PARTNERS),
+        Watch(find=watches.first_customer, kinds=PARTNERS),
     ),
 )
 """The pages, a module a subject."""

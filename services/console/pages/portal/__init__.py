@@ -93,6 +93,7 @@ AREA: Final = Area(
     ),
     watches=(
         Watch(find=contracts.requests_waiting, kinds=CUSTOMER),
+        Watch(find=watches.first_partner, kinds=CUSTOMER),
         Watch(find=watches.terms_ending, kinds=CUSTOMER),
         Watch(find=watches.instalments_due, kinds=CUSTOMER),
         Watch(find=watches.pools_full, kinds=CUSTOMER),

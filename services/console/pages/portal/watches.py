@@ -1,12 +1,13 @@
 """What waits for a customer's people: what renews or ends, what is due, what runs short."""
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 from services.console.areas import Attention
 from services.console.doors import path
 from services.console.shapes.entitlements import Pools
-from services.console.shapes.marketplace import InstalmentsDue, SeatsRequests, Subscription, Subscriptions
+from services.console.shapes.marketplace import InstalmentsDue, Partners, SeatsRequests, Subscription, Subscriptions
 from services.console.visits import Visit
 
 AHEAD: Final = timedelta(days=90)
@@ -45,6 +46,13 @@ def _term(visit: Visit, found: Subscription) -> Attention:
         path=f"{at}/auto-renew",
         urgent=last - today(visit) <= CLOSE,
     )
+
+
+async def first_partner(visit: Visit) -> Sequence[Attention]:
+    """Say what to do first while the organisation has engaged no partner."""
+    found = await visit.see("marketplace", "/partners", Partners, limit="1")
+    text = visit.texts.gettext("You have engaged no partner yet. A partner orders for you: engage one first.")
+    return () if found.items else [Attention(text=text, path="/partners")]
 
 
 async def instalments_due(visit: Visit) -> list[Attention]:
