@@ -1,5 +1,6 @@
 """One request of a browser: its session, language and form, and the page that answers it."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,8 @@ from services.console.texts import Texts, texts_for
 
 logger = structlog.get_logger("pages")
 
+SANDBOX: Final = "sandbox"
+"""What the session keeps for people of a sandbox, so that its clock is asked for at once."""
 EARLY_S: Final = 30
 """How long before its expiry an access token is renewed."""
 OF_LISTS: Final = ("q", "sort", "after")
@@ -100,13 +103,19 @@ class Visit:
         """
         if self.session is None:
             raise NotSignedIn
-        self.account = await self.ask("identity", "GET", "/me", Account)
-        if self.account.sandbox:
-            self.clock = await self.ask("identity", "GET", "/me/clock", Clock)
-        self.unread = (await self.ask("identity", "GET", "/me/notifications/unread", Unread)).unread
+        await self._signed_in_caller()  # renews the session once, before several requests need it
+        account, unread, clock = await asyncio.gather(
+            self.ask("identity", "GET", "/me", Account),
+            self.ask("identity", "GET", "/me/notifications/unread", Unread),
+            self.ask("identity", "GET", "/me/clock", Clock) if self.kept(SANDBOX) else _nothing(),
+        )
+        if account.sandbox and clock is None:
+            clock = await self.ask("identity", "GET", "/me/clock", Clock)
+            self.keep(SANDBOX, "yes")
+        self.account, self.unread, self.clock = account, unread.unread, clock if account.sandbox else None
         accepted = self.request.headers.get("accept-language", "")
-        self.texts = texts_for(self.account.locale, accepted, self.account.time_zone)
-        return self.account
+        self.texts = texts_for(account.locale, accepted, account.time_zone)
+        return account
 
     @property
     def session_id(self) -> str:
@@ -315,6 +324,10 @@ class Visit:
         if self.stored:
             self.cookies.keep_stored(response, self.stored)
         return response
+
+
+async def _nothing() -> None:
+    return None
 
 
 Page = Callable[[Visit], Awaitable[Response]]

@@ -100,7 +100,7 @@ async def person_page(visit: Visit) -> Response:
     account_id = visit.id("account_id")
     person, seats, contracts, invitations = await asyncio.gather(
         _person(visit, account_id),
-        seats_of(visit, account_id),
+        seats_of(visit, account_id) if _of_customer(visit) else _none(),
         visit.see("identity", "/contracts", Contracts, limit="200"),
         _invitations(visit),
     )
@@ -113,6 +113,15 @@ async def person_page(visit: Visit) -> Response:
         manages=invitations is not None,
         mine=visit.account is not None and visit.account.account_id == account_id,
     )
+
+
+def _of_customer(visit: Visit) -> bool:
+    """Return whether the person's organisation has seats."""
+    return visit.account is not None and visit.account.organisation_kind == "customer"
+
+
+async def _none() -> Sequence[Pool]:
+    return ()
 
 
 async def _person(visit: Visit, account_id: str) -> Person:
