@@ -22,6 +22,8 @@ from deploy.stack import Kafka, Postgres
 from tests.benchmarks import peers
 from tests.benchmarks.lists import MOST_MS
 from tests.benchmarks.measure import Result, asked
+from tests.benchmarks.pages import MOST_BYTES as MOST_PAGE_BYTES
+from tests.benchmarks.pages import MOST_MS as MOST_PAGE_MS
 
 CLIENTS: Final = (1, 64)
 RATES: Final = (100, 1_000)
@@ -32,6 +34,9 @@ FEWEST_EVENTS_A_ROUND_TRIP: Final = 8
 
 LISTS_S: Final = 3_600
 """How long the lists may take: they are asked about 2,000 things six times each."""
+
+PAGES_S: Final = 1_200
+"""How long the pages may take, with the start of a system."""
 
 BENCH: Final = LOCAL / "bench"
 
@@ -142,11 +147,20 @@ def lists(postgres: Postgres) -> Found:
     return {name: [result] for name, result in found.items()}
 
 
+def pages() -> Found:
+    """Measure every page that the example's people come to, the slowest first."""
+    found: Result = asked(["-m", "tests.benchmarks.pages"], {}, ROOT, timeout_s=PAGES_S)
+    print(f"\npages; a document should be there within {MOST_PAGE_MS:g} ms, and is {MOST_PAGE_BYTES:,} bytes at most")
+    for name, result in sorted(found.items(), key=lambda each: -float(each[1]["p50_ms"])):
+        print(f"  {name:<84} " + "  ".join(f"{key} {value:,g}" for key, value in result.items()))
+    return {name: [result] for name, result in found.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="Measures beside yardsticks.")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=5, help="of each pipeline; an append takes 3")
-    parser.add_argument("--only", choices=("append", "pipeline", "lists"))
+    parser.add_argument("--only", choices=("append", "pipeline", "lists", "pages"))
     chosen = parser.parse_args()
     results: dict[str, Found] = {}
     wrong: list[str] = []
@@ -170,6 +184,8 @@ def main() -> None:
             show(title, results[title])
         if chosen.only in (None, "lists"):
             results["lists"] = lists(postgres)
+        if chosen.only in (None, "pages"):
+            results["pages"] = pages()
     kept = BENCH / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
     kept.write_text(json.dumps(results, indent=1))
     print(f"\nAll rounds: {kept.relative_to(ROOT)}")
