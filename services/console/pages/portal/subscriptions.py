@@ -90,7 +90,9 @@ async def _partners(visit: Visit) -> Mapping[str, str]:
 async def subscription_history(visit: Visit) -> Response:
     """Show who did what to a subscription, when and why."""
     at = path("/subscriptions/{id}", id=visit.id("subscription_id"))
-    return await histories.show(visit, "marketplace", at, visit.texts.gettext("Subscription"), at)
+    partner = visit.account is not None and visit.account.organisation_kind == "partner"
+    back = path("/orders/{id}", id=visit.id("subscription_id")) if partner else at
+    return await histories.show(visit, "marketplace", at, visit.texts.gettext("Subscription"), back)
 
 
 # ── Auto-renew ─────────────────────────────────────────────────────────────────────────────────────────
