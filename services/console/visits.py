@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Final, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
@@ -22,7 +23,7 @@ from services.console.forms import Form, entered
 from services.console.notices import NOTICES, Notice
 from services.console.rendering import HEADERS, OVER_TLS, environment
 from services.console.shapes.identity import Account, Clock, Tokens, Unread
-from services.console.texts import Texts, texts_for
+from services.console.texts import Texts, marked, texts_for
 
 logger = structlog.get_logger("pages")
 
@@ -32,6 +33,7 @@ EARLY_S: Final = 30
 """How long before its expiry an access token is renewed."""
 OF_LISTS: Final = ("q", "sort", "after")
 """What the address of every list's page may say, besides its filters."""
+NOT_A_TIME: Final = marked("Choose a day and a time.")
 OF_ONE_ANSWER: Final = ("notice", "format", "seen")
 """What the address of a page says for one answer, and its links leave out."""
 Answer = TypeVar("Answer", bound=BaseModel)
@@ -62,6 +64,8 @@ class Visit:
     """How many notifications the person has not read, up to 100."""
     ended: bool = False
     """Whether the browser's session is to be deleted."""
+    present: bool = False
+    """Whether the present is shown after all, as the past that was asked for can't be."""
     stored: str = ""
     """What a command of this visit has stored, as `service:stream@version`."""
 
@@ -193,6 +197,38 @@ class Visit:
     async def see_list(self, service: str, path_: str, answer: type[Answer], *filters: str) -> Answer:
         """Ask for the part of a list that the page's address names by OF_LISTS and `filters`."""
         return await self.see(service, path_, answer, **self.listed(*filters))
+
+    async def see_then(self, service: str, path_: str, answer: type[Answer]) -> Answer:
+        """Ask a service for what it shows, as it stood at the time that the page's address names.
+
+        If there was nothing yet, or the time is refused, the form says so, and the present is shown.
+        """
+        wanted = self.request.query_params.get("as_of", "").strip()
+        if self.as_of is None:
+            if wanted:
+                self.form.errors["as_of"] = self.texts.gettext(NOT_A_TIME)
+            return await self.see(service, path_, answer)
+        try:
+            return await self.see(service, path_, answer, as_of=self.as_of.isoformat())
+        except Refused as refused:
+            if refused.problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise
+            self.form.values["as_of"], self.present = wanted, True
+            self.form.refuse(refused, self.texts)
+            return await self.see(service, path_, answer)
+
+    @property
+    def as_of(self) -> datetime | None:
+        """The time whose state the page shows, in UTC; None for the present.
+
+        It is written in the address without a zone, and means the person's own.
+        """
+        try:
+            moment = datetime.fromisoformat(self.request.query_params.get("as_of", "").strip())
+            local = moment.replace(tzinfo=moment.tzinfo or self.texts.zone or UTC)
+            return None if self.present else local.astimezone(UTC)
+        except (ValueError, OverflowError):
+            return None
 
     def listed(self, *filters: str) -> dict[str, str]:
         """Return what the page's address says about a list, as the query of the list's route."""

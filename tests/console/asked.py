@@ -18,6 +18,8 @@ from services import console
 
 FOLDER: Final = Path(inspect.getfile(console)).parent
 ANY: Final = "{}"
+SEEN: Final = ("see", "see_then", "see_list", "export", "export_as")
+"""What a visit is asked for a service's answer by `GET`."""
 
 
 def unnamed(path: str) -> str:
@@ -175,7 +177,9 @@ def requests_in(call: ast.Call, scope: Scope) -> Iterator[Request]:
     match call:
         case ast.Call(ast.Attribute(attr="ask" | "do"), [service, method, path, *rest]):
             methods, model = scope.values(method), model_in(rest)
-        case ast.Call(ast.Attribute(attr="see" | "see_list" | "export" | "export_as"), [service, path, *rest]):
+        case ast.Call(
+            ast.Attribute(attr="see" | "see_then" | "see_list" | "export" | "export_as"), [service, path, *rest]
+        ):
             model = model_in(rest)
             filters = tuple(str(each.value) for each in rest if isinstance(each, ast.Constant))[0 if model else 1 :]
         case ast.Call(ast.Name("Deed" | "LinesDeed" | "Call")) if "service" in given and "path" in given:

@@ -92,6 +92,15 @@ class GroupPolicy(BaseModel):
     set_by: str | None
 
 
+class GroupThen(Group):
+    """A group with its policy.
+
+    Of distribution's `GET /contracts/{contract_id}/groups/{group_id}`.
+    """
+
+    policy: GroupPolicy
+
+
 class Policies(BaseModel):
     """The groups' policies. Of distribution's `GET /contracts/{contract_id}/policies`."""
 

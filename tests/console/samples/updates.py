@@ -129,6 +129,8 @@ ANSWERS: Final[Mapping[str, Answer]] = {
     "GET /contracts/c/updates": many(UPDATE),
     "GET /contracts/c/updates/autodesk/ACD-2027.2": one(UPDATE),
     "GET /contracts/c/groups": many(*GROUPS),
+    "GET /contracts/c/groups/g": one({**GROUPS[1], "policy": OFF}),
+    "GET /contracts/c/groups/default": one({**GROUPS[0], "policy": POLICY}),
     "GET /contracts/c/policies": many(POLICY, OFF),
     "GET /contracts/c/decisions": many(DECISION),
     "GET /contracts/c/rollouts": many(ROLLOUT),

@@ -9,7 +9,6 @@ from services.console.areas import Attention
 from services.console.doors import Refused, path
 from services.console.names import names_of
 from services.console.pages.portal import histories
-from services.console.pages.portal.roles import contract_of
 from services.console.shapes.identity import Contract, Contracts, OwnRequests
 from services.console.shapes.marketplace import Subscriptions
 from services.console.visits import Visit
@@ -35,7 +34,7 @@ async def contracts(visit: Visit) -> Response:
 async def contract_page(visit: Visit) -> Response:
     """Show a contract: who holds which role, who asks for one, and its subscriptions."""
     contract, products, own = await asyncio.gather(
-        contract_of(visit),
+        visit.see_then("identity", path("/contracts/{contract_id}", contract_id=visit.id("contract_id")), Contract),
         _products(visit, visit.id("contract_id")),
         visit.see("identity", "/me/role-requests", OwnRequests, contract_id=visit.id("contract_id"), limit="5"),
     )
@@ -48,7 +47,7 @@ async def contract_page(visit: Visit) -> Response:
         own=own.items,
         products=products,
         mine=contract.role_of(me),
-        manages=contract.manager == me,
+        manages=contract.manager == me and visit.as_of is None,
         waits=any(each.state == "waiting" for each in own.items),
         names=names,
     )

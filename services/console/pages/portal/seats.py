@@ -41,7 +41,9 @@ async def pool_page(visit: Visit) -> Response:
     """Show a pool: its seats, and who holds them."""
     if visit.wants_csv:
         return await visit.export("entitlements", f"{_at(visit)}/seats", "seats")
-    pool, (shown, following) = await asyncio.gather(pool_of(visit), _holders(visit))
+    pool, (shown, following) = await asyncio.gather(
+        visit.see_then("entitlements", _at(visit), PoolWithHolders), _holders(visit)
+    )
     if shown is None:
         shown = pool.holders
     names = await names_of(visit, [each.account_id for each in shown])
@@ -51,9 +53,9 @@ async def pool_page(visit: Visit) -> Response:
 
 
 async def _holders(visit: Visit) -> tuple[Sequence[Holder] | None, str | None]:
-    """Return the seats that the page's address names; None while all are searched."""
+    """Return the seats that the page's address names; None where all are needed."""
     asked = visit.listed()
-    if "q" in asked:
+    if "q" in asked or visit.as_of is not None:
         return None, None
     part = await visit.see("entitlements", f"{_at(visit)}/seats", Holders, **asked)
     return part.items, part.next

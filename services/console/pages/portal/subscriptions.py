@@ -68,7 +68,7 @@ async def subscription_of(visit: Visit) -> Subscription:
 async def subscription_page(visit: Visit) -> Response:
     """Show a subscription: its term, price and instalments, and whether it renews."""
     found, partners, asked = await asyncio.gather(
-        subscription_of(visit),
+        visit.see_then("marketplace", path("/subscriptions/{id}", id=visit.id("subscription_id")), Subscription),
         _partners(visit),
         visit.see("marketplace", "/seats-requests", SeatsRequests, subscription_id=visit.id("subscription_id")),
     )

@@ -12,7 +12,7 @@ from services.console.names import Named, names_of
 from services.console.pages.updates.contracts import DEFAULT_GROUP, at_contract, groups_of
 from services.console.pages.updates.policies import at_group, policies_of
 from services.console.pages.updates.words import CADENCES, entries, people_in, policy_in_words
-from services.console.shapes.distribution import Group, History
+from services.console.shapes.distribution import Group, GroupThen, History
 from services.console.texts import marked
 from services.console.visits import Visit
 
@@ -69,19 +69,15 @@ async def group(visit: Visit) -> Response:
     """Show a group: its policy, its members and its history."""
     contract_id, group_id, texts = visit.id("contract_id"), visit.id("group_id"), visit.texts
     told = path("/contracts/{contract_id}/groups/{group_id}/history", contract_id=contract_id, group_id=group_id)
-    found, policies, history = await asyncio.gather(
-        groups_of(visit, contract_id),
-        policies_of(visit),
+    here = path("/contracts/{contract_id}/groups/{group_id}", contract_id=contract_id, group_id=group_id)
+    one, history = await asyncio.gather(
+        visit.see_then("distribution", here, GroupThen),
         visit.see("distribution", told, History, sort="-version", limit="20"),
     )
-    one = next((each for each in found if each.group_id == group_id), None)
-    if one is None:
-        return visit.go(at_contract(visit, "/groups"))
     names = await names_of(visit, [*one.members, *people_in(history.items)])
     asked = visit.request.query_params.get("q", "").strip().casefold()
     members = [(account_id, names[account_id]) for account_id in one.members]
     matching = sorted((each for each in members if _matches(each[1], asked)), key=lambda each: each[1].name.casefold())
-    policy = next((each for each in policies if each.group_id == group_id), None)
     visit.form.values.setdefault("email", "")
     return visit.page(
         "updates/group.html",
@@ -92,7 +88,7 @@ async def group(visit: Visit) -> Response:
         is_default=group_id == DEFAULT_GROUP,
         members=matching[:SHOWN],
         more=max(len(matching) - SHOWN, 0),
-        policy=policy_in_words(policy, texts) if policy else [],
+        policy=policy_in_words(one.policy, texts),
         history=entries(history.items, names, texts),
     )
 

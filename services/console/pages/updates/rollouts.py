@@ -137,7 +137,7 @@ class UserShown:
 async def asked_rollout(visit: Visit) -> Rollout:
     """Return the rollout that the page is about."""
     at = path(ONE, contract_id=visit.id("contract_id"), rollout_id=visit.id("rollout_id"))
-    return await visit.see("distribution", at, Rollout)
+    return await visit.see_then("distribution", at, Rollout)
 
 
 def at_rollout(visit: Visit, rest: str = "") -> str:
@@ -174,7 +174,7 @@ async def rollout(visit: Visit) -> Response:
         here=at_rollout(visit),
         rollout=shown,
         digest=digest,
-        live=shown.status == "running",
+        live=shown.status == "running" and visit.as_of is None,
         status=texts.gettext(STATUSES[shown.status]),
         tag=TAGS[shown.status],
         groups=named(groups, shown.groups),
