@@ -26,6 +26,7 @@ from services.console.pages import (
     home,
     inbox,
     joining,
+    machines,
     market,
     operator,
     passwords,
@@ -63,6 +64,7 @@ AREAS: Final[tuple[Area, ...]] = (
     updates.AREA,
     publisher.AREA,
     operator.AREA,
+    machines.AREA,
     refusals.AREA,
 )
 """The pages of those who are signed in; their links are in this order in the navigation."""

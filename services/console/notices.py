@@ -74,6 +74,7 @@ NOTICES: Final[Mapping[str, Notice]] = {
     "update-published": Notice(marked("The update is published.")),
     "update-off": Notice(marked("The update is withdrawn.")),
     # The operator's
+    "machine-revoked-now": Notice(marked("The machine is revoked.")),
     "sessions-of-over": Notice(marked("All their sessions have ended.")),
     # Updates
     "update-approved": Notice(marked("The update is approved. Its rollout begins in a moment.")),

@@ -45,13 +45,13 @@ async def test_a_time_before_it_began_is_said_so_and_the_present_is_shown(tmp_pa
     browser, services = await visit(tmp_path, page)
     asked, offered = PAGES[page]
     now = services.answers[f"GET {asked}"]
-    services.answers[f"GET {asked}"] = then_refused(now, problem(404, "as-of-too-early"))
+    services.answers[f"GET {asked}"] = past_refused(now, problem(404, "as-of-too-early"))
     said = words((await browser.get(f"{page}?as_of={NOON}")).text)
     assert "There was nothing of this at that time yet." in said and "This is how it stands now." in said
     assert offered in said and "This is the past." not in said
 
 
-def then_refused(now: Answer, refused: httpx.Response) -> Answer:
+def past_refused(now: Answer, refused: httpx.Response) -> Answer:
     assert isinstance(now, httpx.Response)
     return lambda request: refused if "as_of" in request.url.params else now
 
