@@ -274,7 +274,7 @@ async def test_a_request_for_seats_is_confirmed_or_declined_with_a_reason(browse
 async def test_an_order_shows_what_its_end_would_mean_and_who_supports_whom(browser: Browser) -> None:
     page = words((await browser.get("/orders/sub-1")).text)
     assert "It would end on 28 Nov 2027" in page and "In the way Seat 1: Oskar Lindqvist" in page
-    assert "You owe Northhaus support. You alone have the support of the distributor." in page
+    assert "You owe Northhaus support. The distributor and the publisher support you alone." in page
 
 
 async def test_a_refusal_of_the_seat_pool_names_the_users(browser: Browser, services: Services) -> None:

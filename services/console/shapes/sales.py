@@ -213,7 +213,6 @@ class SupportAnswer(BaseModel):
     """Who supports whom. Of marketplace's `GET /subscriptions/{subscription_id}/support`."""
 
     customer: str
-    partner_supported_by: list[str]
 
 
 class Subscriptions(BaseModel):
