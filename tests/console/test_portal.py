@@ -196,7 +196,8 @@ async def test_auto_renew_says_what_it_does_before_it_is_turned_off(browser: Bro
 
 async def test_a_refused_auto_renew_names_the_users_of_the_seats(browser: Browser) -> None:
     said = words((await browser.get(f"/subscriptions/{SUBSCRIPTION}/auto-renew")).text)
-    assert "It stays on: these seats are assigned Seat 1: Ana Sol ana@northhaus.example" in said
+    assert "It stays on: these seats are assigned Take them away first, then ask again." in said
+    assert "Take all seats away Choose seats Seat 1: Ana Sol ana@northhaus.example" in said
 
 
 @pytest.mark.parametrize(("state", "live"), [("asked", True), ("on", False), ("off", False)])
@@ -220,6 +221,25 @@ async def test_several_subscriptions_are_turned_off_with_an_outcome_each(browser
     assert sent.content.decode() == f"subscription_id\n{SUBSCRIPTION}"
     none = await browser.send("/subscriptions", "")
     assert "Choose at least one subscription." in words(none.text)
+
+
+async def test_several_seats_are_taken_away_with_an_outcome_each(browser: Browser, services: Services) -> None:
+    items = [{"line": 2, "status": 200, "answer": {}}]
+    services.answers[f"POST {AT_POOL}/seats/unassign/bulk"] = answer(items=items, accepted=1, dry_run=True)
+    preview = await browser.send(f"/seats/{SUBSCRIPTION}", "", **{"chosen[]": ANA})
+    assert "1 Ana Sol ana@northhaus.example accepted" in words(preview.text)
+    (sent,) = services.of("POST", f"{AT_POOL}/seats/unassign/bulk")
+    assert sent.content.decode() == f"account_id\n{ANA}" and sent.url.query == b"dry_run=true"
+    assert "Choose at least one person." in words((await browser.send(f"/seats/{SUBSCRIPTION}", "")).text)
+
+
+async def test_all_seats_are_taken_away_before_auto_renew_is_turned_off(browser: Browser, services: Services) -> None:
+    items = [{"line": 2, "status": 200, "answer": {}}]
+    services.answers[f"POST {AT_POOL}/seats/unassign/bulk"] = answer(items=items, accepted=1, dry_run=False)
+    every = {"all": "yes", "for": "auto-renew"}
+    done = await browser.send(f"/seats/{SUBSCRIPTION}", "", **every, confirmed="yes")
+    assert services.of("POST", f"{AT_POOL}/seats/unassign/bulk")[0].content.decode() == f"account_id\n{ANA}"
+    assert f'href="/subscriptions/{SUBSCRIPTION}/auto-renew"' in done.text
 
 
 async def test_a_refund_is_answered_by_the_rule_and_its_record(browser: Browser, services: Services) -> None:

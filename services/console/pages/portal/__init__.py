@@ -68,7 +68,7 @@ AREA: Final = Area(
             act=subscriptions.ask_refund,
         ),
         PageAt(path="/seats", show=seats.pools),
-        PageAt(path="/seats/{subscription_id}", show=seats.pool_page),
+        PageAt(path="/seats/{subscription_id}", show=seats.pool_page, act=seats.take_several),
         PageAt(path="/seats/{subscription_id}/history", show=seats.pool_history),
         PageAt(path="/seats/{subscription_id}/assign", show=seats.assign_page, act=seats.assign),
         PageAt(path="/seats/{subscription_id}/file", show=seats.file_page, act=seats.assign_file),

@@ -12,9 +12,11 @@ from services.console.doors import path
 from services.console.names import names_of
 from services.console.pages.portal import files, histories
 from services.console.shapes.entitlements import Holder, Holders, Pools, PoolWithHolders
+from services.console.texts import marked
 from services.console.visits import Visit
 
 FILTERS: Final = ("phase", "free", "contract_id")
+NOBODY_CHOSEN: Final = marked("Choose at least one person.")
 
 
 async def pools(visit: Visit) -> Response:
@@ -123,6 +125,33 @@ async def assign_file(visit: Visit) -> Response:
         then=_back(visit),
     )
     return await carry_out_lines(visit, deed, file_page)
+
+
+async def take_several(visit: Visit) -> Response:
+    """Take the seats of the chosen people away, or those of all, after a preview of each.
+
+    Who comes from the page of auto-renew, which the seats prevented from being turned off, is taken back to it.
+    """
+    texts, form = visit.texts, visit.form
+    if form.values.pop("all", ""):
+        form.values["chosen[]"] = "\n".join(each.account_id for each in (await pool_of(visit)).holders)
+    chosen = form["chosen[]"].split()
+    if not chosen:
+        form.faults.append(texts.gettext(NOBODY_CHOSEN))
+        return await again(visit, pool_page)
+    names = await names_of(visit, chosen)
+    to_auto_renew = path("/subscriptions/{id}/auto-renew", id=visit.id("subscription_id"))
+    deed = LinesDeed(
+        service="entitlements",
+        path=f"{_at(visit)}/seats/unassign/bulk",
+        lines="\n".join(["account_id", *chosen]),
+        shown=["", *(f"{names[each].name} {names[each].email}" for each in chosen)],
+        added=1,
+        question=texts.gettext("Take these seats away?"),
+        button=texts.gettext("Take the seats away"),
+        then=to_auto_renew if form["for"] == "auto-renew" else _back(visit),
+    )
+    return await carry_out_lines(visit, deed, pool_page)
 
 
 # ── One seat ───────────────────────────────────────────────────────────────────────────────────────────
