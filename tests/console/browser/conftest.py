@@ -22,6 +22,7 @@ from deploy.local import edge_environment
 from deploy.processes import free_port
 from deploy.stack import ServicePart
 from shared.services import url_variable
+from tests.console.browser.hands import Hand, hand_of
 from tests.system.running import system
 
 if TYPE_CHECKING:
@@ -127,6 +128,13 @@ def page(request: pytest.FixtureRequest, chromium: "Browser", watched: Watched, 
     opened.set_default_timeout(20_000)
     opened.on("request", watched.request)
     opened.on("console", watched.message)
+    opened.on("filechooser", lambda _: None)  # from now on they are caught, also those that a key opens at once
     yield opened
     context.close()
     watched.assert_nothing_left(site)
+
+
+@pytest.fixture
+def hand(request: pytest.FixtureRequest, page: "Page") -> Hand:
+    """What a test uses the page with, see `hands.py`."""
+    return hand_of(request.param, page)
