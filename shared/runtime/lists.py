@@ -11,6 +11,9 @@ A list is declared once, beside its route:
 Its statement is a plain `select` with the list's filters, from the parameter `$6` on. `page.sql` puts the order, the
 position and the limit around it: keyset paging, so that the last page costs as much as the first one. The statement
 returns the key and each column that it sorts by, none of which may be null. `exports.py` makes a CSV of any list.
+
+Where rows are wide, or parts of them have to be computed or joined, a second statement reads those of a page by their
+keys. Then the list's own is asked for keys only, and PostgreSQL neither computes nor sorts what no page shows.
 """
 
 import base64
@@ -107,6 +110,7 @@ class Listing:
         self,
         statement: str = "",
         *,
+        rows: str = "",
         key: str,
         sorts: Mapping[str, By],
         order: str,
@@ -116,14 +120,19 @@ class Listing:
 
         Args:
             statement: The statement that finds the rows; none for a list that `select` reads from memory.
+            rows: The statement that reads the rows with the keys `$1`, if the first one only finds these keys. It may
+                have parameters of its own, from `$2` on.
             key: The column that tells the rows apart, of text. It breaks ties, so that the order is the same each time.
             sorts: The columns by the names that requests have for them.
             order: The default order, a name or `-` and a name.
             limit: The default number of rows in a page.
         """
         self._key, self._sorts, self._order, self._limit = key, dict(sorts), order, limit
+        self.rows = rows
         self.statements: Mapping[str, str] = {
-            name: with_names(with_statements(SQL["page"], list=statement), column=by.column or name, key=key)
+            name: with_names(
+                with_statements(SQL["keys" if rows else "page"], list=statement), column=by.column or name, key=key
+            )
             for name, by in sorts.items()
             if statement
         }
@@ -161,42 +170,57 @@ class Listing:
             raise ValueError(f"choose from {', '.join(self._choices)}")
         return sort
 
-    async def show(self, db: Pool, page: Page, view: type[V] | Callable[[Row], V], *arguments: object) -> ListOf[V]:
+    async def show(
+        self,
+        db: Pool,
+        page: Page,
+        view: type[V] | Callable[[Row], V],
+        *arguments: object,
+        rows_for: Sequence[object] = (),
+    ) -> ListOf[V]:
         """Read a page and return it as the list's answer.
 
         Args:
             view: A model whose fields are columns of the statement, or a function that makes an item of a row.
             arguments: The values of the list's own parameters, from `$6` on.
+            rows_for: The values of the parameters of `rows`, from `$2` on.
         """
-        found = await self.fetch(db, page, *arguments)
+        found = await self.fetch(db, page, *arguments, rows_for=rows_for)
         made: Callable[[Row], V] = view if not isinstance(view, type) else lambda row: view(**dict(row))
         return ListOf(items=[made(row) for row in found.rows], next=found.next)
 
-    async def fetch(self, db: Pool, page: Page, *arguments: object) -> Found:
-        """Read a page's rows, for a list that makes its items of all of them at once.
-
-        Args:
-            arguments: The values of the list's own parameters, from `$6` on.
-        """
+    async def fetch(self, db: Pool, page: Page, *arguments: object, rows_for: Sequence[object] = ()) -> Found:
+        """Read a page's rows, for a list that makes its items of all of them at once. See `show`."""
         value, key = page.after or (None, None)
         statement = self.statements[page.sort]
         async with db.acquire() as connection, connection.transaction():
             await connection.execute(SQL["planning"])
-            rows = await connection.fetch(
+            found = await connection.fetch(
                 statement, page.descending, page.after is None, value, key, page.limit + 1, *arguments
             )
-        if len(rows) <= page.limit:
+            rows = await self._whole(connection, found[: page.limit], rows_for)
+        if len(found) <= page.limit:
             return Found(rows, None)
-        last, column = rows[page.limit - 1], self._sorts[page.sort].column or page.sort
-        return Found(rows[: page.limit], page.cursor(last[column], last[self._key]))
+        last, column = found[page.limit - 1], self._sorts[page.sort].column or page.sort
+        return Found(rows, page.cursor(last[column], last[self._key]))
 
-    async def one(self, db: Queryable, *arguments: object) -> Row | None:
+    async def _whole(self, db: Queryable, found: list[Row], rows_for: Sequence[object]) -> list[Row]:
+        """Return the rows that were found, read by their keys if only these were found."""
+        if not self.rows or not found:
+            return found
+        keys = [row[self._key] for row in found]
+        rows = {row[self._key]: row for row in await db.fetch(self.rows, keys, *rows_for)}
+        return [rows[key] for key in keys if key in rows]
+
+    async def one(self, db: Queryable, *arguments: object, rows_for: Sequence[object] = ()) -> Row | None:
         """Return the first row that the list has for these arguments, None if it has none.
 
         A route that returns one item finds it as the list does, by a parameter for its id.
         """
         statement = self.statements[self._order.removeprefix("-")]
-        return await db.fetchrow(statement, False, True, None, None, 1, *arguments)
+        found = await db.fetch(statement, False, True, None, None, 1, *arguments)
+        rows = await self._whole(db, found, rows_for)
+        return rows[0] if rows else None
 
     def select(self, page: Page, items: Sequence[V]) -> ListOf[V]:
         """Return a page of a list whose items are all in memory, such as those of one stream."""

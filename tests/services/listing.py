@@ -33,6 +33,19 @@ THINGS: Final = Listing(
     order="-day",
     limit=3,
 )
+KEYS: Final = """
+select id, name, size, day, made
+from (
+    select subscription_id as id, 'name ' || term || '_' as name, days_before as size, ends as day, time as made
+    from reminders
+) as things;
+"""
+ROWS: Final = """
+select subscription_id as id, $2::text as name, days_before as size, ends as day, time as made
+from reminders where subscription_id = any($1::text[]);
+"""
+BY_KEYS: Final = Listing(KEYS, rows=ROWS, key="id", sorts={"name": By(), "size": By(int)}, order="name", limit=3)
+"""A list of the same rows that finds their keys first."""
 
 
 class Place(BaseModel):
@@ -63,6 +76,11 @@ async def things(
     q: Search = "",
 ) -> ListOf[Thing]:
     return await THINGS.show(db, page, Thing, name, searched(q))
+
+
+@QUERIES.get("/things/by-keys")
+async def things_by_keys(_: CurrentActor, db: Database, page: Annotated[Page, Depends(BY_KEYS.page)]) -> ListOf[Thing]:
+    return await BY_KEYS.show(db, page, Thing, rows_for=("the same",))
 
 
 IN_MEMORY: Final = [

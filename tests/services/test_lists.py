@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from shared.runtime.exports import cell
 from shared.runtime.lists import By, Listing, searched
-from tests.services.listing import IN_MEMORY, a_client
+from tests.services.listing import BY_KEYS, IN_MEMORY, a_client
 
 
 @pytest.fixture
@@ -47,6 +47,20 @@ async def test_pages_have_every_row_once_in_order_both_ways(client: httpx.AsyncC
         rows = [(row[field], row["id"]) for page in pages for row in page]
         assert [len(page) for page in pages] == [3, 3, 3, 1]
         assert len(set(rows)) == 10 and rows == sorted(rows, reverse=descending)
+
+
+@pytest.mark.parametrize("sort", ["name", "-name", "size", "-size"])
+async def test_rows_that_are_read_by_their_keys_are_in_the_same_order(client: httpx.AsyncClient, sort: str) -> None:
+    whole, by_keys = [await walked(client, f"/things{path}?limit=3&sort={sort}") for path in ("", "/by-keys")]
+    assert by_keys == [[{**row, "name": "the same"} for row in page] for page in whole]
+
+
+async def test_one_row_is_read_by_its_key(listing: tuple[httpx.AsyncClient, asyncpg.Pool]) -> None:
+    _, pool = listing
+    row = await BY_KEYS.one(pool, rows_for=("the same",))
+    assert row is not None and row["name"] == "the same"
+    await pool.execute("delete from reminders")
+    assert await BY_KEYS.one(pool, rows_for=("the same",)) is None
 
 
 async def test_a_page_that_ends_with_the_list_is_the_last(client: httpx.AsyncClient) -> None:
