@@ -98,6 +98,7 @@ def _plan_view(row: Row) -> PlanView:
 
 SUBSCRIPTIONS: Final = Listing(
     SQL["subscriptions"],
+    rows=SQL["subscription_rows"],
     key="subscription_id",
     sorts={
         "subscription_id": By(),

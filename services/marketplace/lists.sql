@@ -16,11 +16,7 @@ where listed and (category = any($6::text[]) or publisher = any($7::text[]))
 -- status ($8), customer ($9), partner ($10), contract ($11), publisher ($12), product ID ($13) and auto-renew state
 -- ($14), null for any, the text $15 (with its product ID in $16) somewhere, and a last day from $17 until before $18,
 -- null for any.
-select s.*, array(
-    select days_before from reminders r
-    where r.subscription_id = s.subscription_id and r.term = s.term order by days_before desc
-) as reminded,
-    coalesce(s.ends, 'infinity') as by_ends
+select s.subscription_id, s.status, s.customer, s.product_name, s.seats, s.starts, coalesce(s.ends, 'infinity') as by_ends
 from subscriptions s
 where ($6::text is null or case when $7 then s.partner else s.customer end = $6) and ($8::text is null or s.status = $8)
     and ($9::text is null or s.customer = $9) and ($10::text is null or s.partner = $10)
@@ -33,6 +29,14 @@ where ($6::text is null or case when $7 then s.partner else s.customer end = $6)
     )
     and ($17::date is null or s.ends >= $17) and ($18::date is null or s.ends < $18)
     and ($19::text is null or s.subscription_id = $19);
+
+-- subscription_rows: read these subscriptions with their reminders.
+select s.*, array(
+    select days_before from reminders r
+    where r.subscription_id = s.subscription_id and r.term = s.term order by days_before desc
+) as reminded
+from subscriptions s
+where s.subscription_id = any($1::text[]);
 
 -- renewals: sum up the running terms of an organisation's confirmed subscriptions by the month of their last day, from
 -- $2 until before $3. A month has a row a currency. The amount is that of the next term's seats at the term's price.

@@ -273,6 +273,7 @@ class Instalments(ListOf[InstalmentView]):
 
 INSTALMENTS: Final = Listing(
     SQL["instalments"],
+    rows=SQL["instalment_rows"],
     key="cursor",
     sorts={"due": By(date), "amount": By(int), "customer_name": By(), "product_name": By(), "subscription_id": By()},
     order="due",
@@ -392,6 +393,7 @@ class SeatsRequestView(BaseModel):
 
 SEATS_REQUESTS: Final = Listing(
     SQL["seats_requests"],
+    rows=SQL["seats_request_rows"],
     key="request",
     sorts={
         "request": By(),

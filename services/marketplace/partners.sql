@@ -44,16 +44,18 @@ from (
         ) as subscriptions, (
             select count(*)::int from subscriptions s
             where s.partner = e.partner and s.customer = e.customer and s.status in ('awaiting', 'failed')
-        ) as open_orders, soonest.ends as next_ends, soonest.time_zone, (
+        ) as open_orders, (
+            select min(s.ends) from subscriptions s
+            where s.partner = e.partner and s.customer = e.customer and s.status = 'confirmed'
+        ) as next_ends, (
+            select s.time_zone from subscriptions s
+            where s.partner = e.partner and s.customer = e.customer and s.status = 'confirmed'
+            order by s.ends, s.subscription_id limit 1
+        ) as time_zone, (
             select count(*)::int from seats_requests r
             where r.partner = e.partner and r.customer = e.customer and r.status = 'open'
         ) as seats_requests
     from engagements e left join organisations n on n.organisation_id = e.customer
-    left join lateral (
-        select s.ends, s.time_zone from subscriptions s
-        where s.partner = e.partner and s.customer = e.customer and s.status = 'confirmed'
-        order by s.ends, s.subscription_id limit 1
-    ) as soonest on true
     where e.partner = $6
 ) as customers
 where ($7 = '%%' or name ilike $7 or customer ilike $7) and ($8::text is null or status = $8)
@@ -62,22 +64,37 @@ where ($7 = '%%' or name ilike $7 or customer ilike $7) and ($8::text is null or
 -- instalments: list the instalments of an organisation's subscriptions, as the partner that ordered them, or, if $7 is
 -- false, as the customer: those of this customer ($8), null for any, that are due from $9 until before $10, with the
 -- text $11 somewhere.
-select s.subscription_id, s.customer, s.partner, s.product_name, s.currency, s.time_zone, i.term, i.number, i.due,
-    i.amount, coalesce(n.name, s.customer) as customer_name,
+select s.subscription_id, s.product_name, i.due, i.amount, coalesce(n.name, s.customer) as customer_name,
     s.subscription_id || '.' || lpad(i.term::text, 4, '0') || '.' || lpad(i.number::text, 4, '0') as cursor
 from instalments i join subscriptions s using (subscription_id)
 left join organisations n on n.organisation_id = s.customer
 where case when $7 then s.partner else s.customer end = $6 and ($8::text is null or s.customer = $8)
     and i.due >= $9 and i.due < $10 and ($11 = '%%' or s.search like lower($11) or n.name ilike $11);
 
+-- instalment_rows: read the instalments with these keys, of a subscription, a term and a number.
+select key as cursor, s.subscription_id, s.customer, s.partner, s.product_name, s.currency, s.time_zone, i.term, i.number,
+    i.due, i.amount, coalesce(n.name, s.customer) as customer_name
+from unnest($1::text[]) key
+join instalments i on i.subscription_id = split_part(key, '.', 1) and i.term = split_part(key, '.', 2)::int
+    and i.number = split_part(key, '.', 3)::int
+join subscriptions s using (subscription_id)
+left join organisations n on n.organisation_id = s.customer;
+
 -- seats_requests: list the requests for seats of an organisation, as the partner, or, if $7 is false, as the customer:
 -- those of this status ($8), subscription ($9) and customer ($10), null for any, with the text $11 in the product or a
 -- party's name.
-select r.*, s.product_name, s.seats as seats_now, coalesce(c.name, r.customer) as customer_name,
-    coalesce(p.name, r.partner) as partner_name
+select r.request, r.requested_at, r.status, r.seats, s.product_name, coalesce(c.name, r.customer) as customer_name
 from seats_requests r join subscriptions s using (subscription_id)
 left join organisations c on c.organisation_id = r.customer
 left join organisations p on p.organisation_id = r.partner
 where case when $7 then r.partner else r.customer end = $6 and ($8::text is null or r.status = $8)
     and ($9::text is null or r.subscription_id = $9) and ($10::text is null or r.customer = $10)
     and ($11 = '%%' or s.search like lower($11) or c.name ilike $11 or p.name ilike $11);
+
+-- seats_request_rows: read these requests for seats with the names of their parties.
+select r.*, s.product_name, s.seats as seats_now, coalesce(c.name, r.customer) as customer_name,
+    coalesce(p.name, r.partner) as partner_name
+from seats_requests r join subscriptions s using (subscription_id)
+left join organisations c on c.organisation_id = r.customer
+left join organisations p on p.organisation_id = r.partner
+where r.request = any($1::text[]);

@@ -330,6 +330,7 @@ class OrderView(BaseModel):
 
 ORDERS: Final = Listing(
     SQL["orders"],
+    rows=SQL["order_rows"],
     key="subscription_id",
     sorts={"subscription_id": By(), "status": By(), "product_name": By(), "seats": By(int), "starts": By(date)},
     order="-subscription_id",

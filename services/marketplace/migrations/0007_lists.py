@@ -1,0 +1,16 @@
+"""Indexes for a publisher's lists, and one less for the list of customers."""
+
+from shared.eventlog.migrate import run_sql
+
+revision: str = "marketplace_0007"
+down_revision: str | None = "marketplace_0006"
+branch_labels: tuple[str, ...] | None = None
+depends_on: str | None = None
+
+
+def upgrade() -> None:
+    run_sql(__file__)
+
+
+def downgrade() -> None:
+    raise RuntimeError("read models are rebuilt from the log, not downgraded")
