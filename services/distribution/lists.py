@@ -82,6 +82,7 @@ async def visible_updates(db: Queryable, contract_id: str, now: datetime) -> tup
 
 UPDATES: Final = Listing(
     SQL["available_updates"],
+    rows=SQL["update_rows"],
     key="event_id",
     sorts={
         "event_id": By(),
@@ -128,7 +129,8 @@ async def available_updates(
     """
     await require_access(db, actor, contract_id)
     visible = await visible_updates(db, contract_id, now)
-    return await UPDATES.show(db, page, UpdateView, *visible, *filters.arguments(contract_id))
+    where = filters.arguments(contract_id)
+    return await UPDATES.show(db, page, UpdateView, *visible, *where, rows_for=(contract_id,))
 
 
 # ── Groups, policies, decisions ────────────────────────────────────────────────────────────────────────

@@ -1,33 +1,21 @@
--- owned_products: list the products that a contract owns; `in_term` is true before the first term begins, too.
-select product, publisher, starts, time_zone, in_term from owned_products where contract_id = $1;
+-- owned_products: list the products that a contract owns; `in_term` is true before the first term begins, too. Of several
+-- subscriptions to a product the one that started first shows the most.
+select product, publisher, min(starts) as starts, time_zone, in_term from owned_products where contract_id = $1
+group by product, publisher, time_zone, in_term;
 
 -- available_updates: list the updates of these products ($6), publishers ($7) and kinds ($8), without superseded ones: of
 -- this product ($9), publisher ($10), kind ($11), severity ($12) and platform ($13), null for any, with the text $14, and
--- with this id ($15), null for any. Of the contract $16 they have the groups by decision; those of which something was
--- decided so ($17), "none" for nothing, null for any.
-select u.publisher, u.update_id, u.product, u.kind, u.title, u.version, u.platform, u.severity, u.sha256, u.size_bytes,
-    u.location, u.published_at, u.component, u.event_id,
-    array(
-        select older.version from updates older
-        where older.withdrawn is null and older.precedence < u.precedence
-            and (older.publisher, older.product, older.component, older.platform, older.kind)
-                = (u.publisher, u.product, u.component, u.platform, u.kind)
-        order by older.precedence desc limit 20
-    ) as supersedes,
-    coalesce(d.approved, '{}') as approved, coalesce(d.held, '{}') as held, coalesce(d.scheduled, '{}') as scheduled
+-- with this id ($15), null for any; those of which something was decided so ($17) for the contract $16, "none" for nothing,
+-- null for any.
+select u.event_id, u.published_at, u.product, u.title, u.severity, u.size_bytes
 from updates u
-left join lateral (
-    select array_agg(group_id order by group_id) filter (where decision = 'approved') as approved,
-        array_agg(group_id order by group_id) filter (where decision = 'held') as held,
-        array_agg(group_id order by group_id) filter (where decision = 'scheduled') as scheduled,
-        array_agg(decision) as decisions
-    from fleet_decisions
-    where contract_id = $16 and publisher = u.publisher and update_id = u.update_id
-) d on true
 where u.withdrawn is null
-    and exists (
-        select from unnest($6::text[], $7::text[], $8::text[]) as visible (product, publisher, kind)
-        where visible.product = u.product and visible.publisher in ('', u.publisher) and visible.kind = u.kind
+    and (
+        (u.product, u.publisher, u.kind) in (select * from unnest($6::text[], $7::text[], $8::text[]))
+        or (u.product, u.kind) in (
+            select product, kind from unnest($6::text[], $7::text[], $8::text[]) as visible (product, publisher, kind)
+            where publisher = ''
+        )
     )
     and not exists (
         select from updates newer
@@ -42,33 +30,66 @@ where u.withdrawn is null
         $14 = '%%' or u.title ilike $14 or u.product ilike $14 or u.version ilike $14 or u.update_id ilike $14
     )
     and ($15::text is null or u.update_id = $15)
-    and ($17::text is null or $17 = any(d.decisions) or $17 = 'none' and d.decisions is null);
+    and (
+        $17::text is null
+        or $17 = 'none' and (u.publisher, u.update_id) not in (
+            select publisher, update_id from fleet_decisions where contract_id = $16
+        )
+        or (u.publisher, u.update_id) in (
+            select publisher, update_id from fleet_decisions where contract_id = $16 and decision = $17
+        )
+    );
+
+-- update_rows: read the updates that these events published, with the groups of the contract $2 by decision.
+select u.publisher, u.update_id, u.product, u.kind, u.title, u.version, u.platform, u.severity, u.sha256, u.size_bytes,
+    u.location, u.published_at, u.component, u.event_id,
+    array(
+        select older.version from updates older
+        where older.withdrawn is null and older.precedence < u.precedence
+            and (older.publisher, older.product, older.component, older.platform, older.kind)
+                = (u.publisher, u.product, u.component, u.platform, u.kind)
+        order by older.precedence desc limit 20
+    ) as supersedes,
+    coalesce(d.approved, '{}') as approved, coalesce(d.held, '{}') as held, coalesce(d.scheduled, '{}') as scheduled
+from updates u
+left join lateral (
+    select array_agg(group_id order by group_id) filter (where decision = 'approved') as approved,
+        array_agg(group_id order by group_id) filter (where decision = 'held') as held,
+        array_agg(group_id order by group_id) filter (where decision = 'scheduled') as scheduled
+    from fleet_decisions
+    where contract_id = $2 and publisher = u.publisher and update_id = u.update_id
+) d on true
+where u.event_id = any($1::text[]);
 
 -- rollouts: list the rollouts of the contract $6 and how many of each rollout's targets have installed the update: those
 -- of this status ($7), publisher ($8), update ($9) and group ($10), with the text $11, and with the id $12, null for any.
+-- Each number is a query of its own, since only that of the order is counted for rollouts that the page does not show.
 select r.rollout_id, r.publisher, r.update_id, r.version, r.groups, r.phases, r.status, r.phase + 1 as phase, r.reason,
-    t.targets, t.succeeded, t.failed, r.started_by, r.event_id
-from rollouts r
-cross join lateral (
-    select count(*)::int as targets, count(*) filter (where i.failed = 0)::int as succeeded,
-        count(*) filter (where i.failed > 0)::int as failed
-    from rollout_targets t
-    left join (
-        select i.account_id, count(*) filter (where not i.succeeded) as failed
-        from rollout_installs i
-        where i.rollout_id = r.rollout_id
-            and not exists (
-                select from rollout_exclusions x
-                where x.rollout_id = r.rollout_id and x.account_id = i.account_id and x.machine = i.machine
-            )
-        group by i.account_id
-    ) i using (account_id)
-    where t.rollout_id = r.rollout_id and t.removed is null
-        and not exists (
+    r.started_by, r.event_id, (
+        select count(*)::int from rollout_targets t
+        where t.rollout_id = r.rollout_id and t.removed is null and not exists (
             select from rollout_exclusions x
             where x.rollout_id = r.rollout_id and x.account_id = t.account_id and x.machine = ''
         )
-) t
+    ) as targets, (
+        select count(*)::int from (
+            select i.account_id from rollout_installs i
+            where i.rollout_id = r.rollout_id and not exists (
+                select from rollout_exclusions x
+                where x.rollout_id = r.rollout_id and x.account_id = i.account_id and x.machine in ('', i.machine)
+            )
+            group by i.account_id having bool_and(i.succeeded)
+        ) as i
+        join rollout_targets t on t.rollout_id = r.rollout_id and t.account_id = i.account_id and t.removed is null
+    ) as succeeded, (
+        select count(distinct i.account_id)::int
+        from rollout_installs i join rollout_targets t using (rollout_id, account_id)
+        where i.rollout_id = r.rollout_id and not i.succeeded and t.removed is null and not exists (
+            select from rollout_exclusions x
+            where x.rollout_id = r.rollout_id and x.account_id = i.account_id and x.machine in ('', i.machine)
+        )
+    ) as failed
+from rollouts r
 where r.contract_id = $6 and ($7::text is null or r.status = $7) and ($8::text is null or r.publisher = $8)
     and ($9::text is null or r.update_id = $9) and ($10::text is null or $10 = any(r.groups))
     and ($11 = '%%' or r.update_id ilike $11 or r.version ilike $11 or r.reason ilike $11 or r.rollout_id ilike $11)

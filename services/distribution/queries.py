@@ -56,7 +56,8 @@ async def available_update(
     """Return one of the available updates."""
     await require_access(db, actor, contract_id)
     visible = await visible_updates(db, contract_id, now)
-    row = await UPDATES.one(db, *visible, *UpdateFilters(publisher=publisher).arguments(contract_id, update_id))
+    where = UpdateFilters(publisher=publisher).arguments(contract_id, update_id)
+    row = await UPDATES.one(db, *visible, *where, rows_for=(contract_id,))
     if row is None:
         raise unknown("update", "See GET /contracts/{contract_id}/updates for those that are available.")
     return UpdateView(**dict(row))
