@@ -63,8 +63,12 @@ async def list_people(
     wanted = organisation_id or actor.organisation_id
     await _require_people(log, db, actor, wanted)
     rows = await db.fetch(SQL["places"], wanted, role, contract_id)
-    names = await _opened(db, rows, "sealed_name") if q or page.sort == "name" else [""] * len(rows)
-    emails = await _opened(db, rows, "sealed_email") if q else [""] * len(rows)
+    names = emails = [""] * len(rows)
+    if q:
+        opened = await _opened(db, rows, "sealed_name", "sealed_email")
+        names, emails = opened[0::2], opened[1::2]
+    elif page.sort == "name":
+        names = await _opened(db, rows, "sealed_name")
     places = [
         _Place.model_construct(account_id=row["account_id"], by_name=name.casefold(), joined_at=row["joined_at"])
         for row, name, email in zip(rows, names, emails, strict=True)
@@ -84,8 +88,8 @@ class _Place(BaseModel):
     joined_at: datetime
 
 
-async def _opened(db: Queryable, rows: Sequence[Row], column: str) -> list[str]:
-    return await persons.opened(db, [(row["account_id"], row[column]) for row in rows])
+async def _opened(db: Queryable, rows: Sequence[Row], *columns: str) -> list[str]:
+    return await persons.opened(db, [(row["account_id"], row[column]) for row in rows for column in columns])
 
 
 @LISTS.get("/people/{account_id}")

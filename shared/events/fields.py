@@ -332,8 +332,8 @@ def canonical_address(text: str) -> str:
 def readable_address(address: str) -> str:
     """Return a canonical address with its domain in Unicode, as people read it."""
     local, _, domain = address.rpartition("@")
-    try:
-        return f"{local}@{idna.decode(domain)}"
+    try:  # Most domains need no decoding, which is slow.
+        return f"{local}@{idna.decode(domain)}" if "xn--" in domain else address
     except UnicodeError:
         return address
 
