@@ -1,6 +1,6 @@
 """Notifications over HTTP and by mail: each once, for whom they concern, as they chose."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -310,6 +310,20 @@ async def test_a_person_reads_in_their_language_zone_and_a_sandbox_says_so(bench
     assert "https://tenure.example/inbox" in text and "https://tenure.example/profile/notifications" in text
     assert max(map(len, text.splitlines())) <= 90
     assert (await inbox(bench, token))[0]["title"] == mail["Subject"]
+
+
+async def test_what_happens_right_after_a_sandboxs_clock_was_moved_is_of_its_new_time(bench: Bench) -> None:
+    """The consumer's own clocks may be older than those of the service whose reminder fell due."""
+    where = {"organisation": {"name": "Northhaus", "kind": "customer", "sandbox": True}}
+    oskar, token = await person(bench, "oskar", **where)
+    await bench.purchase(oskar)
+    to = utc_now() + timedelta(days=100)
+    assert (await bench.when(token, "POST", "/clock", {"to": to.isoformat()})).status_code == 200
+    remind(bench)
+    await bench.settle()
+    newest = (await inbox(bench, token))[0]
+    assert newest["kind"] == "renewal-reminder"
+    assert timedelta(0) <= datetime.fromisoformat(newest["happened_at"]) - to < timedelta(minutes=5)
 
 
 # ── Preferences ────────────────────────────────────────────────────────────────────────────────────────
