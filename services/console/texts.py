@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import pycountry
 from babel import Locale, UnknownLocaleError
 from babel.core import get_global
-from babel.dates import format_date, format_skeleton, format_time, format_timedelta, get_timezone_name
+from babel.dates import format_date, format_skeleton, format_time, format_timedelta
 from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
@@ -26,6 +26,7 @@ from babel.numbers import format_decimal, format_percent
 from babel.units import format_unit
 
 from shared.runtime.amounts import localised
+from shared.runtime.zones import zone_name
 
 FOLDER: Final = Path(__file__).parent / "locale"
 SOURCE: Final = "en"
@@ -79,7 +80,7 @@ class Texts:
         parts = (
             f"{format_date(local, 'medium', locale=self.locale)},",
             format_time(local, "short", locale=self.locale),
-            get_timezone_name(local, "short", locale=self.locale),
+            zone_name(local, self.locale),
         )
         return " ".join(parts)
 

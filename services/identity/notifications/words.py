@@ -16,13 +16,14 @@ from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from babel import Locale, UnknownLocaleError
-from babel.dates import format_date, format_time, get_timezone_name
+from babel.dates import format_date, format_time
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal
 from pydantic import JsonValue
 
 from shared.runtime.amounts import localised
+from shared.runtime.zones import zone_name
 
 FOLDER: Final = Path(__file__).parent / "locale"
 SOURCE: Final = "en"
@@ -79,7 +80,7 @@ class Words:
     def instant(self, moment: datetime) -> str:
         """Return a point in time as the person writes it, with the zone."""
         local = moment.astimezone(self.zone)
-        zone = get_timezone_name(local, "short", locale=self.locale)
+        zone = zone_name(local, self.locale)
         return f"{self.date(local)}, {format_time(local, 'short', locale=self.locale)} {zone}"
 
     def money(self, amount: int, currency: str) -> str:

@@ -136,7 +136,7 @@ def test_the_reminder_names_the_last_day_and_the_readers_own_time() -> None:
     assert "23. Dezember 2026 (Pacific/Auckland)" in german
     assert "23. Dezember 2026, 12:00 MEZ" in german
     english = words_for("en-GB", "Pacific/Auckland").text(row.text, facts)
-    assert "31 December 2026" in english and "24 December 2026, 00:00" in english
+    assert "31 December 2026" in english and "24 December 2026, 00:00 GMT+13:00" in english
 
 
 def test_money_has_the_readers_form_and_the_currencys_minor_units() -> None:
