@@ -304,7 +304,7 @@ async def test_a_person_reads_in_their_language_zone_and_a_sandbox_says_so(bench
     await bench.when(token, "PUT", "/me/profile", profile).then_ok()
     remind(bench)
     (mail,) = await mails(bench, "verlängert")
-    assert mail["Subject"].startswith("[Sandbox] ")
+    assert mail["Subject"].startswith("[Testumgebung] ")
     text = mail.get_content()
     assert "Die Laufzeit von" in text and "28. Februar 2027" in text and "Das geschah am" in text
     assert "https://tenure.example/inbox" in text and "https://tenure.example/profile/notifications" in text
