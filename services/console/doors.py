@@ -131,8 +131,8 @@ class Doors:
         return self.client.build_request(call.method, url, json=call.body, headers=headers)
 
     def _read(self, response: httpx.Response, call: Call, caller: Caller, answer: type[Answer]) -> Answer:
-        if response.status_code == HTTPStatus.UNAUTHORIZED and caller.token:
-            raise SessionOver
+        if response.status_code == HTTPStatus.UNAUTHORIZED and caller.token and "www-authenticate" in response.headers:
+            raise SessionOver  # without that header, something else in the request is not accepted
         try:
             if response.is_success:
                 if answer is Nothing:

@@ -194,7 +194,7 @@ async def test_an_export_that_is_refused_is_a_page(browser: Browser, services: S
 
 
 async def test_an_export_continues_an_old_session(browser: Browser, services: Services) -> None:
-    services.answers["GET /seats"] = httpx.Response(401)
+    services.answers["GET /seats"] = problem(401, "not-signed-in")
     assert "notice=ended" in (await browser.get("/seats?format=csv")).headers["location"]
 
 
