@@ -32,7 +32,7 @@ def main() -> None:
     try:
         app = make_app(parts)
     except (OSError, ValueError) as fault:
-        sys.exit(f"TENURE_COOKIE_KEY_FILE can't be used: {fault}")
+        sys.exit(f"A file of TENURE_COOKIE_KEY_FILE or TENURE_OIDC_PROVIDERS_FILE can't be used: {fault}")
     uvloop.run(_serve(Server(app, current, current.port_of(NAME), parts.metrics.limited)))
 
 

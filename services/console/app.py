@@ -28,6 +28,7 @@ from services.console.pages import (
     joining,
     machines,
     market,
+    oidc,
     operator,
     passwords,
     portal,
@@ -36,6 +37,8 @@ from services.console.pages import (
     signing,
     updates,
 )
+from services.console.pages.oidc import flow
+from services.console.providers import clients
 from services.console.visits import Page, not_found, part, shown
 from shared.runtime.http import Requests
 from shared.runtime.limits import Limits
@@ -66,6 +69,7 @@ AREAS: Final[tuple[Area, ...]] = (
     operator.AREA,
     machines.AREA,
     refusals.AREA,
+    oidc.AREA,
 )
 """The pages of those who are signed in; their links are in this order in the navigation."""
 PARTS: Final[tuple[tuple[str, Page], ...]] = (("/inbox/count", inbox.count),)
@@ -74,6 +78,8 @@ ENDS: Final[tuple[tuple[str, Page], ...]] = (
     ("/sign-out", signing.sign_out),
     ("/sign-out-everywhere", signing.sign_out_everywhere),
 )
+BY_PROVIDER: Final = "/sign-in/oidc/{provider}"
+"""Where a form leads to a provider, and where the provider sends the person back to."""
 
 
 @dataclass(kw_only=True)
@@ -93,7 +99,7 @@ def make_app(parts: ConsoleParts, doors: Doors | None = None) -> Starlette:
     """Make the application.
 
     Raises:
-        OSError, ValueError: The file of the cookies' secrets can't be used.
+        OSError, ValueError: The file of the cookies' secrets or of the providers, or one that it names, can't be used.
     """
     rendering.prepare()
     settings = parts.settings
@@ -108,6 +114,7 @@ def make_app(parts: ConsoleParts, doors: Doors | None = None) -> Starlette:
     secure = settings.public_url.startswith("https://")
     app.state.cookies = Cookies(read_secrets(settings.cookie_key_file), secure)
     app.state.areas = AREAS
+    app.state.providers = clients(settings)
     app.state.doors = doors or Doors({name: settings.url_of(name) for name in SERVICES})
     return app
 
@@ -123,6 +130,8 @@ def _pages() -> list[Route]:
             routes.append(Route(each.path, shown(each.act, signed_in=True), methods=["POST"]))
     routes += [Route(at, part(page), methods=["GET"]) for at, page in PARTS]
     routes += [Route(at, shown(action), methods=["POST"]) for at, action in ENDS]
+    routes.append(Route(BY_PROVIDER, shown(flow.come_back), methods=["GET"]))
+    routes.append(Route(BY_PROVIDER, shown(flow.begin), methods=["POST"]))
     return routes
 
 

@@ -1,4 +1,4 @@
-"""The console's cookies: the encrypted session, the forms' seed, and what was stored last.
+"""The console's cookies: session, begun sign-in, the forms' seed, what was stored last.
 
 The console has no database. A person's session is in their own browser, encrypted and authenticated, so that any
 process with the key can continue it, and a process that is restarted ends nobody's session.
@@ -26,10 +26,12 @@ FORM_S: Final = 30 * 24 * 3600
 _SALT: Final = 9
 _SEED: Final = 24
 
+PENDING_S: Final = 600
+"""How long a sign-in by another provider may take, which is as long as identity's nonce is valid."""
 STORED_S: Final = 5
 """How long pages wait for what a command has stored; by then every table has it."""
 
-Kind = Literal["session", "form", "stored"]
+Kind = Literal["session", "form", "stored", "oidc"]
 
 
 class Session(BaseModel):
@@ -46,6 +48,22 @@ class Session(BaseModel):
     session_id: str
     kept: Mapping[str, str] = {}
     """What pages keep between requests, such as the id of the cart that is being filled."""
+
+
+class Pending(BaseModel):
+    """A sign-in by another provider that has begun; the provider's answer has to fit it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    provider: str
+    state: str
+    nonce: str
+    verifier: str
+    """The secret of PKCE, by which the console shows that it began this itself."""
+    following: str
+    """The page to show afterwards."""
+    session_id: str = ""
+    """The session to whose account the identity is linked; "" to sign in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +95,26 @@ class Cookies:
     def drop(self, response: Response) -> None:
         """Delete the session from the browser."""
         self._set(response, "session", "", 0)
+
+    def pending(self, cookies: Mapping[str, str]) -> Pending | None:
+        """Return the sign-in that has begun in this browser, or None if it took too long."""
+        sealed = cookies.get(self.name("oidc"), "")
+        try:
+            return Pending.model_validate_json(self._fernet("oidc").decrypt(sealed, ttl=PENDING_S))
+        except (InvalidToken, ValidationError, ValueError):
+            return None
+
+    def keep_pending(self, response: Response, pending: Pending) -> None:
+        """Put a sign-in that has begun into a response.
+
+        Lax and not Strict: the browser has to bring it along when the provider, another site, sends it back.
+        """
+        sealed = self._fernet("oidc").encrypt(pending.model_dump_json().encode()).decode()
+        self._set(response, "oidc", sealed, PENDING_S)
+
+    def drop_pending(self, response: Response) -> None:
+        """Delete the sign-in that had begun from the browser."""
+        self._set(response, "oidc", "", 0)
 
     def seed(self, cookies: Mapping[str, str]) -> str:
         """Return the seed of the browser's forms, or "" if it has none."""
@@ -114,8 +152,8 @@ class Cookies:
         name = self.name(kind)
         response.set_cookie(name, value, max_age, path="/", secure=self.secure, httponly=True, samesite="lax")
 
-    def _fernet(self) -> MultiFernet:
-        return MultiFernet([Fernet(_key("session", secret)) for secret in self.secrets])
+    def _fernet(self, purpose: Literal["session", "oidc"] = "session") -> MultiFernet:
+        return MultiFernet([Fernet(_key(purpose, secret)) for secret in self.secrets])
 
 
 def new_seed() -> str:

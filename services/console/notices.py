@@ -28,6 +28,8 @@ NOTICES: Final[Mapping[str, Notice]] = {
     "password": Notice(marked("Your new password is set, and all sessions have ended. Sign in with it.")),
     "closed-for-good": Notice(marked("Your account is closed, and what was personal in it is erased.")),
     "opened": Notice(marked("Your account is open. Sign in.")),
+    "oidc-linked": Notice(marked("The account is linked. It signs you in from now on.")),
+    "oidc-unlinked": Notice(marked("The account is unlinked. It does not sign you in any more.")),
     "saved": Notice(marked("Your profile is saved.")),
     "notifications-saved": Notice(marked("It is saved how you are notified.")),
     "verified": Notice(marked("Your e-mail address is confirmed.")),

@@ -21,6 +21,7 @@ from services.console.cookies import Cookies, Session, new_seed
 from services.console.doors import Call, Caller, Doors, Method, Nothing, Refused, SessionOver, Unreachable, path
 from services.console.forms import Form, entered
 from services.console.notices import NOTICES, Notice
+from services.console.providers import ProviderClient
 from services.console.rendering import HEADERS, OVER_TLS, environment
 from services.console.shapes.identity import Account, Clock, Tokens, Unread
 from services.console.texts import Texts, marked, texts_for
@@ -286,6 +287,12 @@ class Visit:
             correlation_id=state.correlation_id,
             traceparent=state.traceparent,
         )
+
+    @property
+    def providers(self) -> Mapping[str, ProviderClient]:
+        """The providers that people can sign in by, by name."""
+        found: Mapping[str, ProviderClient] = self.request.app.state.providers
+        return found
 
     # ── Answering ──────────────────────────────────────────────────────────────────────────────────────
 

@@ -6,13 +6,35 @@ from pydantic import BaseModel
 
 
 class Tokens(BaseModel):
-    """A session's tokens. Of identity's `POST /sessions` and `POST /sessions/refresh`."""
+    """A session's tokens.
+
+    Of identity's `POST /sessions`, `POST /sessions/oidc` and `POST /sessions/refresh`.
+    """
 
     access_token: str
     expires_in: int
     refresh_token: str
     refresh_expires_in: int
     session_id: str
+
+
+class Nonce(BaseModel):
+    """What a provider has to repeat in its ID token. Of identity's `POST /sessions/oidc/nonce`."""
+
+    nonce: str
+
+
+class LinkedIdentity(BaseModel):
+    """An identity of another provider, which signs in as the account."""
+
+    issuer: str
+    subject: str
+
+
+class LinkedIdentities(BaseModel):
+    """The account's identities, at most one of each issuer. Of identity's `GET /me/oidc`."""
+
+    items: list[LinkedIdentity]
 
 
 class SignedUp(BaseModel):

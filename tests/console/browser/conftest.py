@@ -23,6 +23,7 @@ from deploy.processes import free_port
 from deploy.stack import ServicePart
 from shared.services import url_variable
 from tests.console.browser.hands import Hand, hand_of
+from tests.console.provider import FakeProvider, running_provider
 from tests.system.running import system
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class Site:
     mails: Path
     env: Mapping[str, str]
     """How the services and Kafka are reached, Kafka also as the publisher's system."""
+    provider: FakeProvider | None = None
+    """A provider that people sign in by; None of a system that runs already."""
 
     def link(self, to: str, subject: str) -> str:
         """The link in the last mail to an address whose subject has this word."""
@@ -65,6 +68,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         url = f"http://127.0.0.1:{port}"
         catcher = stack.enter_context(MailCatcher(folder / "mails", folder / "mail", free_port()))
         settings = {url_variable("console"): url, "TENURE_PUBLIC_URL": url, "TENURE_SMTP_URL": catcher.smtp_url}
+        provider = stack.enter_context(running_provider("localhost"))  # another site than 127.0.0.1
+        settings["TENURE_OIDC_PROVIDERS_FILE"] = str(provider.settings(folder))
         behind = stack.enter_context(system(folder, settings)).env
         console = ServicePart("console", folder / "console", port, env=edge_environment(behind))
         stack.callback(console.kill)
@@ -72,7 +77,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         environment = stack.enter_context(pytest.MonkeyPatch.context())
         for name, value in behind.items():
             environment.setenv(name, value)  # the customers of `bought.py` and `desktops.py` are made by the story
-        yield Site(url, folder / "mails", behind)
+        yield Site(url, folder / "mails", behind, provider)
 
 
 @pytest.fixture(scope="session")

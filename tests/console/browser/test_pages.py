@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.console.browser.conftest import Site
+from tests.console.browser.joining import FIRST, sign_up
 from tests.console.browser.looking import evaluates, look, press_to
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-FIRST, SECOND = "quartz lamp river onion", "another lamp river onion"
+SECOND = "another lamp river onion"
 
 
 def paste(page: "Page", link: str, field: str) -> None:
@@ -19,19 +20,6 @@ def paste(page: "Page", link: str, field: str) -> None:
     page.goto(link)
     if not evaluates(page):
         page.fill(field, link)
-
-
-def sign_up(page: "Page", email: str) -> None:
-    page.goto("/sign-up")
-    page.fill("#name", "Mina Okafor")
-    page.fill("#email", email)
-    page.fill("#password", FIRST)
-    page.select_option("#country", "DE")
-    page.fill("#organisation", "Northhaus Ingenieure")
-    page.check("input[value=customer]")
-    page.check("input[name=sandbox]")
-    page.click("button.main")
-    page.wait_for_url("**/check-mail")
 
 
 @pytest.fixture
