@@ -24,6 +24,7 @@ from shared.events import (
 from shared.events.base import Event
 from tests.contracts.golden import sample
 from tests.services.identity_bench import OPERATOR, Bench
+from tests.services.issuer import from_issuer
 from tests.services.mailing import FakeServer, Kept, MailNotAccepted, mailed, sender, smtp_server
 
 pytestmark = pytest.mark.system
@@ -465,3 +466,17 @@ async def test_old_notifications_are_deleted(bench: Bench) -> None:
     await bench.settle()
     await store.prune(bench.pool)
     assert await kinds(bench, token) == ["renewal-reminder"]
+
+
+async def test_a_linked_identity_is_told_to_its_person_who_may_not_have_linked_it(bench: Bench) -> None:
+    _, token = await person(bench, "mina")
+    await bench.when(token, "POST", "/me/oidc", await from_issuer(bench)).then_ok()
+    kept = Kept()
+    await mailed(bench, kept)
+    told = await inbox(bench, token)
+    assert [(item["kind"], item["title"]) for item in told] == [("security", "An account elsewhere signs you in")]
+    assert [mail["Subject"] for mail in kept.messages][-1] == "An account elsewhere signs you in"
+    assert "https://issuer.example is linked" in told[0]["text"]
+    await bench.when(token, "DELETE", "/me/oidc").then_ok()
+    await mailed(bench, kept)
+    assert len(await inbox(bench, token)) == 1

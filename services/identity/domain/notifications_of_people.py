@@ -4,6 +4,7 @@ from typing import Final
 
 from services.identity.domain.notification_rows import Notification, tell
 from shared.events import (
+    IdentityLinked,
     InvitationAccepted,
     InvitationExpired,
     PeopleAdministratorNamed,
@@ -102,6 +103,16 @@ ROWS: Final[tuple[Notification, ...]] = (
         text="The operator has ended all sessions of your account. Sign in again.",
         variant="operator",
         applies=lambda e: e.reason == "ended-by-operator",
+    ),
+    tell(
+        IdentityLinked,
+        "security",
+        "person",
+        title="An account elsewhere signs you in",
+        text="Your account at {issuer} is linked and signs you in from now on. If it was not you, unlink it in your "
+        "profile and set a new password: a new password alone does not unlink it.",
+        facts=lambda e: {"issuer": e.issuer},
+        own=True,
     ),
     tell(
         SessionEnded,
