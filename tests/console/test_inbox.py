@@ -6,6 +6,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from services.console.app import AREAS
+from services.console.pages.inbox import label
+from services.console.texts import texts_for
+from services.identity.domain.notification_pages import PAGES
 from tests.console.fakes import ACCOUNT, Browser, Services, hidden, problem, words
 from tests.console.samples.inbox import DECLINED, PREFERENCES, REMINDER
 
@@ -44,28 +48,6 @@ async def test_notifications_are_shown_with_what_somebody_wrote_quoted(browser: 
     assert "1 Nov 2026" in text
 
 
-@pytest.mark.parametrize(
-    ("organisation", "kind", "ids", "leads_to"),
-    [
-        ("customer", "renewal-reminder", {"subscription_id": "s", "contract_id": "c"}, "/subscriptions/s"),
-        ("customer", "seat", {"subscription_id": "s", "contract_id": "c"}, "/own"),
-        ("customer", "rollout-paused", {"rollout_id": "r", "contract_id": "c"}, "/updates/c/rollouts/r"),
-        ("customer", "update-available", {"contract_id": "c"}, "/updates/c"),
-        ("customer", "credits", {"contract_id": "c"}, "/credits/c"),
-        ("customer", "role-requested", {"contract_id": "c"}, "/contracts/c"),
-        ("partner", "order-declined", {"subscription_id": "s", "contract_id": "c"}, "/orders/s"),
-    ],
-)
-async def test_a_notification_leads_to_what_it_is_about(
-    browser: Browser, services: Services, organisation: str, kind: str, ids: dict[str, str], leads_to: str
-) -> None:
-    told = REMINDER | {"subscription_id": None, "contract_id": None, "kind": kind} | ids
-    services.answers["GET /me"] = httpx.Response(200, json=ACCOUNT | {"organisation_kind": organisation})
-    services.answers["GET /me/notifications"] = httpx.Response(200, json={"items": [told], "next": None})
-    (article,) = re.findall(r"<article.*?</article>", (await browser.get("/inbox")).text, re.DOTALL)
-    assert f'<a href="{leads_to}"' in article
-
-
 async def test_a_sandbox_says_so_once(browser: Browser, services: Services) -> None:
     told = REMINDER | {"title": f"[Sandbox] {REMINDER['title']}"}
     services.answers["GET /me"] = httpx.Response(200, json=ACCOUNT | {"sandbox": True})
@@ -74,6 +56,39 @@ async def test_a_sandbox_says_so_once(browser: Browser, services: Services) -> N
     )
     services.answers["GET /me/notifications"] = httpx.Response(200, json={"items": [told], "next": None})
     assert "[Sandbox]" not in (await browser.get("/inbox")).text
+
+
+async def test_a_notification_leads_to_the_page_where_one_can_act(browser: Browser) -> None:
+    first, second = re.findall(r"<article.*?</article>", (await browser.get("/inbox")).text, re.DOTALL)
+    assert '<a href="/subscriptions/s/auto-renew" aria-describedby="n-n-2">See auto-renew</a>' in first
+    assert "<a " not in second
+
+
+def test_every_page_that_notifications_name_is_one_of_the_console() -> None:
+    """Identity knows no page of the console, and the console none of identity's notifications."""
+    pages = {_places(page.path) for area in AREAS for page in area.pages}
+    named = {_places(path) for paths in PAGES.values() for each in paths.values() for path in each}
+    assert named - pages == set()
+
+
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        ("/contracts/c/requests/a", "Answer the request"),
+        ("/contracts/c", "See the contract"),
+        ("/updates/c/rollouts/r", "See the rollout"),
+        ("/updates/c/of/autodesk/u", "See the updates"),
+        ("/orders/s", "See the order"),
+        ("/catalogue", "Go to the page"),
+    ],
+)
+def test_a_link_says_where_it_leads(page: str, said: str) -> None:
+    assert label(texts_for("en-GB", ""), page) == said
+
+
+def _places(path: str) -> str:
+    """A path whose places have no names, as the two sides name them by themselves."""
+    return re.sub(r"\{\w+\}", "{}", path)
 
 
 async def test_every_page_says_how_many_are_unread(browser: Browser) -> None:

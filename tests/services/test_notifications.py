@@ -90,6 +90,15 @@ async def mails(bench: Bench, subject: str = "") -> list[Any]:
     return [message for message in kept.messages if subject in message["Subject"]]
 
 
+async def test_the_inbox_and_the_mail_lead_to_the_page_where_one_can_act(bench: Bench) -> None:
+    _, token = await manager(bench)
+    remind(bench)
+    (mail,) = await mails(bench, "renews")
+    (told, *_) = await inbox(bench, token)
+    assert told["page"] == "/subscriptions/s/auto-renew"
+    assert "/subscriptions/s/auto-renew\n" in mail.get_content()
+
+
 # ── Once ───────────────────────────────────────────────────────────────────────────────────────────────
 
 

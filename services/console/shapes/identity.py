@@ -78,10 +78,8 @@ class Notification(BaseModel):
     """Paragraphs with an empty line between them; a quoted one has `> ` before each line."""
     happened_at: datetime
     read: bool
-    contract_id: str | None = None
-    subscription_id: str | None = None
-    rollout_id: str | None = None
-    kind: str = ""
+    page: str | None = None
+    """The path of the page where the person can see to it."""
 
 
 class Notifications(BaseModel):

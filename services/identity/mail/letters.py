@@ -139,11 +139,13 @@ class Letters:
         refused = await store.bounced(self._db, row.about, address_digest(email), row.id)
         if refused is not None:
             raise NotWanted(f"an earlier mail to the address was refused: {refused}")
-        ((title, text, _),) = await composed(self._db, self._log, person, [stored])
+        ((title, text, _, page),) = await composed(self._db, self._log, person, [stored])
         happened = words.text("This happened on {at:instant}.", {"at": stored.happened_at.isoformat()})
+        see = words.text("Go to the page: {page}", {"page": f"{self._url}{page}"}) if page else ""
         links = {"inbox": f"{self._url}/inbox", "profile": f"{self._url}/profile/notifications"}
         footer = words.text("Your inbox: {inbox}\nHow you are notified: {profile}", links)
-        body = "\n\n".join((_wrapped(text), _wrapped(happened), f"-- \n{footer}"))
+        parts = (_wrapped(text), see, _wrapped(happened), f"-- \n{footer}")
+        body = "\n\n".join(part for part in parts if part)
         return marked(Letter(email, printable(title), f"{body}\n"), words, sandbox=person.opened.sandbox)
 
     def _link(self, page: str, token: str) -> str:

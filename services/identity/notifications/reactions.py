@@ -81,7 +81,7 @@ MAILED_WITHIN: Final = timedelta(days=3)
 TOLD_WITHIN: Final = timedelta(days=90)
 """The age after which an event is not told at all, as when a new reader begins at the start of the topics."""
 
-IDS: Final = ("contract_id", "subscription_id", "rollout_id", "update_id")
+IDS: Final = ("contract_id", "subscription_id", "rollout_id", "update_id", "publisher")
 """The ids that a notification keeps, for links to what it is about."""
 
 

@@ -51,6 +51,8 @@ class NotificationView(BaseModel):
     contract_id: str | None = None
     subscription_id: str | None = None
     rollout_id: str | None = None
+    page: str | None = None
+    """The path of the console's page where the person can see to it, below the console's URL."""
 
 
 class Unread(BaseModel):
@@ -148,6 +150,7 @@ def _views(rows: Sequence[Stored], texts: Sequence[Text]) -> list[NotificationVi
             contract_id=_id(text.facts.get("contract_id")),
             subscription_id=_id(text.facts.get("subscription_id")),
             rollout_id=_id(text.facts.get("rollout_id")),
+            page=text.page or None,
         )
         for row, text in zip(rows, texts, strict=True)
     ]

@@ -7,6 +7,7 @@ of a person who was forgotten is shown.
 import asyncio
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
+from urllib.parse import quote
 
 from pydantic import JsonValue, TypeAdapter
 
@@ -14,10 +15,12 @@ from services.identity import persons
 from services.identity.domain.account import ACCOUNT, OpenedAccount
 from services.identity.domain.contract import CONTRACT
 from services.identity.domain.contract_state import OpenedContract
+from services.identity.domain.notification_pages import page_of
 from services.identity.domain.notification_table import TABLE
 from services.identity.notifications.store import SQL, Stored
 from services.identity.notifications.words import Words, places, words_for
 from shared.eventlog.write.log import Log
+from shared.events import AccountOpened
 from shared.sql import Queryable
 
 _FACTS: TypeAdapter[dict[str, JsonValue]] = TypeAdapter(dict[str, JsonValue])
@@ -29,6 +32,8 @@ class Text(NamedTuple):
     title: str
     text: str
     facts: Mapping[str, JsonValue]
+    page: str
+    """The path of the console's page where the person can act, or ""."""
 
 
 def words_of(person: OpenedAccount) -> Words:
@@ -40,17 +45,24 @@ async def composed(db: Queryable, log: Log, person: OpenedAccount, rows: Sequenc
     """Return the texts of a person's notifications."""
     names = _Names(db, log)
     words = words_of(person)
-    return [await _composed(row, words, names, sandbox=person.opened.sandbox) for row in rows]
+    return [await _composed(row, words, names, person.opened) for row in rows]
 
 
-async def _composed(row: Stored, words: Words, names: "_Names", *, sandbox: bool) -> Text:
+async def _composed(row: Stored, words: Words, names: "_Names", reader: AccountOpened) -> Text:
     facts = _FACTS.validate_json(row.facts)
     found = TABLE.get(row.template)
     if found is None:  # of another version of the service
-        return Text(row.kind, "", facts)
+        return Text(row.kind, "", facts, "")
     shown = await names.filled(facts, dict(places(found.title) | places(found.text)))
     title = words.text(found.title, shown)
-    return Text(f"[{words.gettext('Sandbox')}] {title}" if sandbox else title, words.text(found.text, shown), facts)
+    page = page_of(found, reader.organisation_kind, in_path(facts))
+    title = f"[{words.gettext('Sandbox')}] {title}" if reader.sandbox else title
+    return Text(title, words.text(found.text, shown), facts, page)
+
+
+def in_path(facts: Mapping[str, JsonValue]) -> dict[str, str]:
+    """Return the texts among the facts, as they are written in a path."""
+    return {name: quote(value, safe="") for name, value in facts.items() if isinstance(value, str)}
 
 
 class _Names:

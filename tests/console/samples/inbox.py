@@ -17,6 +17,7 @@ REMINDER: Final[dict[str, Any]] = {
     "contract_id": "c",
     "subscription_id": "s",
     "rollout_id": None,
+    "page": "/subscriptions/s/auto-renew",
 }
 DECLINED: Final[dict[str, Any]] = {
     **REMINDER,
@@ -25,6 +26,7 @@ DECLINED: Final[dict[str, Any]] = {
     "title": "Your request for a role was declined",
     "text": "Your request was declined.\n\n> not yet <b>\n> ask in May\n\nYou may ask again.",
     "read": True,
+    "page": None,
 }
 PREFERENCES: Final[dict[str, Any]] = {
     "kinds": [

@@ -7,11 +7,13 @@ import pytest
 from pydantic import JsonValue
 
 from services.identity.domain.account import ACCOUNT, SetNotificationPreferences
-from services.identity.domain.notification_rows import NOBODY, Notification, Subject
+from services.identity.domain.notification_pages import page_of, paths_of
+from services.identity.domain.notification_rows import NOBODY, Audience, Notification, Subject
 from services.identity.domain.notification_table import ROWS, TABLE, rows_of
 from services.identity.domain.notifications import KINDS
 from services.identity.mail import letters
 from services.identity.notifications.reactions import NOTIFICATIONS, facts_of, notification_id
+from services.identity.notifications.texts import in_path
 from services.identity.notifications.words import LANGUAGES, ROLES, SOURCE, UNKNOWN, catalogue, places, words_for
 from shared.events import (
     CreditsExpired,
@@ -22,13 +24,25 @@ from shared.events import (
     RolloutPaused,
     SessionEnded,
     SessionsEnded,
+    UpdateOffered,
 )
+from shared.events.identity import OrganisationKind
 from tests.contracts.golden import sample
 from tests.examples.identity import CLOSED, OPENED
 from tests.spec import given
 
 OFF = NotificationChoice(kind="seat", email=False, inbox=False)
 CHOSEN = NotificationPreferencesSet(account_id="account-1", choices=(OFF,))
+KINDS_OF: dict[Audience, tuple[OrganisationKind, ...]] = {
+    "administrators": ("customer",),
+    "inviter": ("customer", "partner", "publisher", "operator"),
+    "manager": ("customer",),
+    "managers-of-people": ("partner",),
+    "orderer": ("partner",),
+    "person": ("customer",),
+    "purchaser": ("customer",),
+}
+"""The kinds of organisation that people of an audience are of."""
 ABOUT = Subject(subject_id="s", contract_id="c", customer="org-1", partner="org-2", product="AutoCAD")
 OTHERS = (*(kind.label for kind in KINDS.values()), *ROLES.values(), *UNKNOWN.values(), "Sandbox", letters.SANDBOX_LINE)
 SENTENCES = [*dict.fromkeys((*(text for row in ROWS for text in (row.title, row.text)), *OTHERS))]
@@ -117,6 +131,23 @@ def test_an_event_has_one_row_whose_places_are_filled(row: Notification) -> None
             assert text and not set(text) & set("{}"), text
 
 
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.template)
+def test_a_notification_has_the_page_where_one_acts_for_each_kind_of_people_who_get_it(row: Notification) -> None:
+    facts = facts_of(row, example(row), ABOUT)
+    for audience in row.to:
+        for kind in KINDS_OF[audience]:
+            first, *_ = paths_of(row, kind)
+            page = page_of(row, kind, in_path(facts))
+            assert re.fullmatch(re.sub(r"\{\w+\}", "[^/{}]+", first), page), f"{kind}: {page or 'no page'}"
+
+
+def test_of_an_older_notification_with_fewer_facts_the_nearest_page_is_shown() -> None:
+    (row,) = rows_of(sample(UpdateOffered))
+    assert page_of(row, "customer", in_path({"contract_id": "c/1", "seats": 3})) == "/updates/c%2F1"
+    assert page_of(row, "customer", {}) == "/updates"
+    assert page_of(row, "partner", {"contract_id": "c"}) == ""
+
+
 def test_every_kind_has_an_event_and_every_event_a_reaction() -> None:
     assert {row.kind for row in ROWS} == set(KINDS)
     assert {row.event.type() for row in ROWS} <= NOTIFICATIONS.types
@@ -188,7 +219,7 @@ def test_every_sentence_is_translated_with_the_same_places(language: str) -> Non
     words = catalogue(language)
     composed = re.findall(r'words\.text\(\s*"((?:[^"\\]|\\.)*)"', Path(letters.__file__).read_text())
     sentences = [*SENTENCES, *(text.encode().decode("unicode_escape") for text in composed)]
-    assert len(composed) == 2
+    assert len(composed) == 3
     known = {sentence for sentence in vars(words)["_catalog"] if isinstance(sentence, str)}
     assert [sentence for sentence in sentences if sentence not in known] == [], "add them to the catalogue"
     assert known - {*sentences, ""} == set(), "no sentence of the source"

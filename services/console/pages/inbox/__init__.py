@@ -1,5 +1,7 @@
 """The inbox: what a person was notified of, and how they want to be."""
 
+import re
+from collections.abc import Sequence
 from functools import partial
 from http import HTTPStatus
 from typing import Final
@@ -7,13 +9,32 @@ from typing import Final
 from pydantic import JsonValue
 from starlette.responses import Response
 
-from services.console.areas import Area, Attention, PageAt
-from services.console.doors import Refused, path
-from services.console.shapes.identity import Notification, Notifications, Preferences
+from services.console.areas import Area, PageAt
+from services.console.doors import Refused
+from services.console.shapes.identity import Notifications, Preferences
+from services.console.texts import Texts, marked
 from services.console.visits import Visit
 
 OWN: Final = "/me/notifications"
 PREFERENCES: Final = "/me/notification-preferences"
+LABELS: Final[Sequence[tuple[str, str]]] = (
+    ("/contracts/[^/]+/requests/", marked("Answer the request")),
+    ("/contracts/[^/]+/ask", marked("Ask again")),
+    ("/contracts/", marked("See the contract")),
+    ("/credits/", marked("See the credits")),
+    ("/orders/", marked("See the order")),
+    ("/subscriptions/[^/]+/auto-renew", marked("See auto-renew")),
+    ("/subscriptions/", marked("See the subscription")),
+    ("/seats/", marked("See the seats")),
+    ("/own", marked("See your seats")),
+    ("/updates/[^/]+/rollouts/", marked("See the rollout")),
+    ("/updates", marked("See the updates")),
+    ("/customers/", marked("See the customer")),
+    ("/people", marked("See the people")),
+    ("/sessions", marked("See your sessions")),
+)
+"""The words of a link by the path that it leads to; the first one that fits counts."""
+ELSEWHERE: Final = marked("Go to the page")
 
 
 async def inbox(visit: Visit) -> Response:
@@ -37,37 +58,14 @@ async def mark_read(visit: Visit) -> Response:
 async def _page(visit: Visit, refused: Refused | None = None) -> Response:
     found = await visit.see_list("identity", OWN, Notifications, "state")
     if refused is not None:
-        return visit.again("inbox/inbox.html", refused, found=found, about_of=partial(about, visit))
-    return visit.page("inbox/inbox.html", found=found, about_of=partial(about, visit))
+        return visit.again("inbox/inbox.html", refused, found=found, label_of=partial(label, visit.texts))
+    return visit.page("inbox/inbox.html", found=found, label_of=partial(label, visit.texts))
 
 
-def about(visit: Visit, told: Notification) -> Attention | None:
-    """Return the page of what a notification is about, where the person has one."""
-    texts, kind = visit.texts, visit.account.organisation_kind if visit.account else ""
-    ids = {
-        "contract": told.contract_id or "",
-        "subscription": told.subscription_id or "",
-        "rollout": told.rollout_id or "",
-    }
-    if kind == "partner" and told.subscription_id:
-        return Attention(text=texts.gettext("See the order"), path=path("/orders/{subscription}", **ids))
-    if kind != "customer":
-        return None
-    if told.kind == "seat":
-        return Attention(text=texts.gettext("See your seats"), path="/own")
-    if told.subscription_id:
-        return Attention(text=texts.gettext("See the subscription"), path=path("/subscriptions/{subscription}", **ids))
-    if told.contract_id and told.rollout_id:
-        return Attention(
-            text=texts.gettext("See the rollout"), path=path("/updates/{contract}/rollouts/{rollout}", **ids)
-        )
-    if told.contract_id and told.kind == "update-available":
-        return Attention(text=texts.gettext("See the updates"), path=path("/updates/{contract}", **ids))
-    if told.contract_id and told.kind == "credits":
-        return Attention(text=texts.gettext("See the credits"), path=path("/credits/{contract}", **ids))
-    if told.contract_id:
-        return Attention(text=texts.gettext("See the contract"), path=path("/contracts/{contract}", **ids))
-    return None
+def label(texts: Texts, page: str) -> str:
+    """Return the words of the link to the page where one can see to a notification."""
+    found = next((words for start, words in LABELS if re.match(start, page)), ELSEWHERE)
+    return texts.gettext(found)
 
 
 async def count(visit: Visit) -> Response:
