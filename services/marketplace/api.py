@@ -6,7 +6,7 @@ They check who may send a command, and add the facts that the caller doesn't sen
 import re
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Final
 from uuid import UUID, uuid5
 
@@ -30,7 +30,7 @@ from services.marketplace.projections import account, offers_for, publishers_of
 from services.marketplace.publisher import COMMANDS as PUBLISHERS
 from shared.eventlog.write.reader import Reader
 from shared.events import PlanListed, PlanWithdrawn
-from shared.events.fields import Identifier, product_id
+from shared.events.fields import Count, Day, Identifier, Text, product_id
 from shared.runtime.access import require_access
 from shared.runtime.policies import policy_of
 from shared.runtime.problems import Problem, unknown
@@ -218,11 +218,32 @@ async def request_refund(context: RequestContext[RequestRefund], subscription_id
 
 @COMMANDS.route("POST", "/subscriptions/{subscription_id}/resubmit", SUBSCRIPTION)
 async def resubmit(context: RequestContext[Resubmit], subscription_id: str) -> Addressed[Resubmit]:
+    asked = context.asked
+    return await _resubmit(context, subscription_id, starts=asked.starts, seats=asked.seats)
+
+
+class OrderAgain(WhichSubscription):
+    """An order that is sent again, unchanged or with another start or number of seats."""
+
+    starts: Day | None = None
+    seats: Count | None = None
+
+
+@COMMANDS.route("POST", "/subscriptions/resubmit/bulk", SUBSCRIPTION, bulk=True)
+async def resubmit_many(context: RequestContext[OrderAgain]) -> Addressed[Resubmit]:
+    asked = context.asked
+    return await _resubmit(context, asked.subscription_id, starts=asked.starts, seats=asked.seats)
+
+
+async def _resubmit(
+    context: RequestContext[object], subscription_id: str, *, starts: date | None, seats: int | None
+) -> Addressed[Resubmit]:
     fact = await own_order(context, subscription_id)
-    command = replace(
-        context.asked,
+    command = Resubmit(
         ordered_by=context.actor.account_id,
         now=context.time_of(fact.customer),
+        starts=starts,
+        seats=seats,
         standing=await context.state(STANDING, context.actor.organisation_id),
         released=await released(context, fact.customer, fact.partner),
         policy=policy_of(Policy, fact.plan.publisher),
@@ -232,5 +253,20 @@ async def resubmit(context: RequestContext[Resubmit], subscription_id: str) -> A
 
 @COMMANDS.route("POST", "/subscriptions/{subscription_id}/abandon", SUBSCRIPTION)
 async def abandon_order(context: RequestContext[AbandonOrder], subscription_id: str) -> Addressed[AbandonOrder]:
+    return await _abandon(context, subscription_id, context.asked.reason)
+
+
+class OrderGivenUp(WhichSubscription):
+    """A declined order that is given up, and why."""
+
+    reason: Text = ""
+
+
+@COMMANDS.route("POST", "/subscriptions/abandon/bulk", SUBSCRIPTION, bulk=True)
+async def abandon_many(context: RequestContext[OrderGivenUp]) -> Addressed[AbandonOrder]:
+    return await _abandon(context, context.asked.subscription_id, context.asked.reason)
+
+
+async def _abandon(context: RequestContext[object], subscription_id: str, reason: str) -> Addressed[AbandonOrder]:
     await own_order(context, subscription_id)
-    return Addressed(subscription_id, replace(context.asked, abandoned_by=context.actor.account_id))
+    return Addressed(subscription_id, AbandonOrder(abandoned_by=context.actor.account_id, reason=reason))

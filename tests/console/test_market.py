@@ -284,6 +284,29 @@ async def test_a_refusal_of_the_seat_pool_names_the_users(browser: Browser, serv
     assert "Seat 2: Oskar Lindqvist" in words((await browser.get("/orders/sub-1")).text)
 
 
+async def test_declined_orders_are_sent_again_or_given_up_together(browser: Browser, services: Services) -> None:
+    failed = {**SUBSCRIPTION, "status": "failed", "failure_reason": "no credit"}
+    services.answers["GET /orders"] = listed(failed, {**SUBSCRIPTION, "subscription_id": "sub-2"})
+    page = (await browser.get("/orders?status=failed")).text
+    assert page.count('name="chosen[]"') == 1, "only what was declined is chosen"
+    none = await browser.post("/orders", None, **fields(page, "resend"))
+    assert none.status_code == 422 and "Choose at least one declined order." in words(none.text)
+    items = {"items": [{"line": 2, "status": 200, "answer": {}}], "accepted": 1, "dry_run": True}
+    for action, path, entered, line in (
+        ("resend", "resubmit", {"starts": "2026-12-01", "reason": ""}, "starts\nsub-1,2026-12-01"),
+        ("abandon", "abandon", {"starts": "", "reason": "no credit, again"}, 'reason\nsub-1,"no credit, again"'),
+    ):
+        services.answers[f"POST /subscriptions/{path}/bulk"] = found(items)
+        chosen = {"chosen[]": "sub-1"}
+        shown = await browser.post("/orders", None, **fields(page, action), **entered, **chosen)
+        assert "Northhaus: AutoCAD accepted" in words(shown.text)
+        (dry,) = services.of("POST", f"/subscriptions/{path}/bulk")
+        assert dry.content.decode() == f"subscription_id,{line}\n" and dry.url.query == b"dry_run=true"
+        await browser.post("/orders", None, **hidden(shown.text), **chosen)
+        done = services.of("POST", f"/subscriptions/{path}/bulk")[-1]
+        assert done.content == dry.content and done.url.query == b""
+
+
 # ── Renewals and customers ─────────────────────────────────────────────────────────────────────────────
 
 

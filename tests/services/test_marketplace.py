@@ -89,6 +89,29 @@ async def test_a_declined_order_is_abandoned(market: Market) -> None:
     assert early["because"] == [event["id"]]
 
 
+async def test_many_declined_orders_are_sent_again_or_abandoned_in_one_request(market: Market) -> None:
+    one, other, third = [await market.ordered(plan.product_id) for plan in (AUTOCAD_MONTHLY, AUTOCAD, LT)]
+    for each in (one, other):
+        await market.publisher(OrderDeclined(subscription_id=each, reason="no credit"))
+    items: list[dict[str, Any]] = [{"subscription_id": each} for each in (other, third, "no-such", one)]
+    items[3] |= {"starts": "2026-12-01", "seats": 4}
+    path = "/subscriptions/resubmit/bulk"
+    for query in ("?dry_run=true", ""):
+        done = await market.when("clerk", "POST", path + query, {"items": items}).then_ok()
+        assert [item["status"] for item in done["items"]] == [200, 200, 404, 200]
+        assert [len(item["answer"]["events"]) for item in done["items"] if item["status"] == 200] == [1, 0, 1]
+    orders = (await market.when("clerk", "GET", "/orders").then_ok())["items"]
+    shown = {each["subscription_id"]: (each["status"], each["seats"]) for each in orders}
+    assert (shown[one], shown[other]) == (("awaiting", 4), ("awaiting", 3))
+    theirs = (await market.when("rival", "POST", path, {"items": items}).then_ok())["items"]
+    assert {item["status"] for item in theirs} == {404}
+    await market.publisher(OrderDeclined(subscription_id=one, reason="still none"))
+    given_up = {"items": [{"subscription_id": one, "reason": "no credit"}, {"subscription_id": third}]}
+    done = await market.when("clerk", "POST", "/subscriptions/abandon/bulk", given_up).then_ok()
+    assert [item["status"] for item in done["items"]] == [200, 409]
+    assert (await market.when("clerk", "GET", f"/subscriptions/{one}").then_ok())["abandoned"]["reason"] == "no credit"
+
+
 async def test_a_subscription_is_its_customers_and_its_partners(market: Market) -> None:
     subscription = await market.ordered()
     path = f"/subscriptions/{subscription}"

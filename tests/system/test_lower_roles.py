@@ -133,6 +133,8 @@ WHO_MAY: Final[Mapping[str, Table]] = {
         "GET /subscriptions/{subscription_id}/cancel-preview": CUSTOMER | CLERK,
         "POST /subscriptions/{subscription_id}/disable-auto-renew": MANAGER | CLERK,
         "POST /subscriptions/disable-auto-renew/bulk": MANAGER | CLERK,
+        "POST /subscriptions/resubmit/bulk": CLERK,
+        "POST /subscriptions/abandon/bulk": CLERK,
         "PUT /subscriptions/{subscription_id}/seats": CLERK,
         "POST /subscriptions/{subscription_id}/refund": CUSTOMER | CLERK,  # to be told that there are none
         "POST /subscriptions/{subscription_id}/resubmit": CLERK,
@@ -198,6 +200,8 @@ WHO_MAY: Final[Mapping[str, Table]] = {
 
 NAMED: Final = {
     "POST /subscriptions/disable-auto-renew/bulk": ("subscription_id",),
+    "POST /subscriptions/resubmit/bulk": ("subscription_id",),
+    "POST /subscriptions/abandon/bulk": ("subscription_id",),
     "POST /contracts/{contract_id}/coordinators/revoke/bulk": ("account_id",),
     "POST /people/remove/bulk": ("account_id",),
 }

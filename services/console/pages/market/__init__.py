@@ -21,7 +21,7 @@ AREA: Final = Area(
         PageAt(path="/cart", show=cart.cart, act=cart.change_cart),
         PageAt(path="/cart/customer", show=cart.choose_customer),
         PageAt(path="/carts/{cart_id}", show=cart.ordered),
-        PageAt(path="/orders", show=orders.orders),
+        PageAt(path="/orders", show=orders.orders, act=orders.change_several),
         PageAt(path="/orders/{subscription_id}", show=orders.order, act=orders.change_order),
         PageAt(path="/renewals", show=renewals.renewals, act=renewals.turn_off),
     ),

@@ -1,13 +1,16 @@
 """Orders: the list, one order on its way, its corrections, and its subscription."""
 
 import asyncio
+import csv
+from collections.abc import Iterable, Sequence
 from datetime import date
+from io import StringIO
 from typing import Final
 
 from pydantic import JsonValue
 from starlette.responses import Response
 
-from services.console.deeds import Deed, Outcome, again, carry_out
+from services.console.deeds import Deed, LinesDeed, Outcome, again, carry_out, carry_out_lines
 from services.console.doors import path
 from services.console.pages.market.showing import given, if_shown, names_of, render, unchanged
 from services.console.shapes.sales import (
@@ -23,6 +26,7 @@ from services.console.texts import marked
 from services.console.visits import Visit
 
 FILTERS: Final = ("status", "customer", "auto_renew")
+NONE_CHOSEN: Final = marked("Choose at least one declined order.")
 
 
 def state_of(order: Subscription | None) -> str:
@@ -41,6 +45,38 @@ async def orders(visit: Visit) -> Response:
         return await visit.export("marketplace", "/orders", "orders", *FILTERS)
     found = await visit.see_list("marketplace", "/orders", Subscriptions, *FILTERS)
     return render(visit, "orders.html", orders=found)
+
+
+async def change_several(visit: Visit) -> Response:
+    """Send the chosen declined orders again, or give them up, after a preview of each."""
+    gettext, form = visit.texts.gettext, visit.form
+    chosen = [each for each in form["chosen[]"].splitlines() if each]
+    if not chosen:
+        form.faults.append(gettext(NONE_CHOSEN))
+        return await again(visit, orders)
+    found = await asyncio.gather(
+        *(if_shown(visit.see("marketplace", f"/subscriptions/{each}", Subscription)) for each in chosen)
+    )
+    gives_up = form["action"] == "abandon"
+    column = "reason" if gives_up else "starts"
+    deed = LinesDeed(
+        service="marketplace",
+        path=f"/subscriptions/{'abandon' if gives_up else 'resubmit'}/bulk",
+        lines=_lines(("subscription_id", column), ((each, form[column].strip()) for each in chosen)),
+        shown=["", *(f"{each.customer_name}: {each.plan.product_name}" if each else "" for each in found)],
+        added=1,
+        question=gettext(marked("Give these orders up?") if gives_up else marked("Send these orders again?")),
+        button=gettext(marked("Give them up") if gives_up else marked("Send them again")),
+        then="/orders",
+    )
+    return await carry_out_lines(visit, deed, orders)
+
+
+def _lines(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a CSV file of these rows."""
+    file = StringIO()
+    csv.writer(file, lineterminator="\n").writerows([header, *rows])
+    return file.getvalue()
 
 
 async def order(visit: Visit) -> Response:
