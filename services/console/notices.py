@@ -58,6 +58,7 @@ NOTICES: Final[Mapping[str, Notice]] = {
     "partner-released": Notice(marked("The partner is released.")),
     # The marketplace
     "in-cart": Notice(marked("It is in the cart.")),
+    "discarded": Notice(marked("The cart is discarded.")),
     "out-of-cart": Notice(marked("The line is removed.")),
     "ordered": Notice(marked("The order is sent to the publisher. This page shows the answer as it arrives.")),
     "given-up": Notice(marked("The order is given up.")),

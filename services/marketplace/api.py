@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict
 from services.marketplace import partners
 from services.marketplace.domain import rules
 from services.marketplace.domain.auto_renew import DisableAutoRenew
-from services.marketplace.domain.cart import CART, LINES_AT_MOST, OpenCart, RemoveFromCart
-from services.marketplace.domain.cart_state import CheckedOut, OpenedCart, publisher_in
+from services.marketplace.domain.cart import CART, LINES_AT_MOST, DiscardCart, OpenCart, RemoveFromCart
+from services.marketplace.domain.cart_state import CheckedOut, Discarded, OpenedCart, Unopened, publisher_in
 from services.marketplace.domain.checkout import CheckOut
 from services.marketplace.domain.engagement import ENGAGEMENT, engagement_key
 from services.marketplace.domain.order import AbandonOrder, Resubmit
@@ -53,11 +53,11 @@ async def open_cart(context: RequestContext[OpenCart]) -> Addressed[OpenCart]:
     return Addressed(cart_id, OpenCart(cart_id=cart_id, partner=actor.organisation_id, opened_by=actor.account_id))
 
 
-async def _cart(context: RequestContext[object], cart_id: str) -> OpenedCart | CheckedOut:
+async def _cart(context: RequestContext[object], cart_id: str) -> OpenedCart | CheckedOut | Discarded:
     """Return the partner's own cart. Raises Problem 404 if it is unknown or another partner's."""
     partner_only(context.actor)
     state = await context.state(CART, cart_id)
-    if not isinstance(state, OpenedCart | CheckedOut) or state.opened.partner != context.actor.organisation_id:
+    if isinstance(state, Unopened) or state.opened.partner != context.actor.organisation_id:
         raise unknown("cart")
     return state
 
@@ -147,9 +147,15 @@ async def check_out(context: RequestContext[CheckOut], cart_id: str) -> Addresse
         ordered_before=await ordered_before(context.db, customer, partner),
         offered=offered,
         standing=await context.state(STANDING, context.actor.organisation_id),
-        policy=policy_of(Policy, publisher_in(state)),
+        policy=policy_of(Policy, None if isinstance(state, Discarded) else publisher_in(state)),
     )
     return Addressed(cart_id, command)
+
+
+@COMMANDS.route("DELETE", "/carts/{cart_id}", CART)
+async def discard_cart(context: RequestContext[DiscardCart], cart_id: str) -> Addressed[DiscardCart]:
+    await _cart(context, cart_id)
+    return Addressed(cart_id, DiscardCart(discarded_by=context.actor.account_id))
 
 
 # ── Subscriptions ──────────────────────────────────────────────────────────────────────────────────────

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Annotated, Final, TypeAlias
 
 from fastapi import APIRouter, Depends, Request
@@ -13,6 +13,8 @@ from services.marketplace.domain.standing import ALWAYS_OPEN, STANDING, speciali
 from services.marketplace.partners import partner_only
 from services.marketplace.views import (
     AutoRenewState,
+    CartStatus,
+    CartSummary,
     PlanView,
     RenewalMonth,
     Renewals,
@@ -24,11 +26,12 @@ from services.marketplace.views import (
 from shared.eventlog.decision import Rejected
 from shared.eventlog.deliver.clocks import Clocks
 from shared.events import Money, Plan
-from shared.events.fields import Identifier, OptionalCode, OptionalPublisher, WrittenDay
+from shared.events.fields import Address, Identifier, OptionalCode, OptionalPublisher, WrittenDay
 from shared.events.marketplace import Billing, Category, Period, Support
 from shared.runtime.exports import ListRoute
 from shared.runtime.http import CurrentActor, CurrentLog, Database, Now
 from shared.runtime.lists import By, Found, Listing, ListOf, Page, Search, searched
+from shared.runtime.people import person_of_list
 from shared.runtime.policies import policy_of
 from shared.runtime.problems import rejected
 from shared.sql import Queryable, Row, statements
@@ -92,6 +95,42 @@ async def catalogue(
 def _plan_view(row: Row) -> PlanView:
     plan = Plan.from_row(row["plan"])
     return plan_view(plan, policy_of(Policy, plan.publisher))
+
+
+# ── Carts ──────────────────────────────────────────────────────────────────────────────────────────────
+
+CARTS: Final = Listing(
+    SQL["carts"],
+    key="cart_id",
+    sorts={"cart_id": By(), "opened_at": By(datetime), "changed_at": By(datetime)},
+    order="-changed_at",
+)
+
+
+@LISTS.get("/carts")
+async def carts(
+    actor: CurrentActor,
+    db: Database,
+    request: Request,
+    page: Annotated[Page, Depends(CARTS.page)],
+    status: CartStatus | None = None,
+    opened_by: Identifier | None = None,
+    opened_by_email: Address | None = None,
+    q: Search = "",
+) -> ListOf[CartSummary]:
+    """List the partner's carts, the latest changed ones first.
+
+    They are open, or were checked out or discarded.
+    """
+    partner_only(actor)
+    person = await person_of_list(request, opened_by, opened_by_email, of="opened_by")
+    where = (status, person, searched(q), searched(q.replace("-", "")))
+    return await CARTS.show(db, page, _cart_summary, actor.organisation_id, *where)
+
+
+def _cart_summary(row: Row) -> CartSummary:
+    total = None if row["currency"] is None else Money(amount=row["amount"], currency=row["currency"])
+    return CartSummary.model_validate(dict(row) | {"total": total})
 
 
 # ── Orders and subscriptions ───────────────────────────────────────────────────────────────────────────

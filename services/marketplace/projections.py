@@ -13,6 +13,7 @@ from shared.events import (
     AutoRenewDisableRefused,
     AutoRenewDisableRequested,
     CartCheckedOut,
+    CartDiscarded,
     CartLineAdded,
     CartLineRemoved,
     CartOpened,
@@ -230,25 +231,29 @@ async def seats_request_declined(tx: Connection, event: SeatsRequestDeclined, _e
 
 
 @SALES.on(CartOpened)
-async def cart_opened(tx: Connection, event: CartOpened, _envelope: Envelope) -> None:
-    await tx.execute(SQL["open_cart"], event.cart_id, event.partner, event.opened_by)
+async def cart_opened(tx: Connection, event: CartOpened, envelope: Envelope) -> None:
+    await tx.execute(SQL["open_cart"], event.cart_id, event.partner, event.opened_by, envelope.time)
 
 
 @SALES.on(CartLineAdded)
-async def cart_line_added(tx: Connection, event: CartLineAdded, _envelope: Envelope) -> None:
-    await tx.execute(
-        SQL["set_line"], event.cart_id, event.line.line, event.line.plan.model_dump_json(), event.line.seats
-    )
+async def cart_line_added(tx: Connection, event: CartLineAdded, envelope: Envelope) -> None:
+    line = event.line
+    await tx.execute(SQL["set_line"], event.cart_id, line.line, line.plan.model_dump_json(), line.seats, envelope.time)
 
 
 @SALES.on(CartLineRemoved)
-async def cart_line_removed(tx: Connection, event: CartLineRemoved, _envelope: Envelope) -> None:
-    await tx.execute(SQL["remove_line"], event.cart_id, event.line)
+async def cart_line_removed(tx: Connection, event: CartLineRemoved, envelope: Envelope) -> None:
+    await tx.execute(SQL["remove_line"], event.cart_id, event.line, envelope.time)
 
 
 @SALES.on(CartCheckedOut)
-async def cart_checked_out(tx: Connection, event: CartCheckedOut, _envelope: Envelope) -> None:
-    await tx.execute(SQL["check_out"], event.cart_id, event.data().decode())
+async def cart_checked_out(tx: Connection, event: CartCheckedOut, envelope: Envelope) -> None:
+    await tx.execute(SQL["check_out"], event.cart_id, event.data().decode(), envelope.time)
+
+
+@SALES.on(CartDiscarded)
+async def cart_discarded(tx: Connection, event: CartDiscarded, envelope: Envelope) -> None:
+    await tx.execute(SQL["discard_cart"], event.cart_id, envelope.time)
 
 
 # ── Subscriptions ──────────────────────────────────────────────────────────────────────────────────────

@@ -58,17 +58,22 @@ insert into engagements (customer, partner, engaged, event_id) values ($1, $2, t
 on conflict do nothing;
 
 -- open_cart: add a cart.
-insert into carts (cart_id, partner, opened_by) values ($1, $2, $3);
+insert into carts (cart_id, partner, opened_by, opened_at, changed_at) values ($1, $2, $3, $4, $4);
 
 -- set_line: add a line to the cart, or set it.
+with cart as (update carts set changed_at = $5 where cart_id = $1)
 insert into cart_lines (cart_id, line, plan, seats) values ($1, $2, $3, $4)
 on conflict (cart_id, line) do update set plan = excluded.plan, seats = excluded.seats;
 
 -- remove_line: remove a line from the cart.
+with cart as (update carts set changed_at = $3 where cart_id = $1)
 delete from cart_lines where cart_id = $1 and line = $2;
 
 -- check_out: set the values of the cart's checkout.
-update carts set checked_out = $2 where cart_id = $1;
+update carts set checked_out = $2, status = 'checked-out', changed_at = $3 where cart_id = $1;
+
+-- discard_cart: set that the partner gave the cart up.
+update carts set status = 'discarded', changed_at = $2 where cart_id = $1;
 
 -- order: add the subscription that a line was ordered as.
 insert into subscriptions (subscription_id, cart_id, contract_id, partner, customer, purchaser, ordered_by,

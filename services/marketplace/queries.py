@@ -15,8 +15,8 @@ from services.marketplace.calendars import business_calendar
 from services.marketplace.domain import wizard
 from services.marketplace.domain.auto_renew import DisableAutoRenew
 from services.marketplace.domain.calendar import cancel_by
-from services.marketplace.domain.cart import CART
-from services.marketplace.domain.cart_state import CheckedOut, Unopened, publisher_in
+from services.marketplace.domain.cart import CART, cart_discarded
+from services.marketplace.domain.cart_state import CheckedOut, Discarded, Unopened, publisher_in
 from services.marketplace.domain.checkout import ordered_lines, purchaser_of, review, start_refused
 from services.marketplace.domain.engagement import (
     ENGAGEMENT,
@@ -207,6 +207,8 @@ async def cart(
     state = await streams.state(CART, cart_id)
     if isinstance(state, Unopened) or state.opened.partner != actor.organisation_id:
         raise unknown("cart")
+    if isinstance(state, Discarded):
+        raise rejected(cart_discarded(state.event))
     policy = policy_of(Policy, publisher_in(state))
     if isinstance(state, CheckedOut):
         order = state.order

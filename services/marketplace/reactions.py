@@ -10,6 +10,7 @@ from services.marketplace.domain.subscription import SUBSCRIPTION
 from shared.eventlog.deliver.projection import Dispatch, ReactionContext, Reactions
 from shared.events import (
     CartCheckedOut,
+    CartDiscarded,
     CartLineAdded,
     CartLineRemoved,
     CartOpened,
@@ -48,6 +49,7 @@ PROCESS = Reactions(
         *subjects.POOLS,
         *subjects.SEATS,
         *subjects.UPDATE_RIGHTS,
+        CartDiscarded,
         CartLineAdded,
         CartLineRemoved,
         CartOpened,

@@ -29,6 +29,7 @@ from shared.events.marketplace import Billing, Category, Period, Support
 from shared.sql import Row
 
 SubscriptionStatus: TypeAlias = Literal["awaiting", "failed", "abandoned", "confirmed", "ended"]
+CartStatus: TypeAlias = Literal["open", "checked-out", "discarded"]
 AutoRenewState: TypeAlias = Literal["on", "asked", "off"]
 
 
@@ -161,6 +162,24 @@ class CartView(BaseModel):
     """The zone of the term's and the instalments' dates: the purchaser's; UTC without a purchaser."""
     assumed: list[str]
     """What was assumed for values that were not given."""
+
+
+class CartSummary(BaseModel):
+    """A cart in the list of the partner's carts."""
+
+    cart_id: str
+    status: CartStatus
+    opened_by: str
+    opened_at: datetime
+    changed_at: datetime
+    lines: int
+    seats: int
+    products: list[str]
+    """The product of each line, in their order."""
+    publisher: str | None
+    """The one publisher of its plans; null for an empty cart."""
+    total: Money | None
+    """At the prices of when the lines were added; the cart itself has today's. Null for an empty cart."""
 
 
 class AutoRenewView(BaseModel):

@@ -155,6 +155,14 @@ class CartLineRemoved(Event):
     line: Number
 
 
+class CartDiscarded(Event):
+    """The cart was given up, with all of its lines. It does not change any more."""
+
+    cart_id: Identifier
+    partner: Identifier
+    discarded_by: ActorId
+
+
 class OrderLine(Record):
     """A line of a checked-out cart, which becomes a subscription of its own."""
 
@@ -443,6 +451,7 @@ MarketplaceEvent: TypeAlias = (
     | CartLineAdded
     | CartLineRemoved
     | CartCheckedOut
+    | CartDiscarded
     | SubscriptionOrdered
     | SubscriptionConfirmed
     | SubscriptionOrderFailed

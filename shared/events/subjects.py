@@ -87,6 +87,7 @@ from shared.events.marketplace import (
     AutoRenewDisableRefused,
     AutoRenewDisableRequested,
     CartCheckedOut,
+    CartDiscarded,
     CartLineAdded,
     CartLineRemoved,
     CartOpened,
@@ -133,7 +134,7 @@ SIGN_IN: Final = (*ADMINISTRATORS, *INVITATIONS, *MACHINES, *PREFERENCES, *PROOF
 
 # marketplace
 AUTO_RENEW: Final = (AutoRenewDisableRequested, AutoRenewDisabled, AutoRenewDisableRefused)
-CARTS: Final = (CartOpened, CartLineAdded, CartLineRemoved, CartCheckedOut)
+CARTS: Final = (CartOpened, CartLineAdded, CartLineRemoved, CartCheckedOut, CartDiscarded)
 CSNS: Final = (CsnIssued, CsnRevoked)
 ENGAGEMENTS: Final = (PartnerEngaged, PartnerReleased)
 """Which customers have accepted which partners."""

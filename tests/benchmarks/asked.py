@@ -125,6 +125,11 @@ ASKED: Final[Mapping[str, Asked]] = {
         filters={"status": ("open", "replaced"), "subscription_id": (BOUGHT,), "customer": (CUSTOMER,)},
         searches=("product", "product 149", "nobody"),
     ),
+    "/carts": Asked(
+        actors=(OF_PARTNER,),
+        filters={"status": ("open", "discarded"), "opened_by": (id_of("clerk", 0),), "opened_by_email": (AT_ADDRESS,)},
+        searches=("product", "product 149", "nothing"),
+    ),
     "/catalogue": Asked(
         actors=(OF_PARTNER,),
         filters={

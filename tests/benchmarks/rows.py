@@ -148,6 +148,7 @@ async def _marketplace(db: Connection) -> None:
     )
     await db.execute(SQL["marketplace"])
     await db.execute(SQL["marketplace_parts"])
+    await db.execute(SQL["marketplace_carts"])
 
 
 def _plan(number: int) -> Plan:

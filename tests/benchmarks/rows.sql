@@ -126,6 +126,17 @@ select pg_temp.id('seats request', n), pg_temp.id('subscription', n),
     timestamptz '2026-01-01' + n * interval '1 minute', (array['open', 'confirmed', 'declined', 'replaced'])[1 + n / 10 % 4]
 from generate_series(0, 24999, 10) m, lateral (select m + m / 10 % 10 as n) as requests where n % 100 < 84;
 
+-- marketplace_carts: fill the carts of a partner, a tenth of them open.
+insert into carts (cart_id, partner, opened_by, status, opened_at, changed_at)
+select pg_temp.id('cart', n), pg_temp.id('partner', 0), pg_temp.id('clerk', 0),
+    case when n % 10 = 0 then 'open' else 'checked-out' end,
+    timestamptz '2026-01-01' + n * interval '1 minute', timestamptz '2026-01-02' + n * interval '1 minute'
+from generate_series(0, 8333) n;
+with plans as (select array_agg(plan order by product_id) as plans, count(*)::int as count from catalogue)
+insert into cart_lines (cart_id, line, plan, seats)
+select pg_temp.id('cart', n), line, plans[1 + (n * 3 + line) * 7919 % count], 4
+from generate_series(0, 8333) n, generate_series(1, 3) line, plans;
+
 -- entitlements: fill entitlements' tables: pools with 100,000 assigned seats, a tenth of them in pool 1.
 insert into pools (subscription_id, contract_id, customer, partner, publisher, product, product_name, seats, starts, ends,
     phase, until, update_csn, event_id, version, time_zone, begins_at, assigned,

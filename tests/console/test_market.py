@@ -307,6 +307,24 @@ async def test_declined_orders_are_sent_again_or_given_up_together(browser: Brow
         assert done.content == dry.content and done.url.query == b""
 
 
+async def test_open_carts_are_gone_on_with_or_discarded(browser: Browser, services: Services) -> None:
+    services.answers |= PAGES["/carts"].answers
+    page = (await browser.get("/carts?q=revit")).text
+    assert "AutoCAD, AutoCAD LT, Revit and 1 more" in words(page) and "Oskar Lindqvist" in page
+    query = services.of("GET", "/carts")[0].url.params
+    assert (query["status"], query["q"]) == ("open", "revit")
+    resumed = await browser.get("/carts/cart-1")
+    assert resumed.headers["location"] == "/cart"
+    assert "yours now" in words((await browser.get("/carts")).text)
+    services.answers["DELETE /carts/cart-1"] = event("CartDiscarded")
+    asked = await browser.post("/carts", None, **hidden(page))
+    assert "Discard this cart?" in words(asked.text)
+    done = await browser.post("/carts", None, **hidden(asked.text))
+    assert done.headers["location"] == "/carts?notice=discarded"
+    assert [each.url.query for each in services.of("DELETE", "/carts/cart-1")] == [b"dry_run=true", b""]
+    assert "Your cart is empty" in (await browser.get("/cart")).text
+
+
 # ── Renewals and customers ─────────────────────────────────────────────────────────────────────────────
 
 

@@ -216,3 +216,39 @@ async def test_an_empty_cart_says_that_it_is_no_order(market: Market) -> None:
         None,
         [(None, "cart-empty")],
     )
+
+
+async def test_a_partners_carts_are_found_gone_on_with_and_discarded(market: Market) -> None:
+    async def found(query: str, who: str = "clerk") -> list[str]:
+        return [each["cart_id"] for each in (await market.when(who, "GET", f"/carts?{query}").then_ok())["items"]]
+
+    empty, two, sold = await market.cart(), await market.cart((LT.product_id, 2), (AUTOCAD.product_id, 1)), ""
+    sold = await market.cart((AUTOCAD.product_id, 3))
+    await market.when("clerk", "POST", f"/carts/{sold}/checkout", ORDER).then_ok()
+    by = {
+        "sort=opened_at": [empty, two, sold],
+        "status=open&sort=opened_at": [empty, two],
+        "status=checked-out": [sold],
+        f"q={LT.product_id}": [two],
+        f"q={AUTOCAD.product_id[:6]}&status=open": [two],
+        "opened_by=clerk&status=open&sort=-opened_at": [two, empty],
+        "opened_by=nobody": [],
+    }
+    for query, expected in by.items():
+        assert await found(query) == expected, query
+    assert await found("", "rival") == []
+    await market.when("mina", "GET", "/carts").then_refused("partner-only")
+    (shown,) = (await market.when("clerk", "GET", f"/carts?q={LT.product_id}").then_ok())["items"]
+    assert (shown["lines"], shown["seats"], shown["publisher"]) == (2, 3, "autodesk")
+    assert (shown["products"], shown["total"]) == (
+        [LT.product_name, AUTOCAD.product_name],
+        euros(2 * LT.price.amount + AUTOCAD.price.amount),
+    )
+    await market.when("rival", "DELETE", f"/carts/{two}").then_refused("unknown")
+    await market.when("clerk", "DELETE", f"/carts/{sold}").then_refused("cart-checked-out")
+    (event,) = (await market.when("clerk", "DELETE", f"/carts/{two}").then_ok())["events"]
+    assert (event["type"], event["data"]["discarded_by"]) == ("CartDiscarded", "clerk")
+    assert (await found("status=open"), await found("status=discarded")) == ([empty], [two])
+    for method, path, body in (("GET", "", None), ("POST", "/checkout", ORDER)):
+        refused = await market.when("clerk", method, f"/carts/{two}{path}", body).then_refused("cart-discarded")
+        assert refused["because"] == [event["id"]]

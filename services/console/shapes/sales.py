@@ -140,6 +140,25 @@ class Cart(BaseModel):
     time_zone: str
 
 
+class CartInList(BaseModel):
+    """A cart and what is in it."""
+
+    cart_id: str
+    opened_by: str
+    opened_at: datetime
+    changed_at: datetime
+    seats: int
+    products: list[str]
+    total: Money | None
+
+
+class Carts(BaseModel):
+    """A page of the partner's carts. Of marketplace's `GET /carts`."""
+
+    items: list[CartInList]
+    next: str | None
+
+
 class Abandoned(BaseModel):
     """Why a partner has given an order up."""
 

@@ -8,11 +8,20 @@ from dataclasses import dataclass
 from typing import Annotated, TypeAlias, assert_never
 
 from services.marketplace.domain import rules
-from services.marketplace.domain.cart_state import INITIAL, CheckedOut, Event, OpenedCart, State, Unopened, evolve
+from services.marketplace.domain.cart_state import (
+    INITIAL,
+    CheckedOut,
+    Discarded,
+    Event,
+    OpenedCart,
+    State,
+    Unopened,
+    evolve,
+)
 from services.marketplace.domain.checkout import CheckOut, check_out, seats_out_of_range
 from services.marketplace.domain.plan_choice import AddToCart, chosen_plan
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected, Stream
-from shared.events import CartCheckedOut, CartLine, CartLineAdded, CartLineRemoved, CartOpened, Plan
+from shared.events import CartCheckedOut, CartDiscarded, CartLine, CartLineAdded, CartLineRemoved, CartOpened, Plan
 from shared.events.fields import Number
 
 LINES_AT_MOST = 50
@@ -37,7 +46,14 @@ class RemoveFromCart:
     line: Number
 
 
-Command: TypeAlias = OpenCart | AddToCart | RemoveFromCart | CheckOut
+@dataclass(frozen=True, slots=True)
+class DiscardCart:
+    """Give the cart up, with all of its lines."""
+
+    discarded_by: Annotated[str, SUPPLIED]
+
+
+Command: TypeAlias = OpenCart | AddToCart | RemoveFromCart | CheckOut | DiscardCart
 
 
 # ── Decisions ──────────────────────────────────────────────────────────────────────────────────────────
@@ -52,6 +68,8 @@ def decide(command: Command, state: State) -> Decision[Event]:
             return Rejected(rules.CART_UNKNOWN, "There is no such cart.", "Open a cart first.")
         case CheckedOut(_, order):
             return _after_checkout(command, order)
+        case Discarded(_, event):
+            return () if isinstance(command, OpenCart | DiscardCart) else cart_discarded(event)
         case OpenedCart():
             pass
         case unreachable_state:
@@ -65,6 +83,9 @@ def decide(command: Command, state: State) -> Decision[Event]:
             return _remove(line, state)
         case CheckOut():
             return check_out(command, state)
+        case DiscardCart(by):
+            opened = state.opened
+            return (CartDiscarded(cart_id=opened.cart_id, partner=opened.partner, discarded_by=by),)
         case unreachable:
             assert_never(unreachable)
 
@@ -86,6 +107,16 @@ def _after_checkout(command: Command, order: CartCheckedOut) -> Decision[Event]:
                 "Open a new cart.",
                 because=(order,),
             )
+
+
+def cart_discarded(event: CartDiscarded) -> Rejected:
+    """Return the refusal of what needs the cart, after it was given up."""
+    return Rejected(
+        rules.CART_DISCARDED,
+        "This cart was discarded.",
+        "Open a new cart, or go on with another one (GET /carts).",
+        because=(event,),
+    )
 
 
 def _add(command: AddToCart, state: OpenedCart) -> Decision[Event]:

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias, assert_never
 
-from shared.events import CartCheckedOut, CartLineAdded, CartLineRemoved, CartOpened
+from shared.events import CartCheckedOut, CartDiscarded, CartLineAdded, CartLineRemoved, CartOpened
 
-Event: TypeAlias = CartOpened | CartLineAdded | CartLineRemoved | CartCheckedOut
+Event: TypeAlias = CartOpened | CartLineAdded | CartLineRemoved | CartCheckedOut | CartDiscarded
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,15 @@ class CheckedOut:
     """The numbers of the order's lines, in its sequence."""
 
 
-State: TypeAlias = Unopened | OpenedCart | CheckedOut
+@dataclass(frozen=True, slots=True)
+class Discarded:
+    """A cart that was given up. It does not change any more."""
+
+    opened: CartOpened
+    event: CartDiscarded
+
+
+State: TypeAlias = Unopened | OpenedCart | CheckedOut | Discarded
 INITIAL: State = Unopened()
 
 
@@ -66,5 +74,7 @@ def evolve(state: State, event: Event) -> State:
             if not isinstance(state, OpenedCart):
                 return state
             return CheckedOut(state.opened, event, tuple(sorted(state.lines)))
+        case CartDiscarded():
+            return Discarded(state.opened, event) if isinstance(state, OpenedCart) else state
         case unreachable:
             assert_never(unreachable)

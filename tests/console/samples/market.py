@@ -172,6 +172,18 @@ PRICED: Final = {
     ],
 }
 ORDERED: Final = {**CART, "status": "checked-out", "lines": [{**LINE, "subscription_id": "sub-1"}]}
+OPEN_CART: Final = {
+    "cart_id": "cart-1",
+    "status": "open",
+    "opened_by": OSKAR,
+    "opened_at": "2026-11-28T10:00:00Z",
+    "changed_at": "2026-11-28T11:00:00Z",
+    "lines": 4,
+    "seats": 7,
+    "products": ["AutoCAD", "AutoCAD LT", "Revit", "Vault"],
+    "publisher": "autodesk",
+    "total": {"amount": 1_250_000, "currency": "EUR"},
+}
 RENEWALS: Final = {"ends_from": "2026-11-29", "ends_before": "2027-11-30", "months": [MONTH]}
 
 SAMPLES: Final = {
@@ -196,6 +208,7 @@ SAMPLES: Final = {
     ),
     "/wizard": Sample("/wizard", {"GET /wizard": found(STEPS)}),
     "/cart/customer": Sample("/cart/customer", {"GET /customers": listed(CUSTOMER)}),
+    "/carts": Sample("/carts", {**ORDER, "GET /carts": listed(OPEN_CART)}),
     "/carts/{cart_id}": Sample("/carts/cart-1", {**ORDER, "GET /carts/cart-1": found(ORDERED)}),
     "/orders": Sample("/orders", {"GET /orders": listed(SUBSCRIPTION)}),
     "/orders/{subscription_id}": Sample("/orders/sub-1", ORDER),

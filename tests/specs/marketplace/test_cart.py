@@ -6,7 +6,7 @@ from functools import reduce
 
 import pytest
 
-from services.marketplace.domain.cart import CART, LINES_AT_MOST, OpenCart, RemoveFromCart
+from services.marketplace.domain.cart import CART, LINES_AT_MOST, DiscardCart, OpenCart, RemoveFromCart
 from services.marketplace.domain.cart_state import CheckedOut, Event, OpenedCart
 from services.marketplace.domain.checkout import CheckOut, ordered_lines, review
 from services.marketplace.domain.engagement import INITIAL as NEVER_ENGAGED
@@ -17,6 +17,7 @@ from services.marketplace.domain.standing import INITIAL as NO_STANDING
 from shared.events import (
     AccountClosed,
     CartCheckedOut,
+    CartDiscarded,
     CartLine,
     CartLineAdded,
     CartLineRemoved,
@@ -222,6 +223,23 @@ def test_a_line_that_never_was_cannot_be_removed() -> None:
 
 def test_nothing_goes_into_a_cart_that_was_never_opened() -> None:
     given(CART).when(by_id(AUTOCAD_ID, AUTOCAD)).then_refused("cart-unknown")
+
+
+def test_a_discarded_cart_is_discarded_for_good() -> None:
+    history = (OPENED, added(1, AUTOCAD))
+    gone = CartDiscarded(cart_id="cart-1", partner=PARTNER, discarded_by=CLERK).recorded("gone")
+    given(CART, *history).when(DiscardCart(CLERK)).then(gone)
+    for command in (by_id(LT.product_id, LT), RemoveFromCart(1), CHECK_OUT):
+        given(CART, *history, gone).when(command).then_refused("cart-discarded", because=[gone])
+    for same in (DiscardCart("another"), OpenCart("cart-1", PARTNER, CLERK)):
+        given(CART, *history, gone).when(same).then_nothing()
+
+
+def test_an_ordered_cart_is_not_discarded() -> None:
+    history = (OPENED, added(1, AUTOCAD))
+    (order,) = given(CART, *history).when(CHECK_OUT).then_accepted()
+    given(CART, *history, order).when(DiscardCart(CLERK)).then_refused("cart-checked-out", because=[order])
+    given(CART).when(DiscardCart(CLERK)).then_refused("cart-unknown")
 
 
 # ── Out of the cart ────────────────────────────────────────────────────────────────────────────────────

@@ -3,7 +3,7 @@
 from typing import Final
 
 from services.console.areas import Area, Kind, Link, PageAt, Watch
-from services.console.pages.market import cart, catalogue, customers, orders, renewals, watches, wizard
+from services.console.pages.market import cart, carts, catalogue, customers, orders, renewals, watches, wizard
 from services.console.texts import marked
 
 PARTNERS: Final[frozenset[Kind]] = frozenset({"partner"})
@@ -20,6 +20,7 @@ AREA: Final = Area(
         PageAt(path="/wizard", show=wizard.wizard, act=wizard.add_from_wizard),
         PageAt(path="/cart", show=cart.cart, act=cart.change_cart),
         PageAt(path="/cart/customer", show=cart.choose_customer),
+        PageAt(path="/carts", show=carts.carts, act=carts.discard),
         PageAt(path="/carts/{cart_id}", show=cart.ordered),
         PageAt(path="/orders", show=orders.orders, act=orders.change_several),
         PageAt(path="/orders/{subscription_id}", show=orders.order, act=orders.change_order),

@@ -89,7 +89,7 @@ async def cart(visit: Visit) -> Response:
     if asked.get("purchaser"):
         names = await names_of(visit, [asked["purchaser"]])
     if found is None or found.status != "open":
-        _forget(visit)
+        forget(visit)
         return render(visit, "cart-empty.html")
     for name in CHECKED:
         visit.keep(name, asked.get(name, ""))
@@ -112,7 +112,7 @@ def _asked(visit: Visit) -> dict[str, str]:
     return kept if asked in ({}, {"customer": kept.get("customer")}) else asked
 
 
-def _forget(visit: Visit) -> None:
+def forget(visit: Visit) -> None:
     """Forget the cart, which is ordered or unknown."""
     for name in (CART, *CHECKED):
         visit.keep(name, "")
@@ -235,7 +235,7 @@ async def _order(visit: Visit, cart_id: str) -> Response:
     )
     response = await carry_out(visit, deed, cart)
     if response.headers.get("location"):
-        _forget(visit)
+        forget(visit)
     return response
 
 
