@@ -72,6 +72,7 @@ NOTICES: Final[Mapping[str, Notice]] = {
     "price-announced": Notice(marked("The price is announced.")),
     "csn-issued": Notice(marked("The number is issued.")),
     "csn-revoked": Notice(marked("The number is revoked.")),
+    "credits-granted": Notice(marked("The credits are granted.")),
     "answer-yes": Notice(marked("The order is confirmed.")),
     "answer-no": Notice(marked("The order is declined.")),
     "update-published": Notice(marked("The update is published.")),

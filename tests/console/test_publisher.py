@@ -145,3 +145,37 @@ async def test_an_update_is_published_and_withdrawn(browser: Browser, services: 
 
 async def test_orders_to_answer_wait_on_the_first_page(browser: Browser) -> None:
     assert "1 order waits for your answer." in words((await browser.get("/")).text)
+
+
+async def test_credits_are_granted_once_it_is_said_until_when(browser: Browser, services: Services) -> None:
+    granted = {"type": "CreditsGranted", "data": {"amount": 500, "expires_on": "2027-11-28"}}
+    outcome = httpx.Response(200, json={"stream": "s", "events": [granted]})
+    services.answers["POST /contracts/c-1/credits/grants"] = outcome
+    fields = {"grant_id": "G-2", "amount": "500", "account_id": "a-1"}
+    asked = await browser.post("/publisher/credits/c-1", None, **await form(browser), **fields)
+    assert "500 credits are granted. They can be spent until 28 Nov 2027 (UTC)." in words(asked.text)
+    done = await browser.post("/publisher/credits/c-1", None, **hidden(asked.text))
+    assert done.headers["location"] == "/publisher/credits/c-1?notice=credits-granted"
+    assert services.bodies("POST", "/contracts/c-1/credits/grants")[1] == {**fields, "amount": 500}
+
+
+async def test_a_number_of_a_grant_that_is_taken_is_said_beside_its_field(browser: Browser, services: Services) -> None:
+    services.answers["POST /contracts/c-1/credits/grants"] = problem(409, "grant-id-reused")
+    fields = {"grant_id": "G-1", "amount": "5", "account_id": ""}
+    answered = await browser.post("/publisher/credits/c-1", None, **await form(browser), **fields)
+    assert answered.status_code == 422 and 'id="grant_id-error"' in answered.text
+    wrong = await browser.post("/publisher/credits/c-1", None, **await form(browser), **{**fields, "amount": "many"})
+    assert 'id="amount-error"' in wrong.text
+
+
+async def test_a_file_of_grants_shows_each_line_first(browser: Browser, services: Services) -> None:
+    items = [{"line": 2, "status": 200, "answer": {}}]
+    outcome = httpx.Response(200, json={"items": items, "accepted": 1, "dry_run": True})
+    services.answers["POST /contracts/c-1/credits/grants/bulk"] = outcome
+    lines = "grant_id,amount\nG-3,20"
+    asked = await browser.post("/publisher/credits/c-1/file", None, **await form(browser), pasted=lines)
+    assert "1 line will be carried out." in words(asked.text)
+    (sent,) = services.of("POST", "/contracts/c-1/credits/grants/bulk")
+    assert sent.content.decode() == lines
+    empty = await browser.post("/publisher/credits/c-1/file", None, **await form(browser), pasted="")
+    assert "Choose a CSV file, or paste its lines." in words(empty.text)

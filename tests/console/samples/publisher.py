@@ -60,6 +60,16 @@ UPDATE: Final = {
     "published_at": "2026-11-29T10:00:00Z",
     "withdrawn": None,
 }
+CONTRACT: Final[dict[str, Any]] = {
+    "contract_id": "c-1",
+    "customer": "o-2",
+    "publisher": "autodesk",
+    "programme": "subscription",
+    "roles": [{"account_id": "a-1", "role": "contract_manager", "may_assign_seats": True, "assigned_by": "a-1"}],
+    "agreements": [],
+}
+LOT: Final = {"grant_id": "G-1", "account_id": None, "granted": 100, "remaining": 60, "expires_on": "2027-11-28"}
+CREDITS: Final = {"contract_id": "c-1", "balance": 60, "pool": 60, "individual": {}, "lots": [LOT]}
 
 
 def many(*items: Any) -> httpx.Response:
@@ -73,6 +83,9 @@ ANSWERS: Final[Mapping[str, Answer]] = {
     "GET /publisher/csns": many(CSN),
     "GET /publisher/partners": many({"organisation_id": "p-1", "organisation_name": "CADworks"}),
     "GET /publisher/updates": many(UPDATE),
+    "GET /contracts": many({**CONTRACT, "manager": "a-1"}),
+    "GET /contracts/c-1": httpx.Response(200, json=CONTRACT),
+    "GET /contracts/c-1/credits": httpx.Response(200, json=CREDITS),
 }
 SAMPLES: Final = {
     path: Sample(address, ANSWERS)
@@ -83,6 +96,9 @@ SAMPLES: Final = {
         "/publisher/orders": "/publisher/orders",
         "/publisher/orders/{subscription_id}": "/publisher/orders/s-1",
         "/publisher/csns": "/publisher/csns",
+        "/publisher/credits": "/publisher/credits",
+        "/publisher/credits/{contract_id}": "/publisher/credits/c-1",
+        "/publisher/credits/{contract_id}/file": "/publisher/credits/c-1/file",
         "/publisher/updates": "/publisher/updates",
         "/publisher/updates/new": "/publisher/updates/new",
         "/publisher/updates/{update_id}": "/publisher/updates/ACD-2027.1",

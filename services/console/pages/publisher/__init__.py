@@ -3,7 +3,7 @@
 from typing import Final
 
 from services.console.areas import Area, Kind, Link, PageAt, Watch
-from services.console.pages.publisher import csns, orders, plans, updates
+from services.console.pages.publisher import credits, csns, orders, plans, updates
 from services.console.texts import marked
 
 PUBLISHERS: Final[frozenset[Kind]] = frozenset({"publisher"})
@@ -17,6 +17,9 @@ AREA: Final = Area(
         PageAt(path="/publisher/orders", show=orders.orders),
         PageAt(path="/publisher/orders/{subscription_id}", show=orders.order, act=orders.answer),
         PageAt(path="/publisher/csns", show=csns.csns, act=csns.change),
+        PageAt(path="/publisher/credits", show=credits.contracts),
+        PageAt(path="/publisher/credits/{contract_id}", show=credits.grants, act=credits.grant),
+        PageAt(path="/publisher/credits/{contract_id}/file", show=credits.file_page, act=credits.grant_file),
         PageAt(path="/publisher/updates", show=updates.updates),
         PageAt(path="/publisher/updates/new", show=updates.new, act=updates.publish),
         PageAt(path="/publisher/updates/{update_id}", show=updates.update, act=updates.withdraw),
@@ -25,6 +28,7 @@ AREA: Final = Area(
         Link(path="/publisher/plans", text=marked("Catalogue"), kinds=PUBLISHERS),
         Link(path="/publisher/orders", text=marked("Orders"), kinds=PUBLISHERS),
         Link(path="/publisher/csns", text=marked("CSNs"), kinds=PUBLISHERS),
+        Link(path="/publisher/credits", text=marked("Credits"), kinds=PUBLISHERS),
         Link(path="/publisher/updates", text=marked("Updates"), kinds=PUBLISHERS),
     ),
     watches=(Watch(find=orders.waiting, kinds=PUBLISHERS),),
