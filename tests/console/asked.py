@@ -24,7 +24,7 @@ SEEN: Final = ("see", "see_then", "see_list", "export", "export_as")
 
 def unnamed(path: str) -> str:
     """The path with its parameters' names left out, which a caller does not see."""
-    return re.sub(r"{\w*}", ANY, path.partition("?")[0])
+    return re.sub(r"{\w*(?::path)?}", ANY, path.partition("?")[0])
 
 
 class Request(NamedTuple):
