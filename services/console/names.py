@@ -24,6 +24,8 @@ class Named:
 
     name: str
     email: str = ""
+    at: str = ""
+    """The page about them, where it is not their colleague's."""
 
     def has(self, text: str) -> bool:
         """Return whether the name or the address has a text, which is in lower case."""
@@ -55,7 +57,7 @@ class Names(Mapping[str, Named]):
 async def names_of(visit: Visit, account_ids: Iterable[str | None]) -> Names:
     """Return the names of any number of people, with addresses where the person may see them."""
     own = visit.account
-    known = {own.account_id: Named(own.name, own.email or "")} if own else {}
+    known = {own.account_id: Named(own.name, own.email or "", "/profile")} if own else {}
     wanted = sorted({each for each in account_ids if each and _is_person(each)} - known.keys())
     parts = [wanted[start : start + AT_ONCE] for start in range(0, len(wanted), AT_ONCE)]
     for found in await asyncio.gather(*(_named(visit, part) for part in parts)):
