@@ -11,7 +11,8 @@ import pytest
 
 from shared.services import url_variable
 from tests.console.browser.conftest import Site
-from tests.console.browser.looking import evaluates, look, press_to
+from tests.console.browser.hands import BY_HAND, Hand, Mouse, sign_in
+from tests.console.browser.looking import evaluates, look
 from tests.console.browser.publisher import AnsweringPublisher
 
 if TYPE_CHECKING:
@@ -80,24 +81,16 @@ def trade(site: Site, publisher: AnsweringPublisher) -> Trade:
     return made
 
 
-def sign_in(page: "Page", trade: Trade) -> None:
-    page.goto("/sign-in")
-    page.fill("#email", trade.clerk)
-    page.fill("#password", PASSWORD)
-    page.click("button.main")
-    page.wait_for_url("**/")
-
-
-def check_out(page: "Page", trade: Trade) -> None:
+def check_out(page: "Page", hand: Hand, trade: Trade) -> None:
     """From the cart to the page of its orders."""
-    page.fill("#email", trade.purchaser)
-    page.click("button[value=check]")
+    hand.enter("#email", trade.purchaser)
+    hand.press("button[value=check]")
     page.wait_for_url("**purchaser=**")
-    look(page, "cart-checked")
-    page.click("button[value=order]")
+    hand.look("cart-checked")
+    hand.press("button[value=order]")
     page.wait_for_selector("button.grave")
-    look(page, "cart-confirm")
-    page.click("button.grave")
+    hand.look("cart-confirm")
+    hand.press("button.grave")
     page.wait_for_url("**/carts/*")
 
 
@@ -116,95 +109,64 @@ def wait_for_confirmation(page: "Page") -> None:
     raise AssertionError("the order is not confirmed")
 
 
-def test_an_order_by_the_wizard_is_confirmed_while_one_looks(page: "Page", trade: Trade) -> None:
-    sign_in(page, trade)
-    page.goto("/wizard")
-    page.select_option("#choice", "autocad")
-    page.click("button.main")
-    page.check("input[value=annual]")
-    look(page, "wizard-period")
-    page.click("button.main")
-    page.check("input[value=advanced]")
-    page.click("button.main")
-    page.fill("#seats", "3")
-    page.click("button.main")
-    look(page, "wizard-customer")
-    page.check(f"label:has-text('{trade.customer}') input")
-    page.click("main form[method=post] button.main")
+@BY_HAND
+def test_an_order_by_the_wizard_is_confirmed_while_one_looks(page: "Page", hand: Hand, trade: Trade) -> None:
+    sign_in(page, hand, trade.clerk, PASSWORD)
+    hand.press("nav >> text=Catalogue")
+    page.wait_for_url("**/catalogue")
+    hand.press("main a[href='/wizard']")
+    page.wait_for_url("**/wizard")
+    hand.choose("#choice", "AutoCAD including specialized toolsets")
+    hand.press("button.main")
+    page.wait_for_selector("input[value=annual]")
+    hand.press("input[value=annual]")
+    hand.look("wizard-period")
+    hand.press("button.main")
+    page.wait_for_selector("input[value=advanced]")
+    hand.press("input[value=advanced]")
+    hand.press("button.main")
+    hand.enter("#seats", "3")
+    hand.press("button.main")
+    page.wait_for_selector(f"label:has-text('{trade.customer}')")
+    hand.look("wizard-customer")
+    hand.press(f"label:has-text('{trade.customer}') input")
+    hand.press("main form[method=post] button.main")
     page.wait_for_url("**/cart?**")
-    look(page, "cart")
-    check_out(page, trade)
+    hand.look("cart")
+    check_out(page, hand, trade)
     assert "waits for the publisher" in page.inner_text("main") or "on its way" in page.inner_text("main")
-    look(page, "ordered")
+    hand.look("ordered")
     wait_for_confirmation(page)
-    page.click("#live tbody a")
+    hand.press("#live tbody a")
     page.wait_for_selector("#history")
     assert "Confirmed by the publisher" in page.inner_text("main") and "Clara Reyes" in page.inner_text("main")
-    look(page, "order")
+    hand.look("order")
 
 
-def test_an_order_by_product_id_is_confirmed_while_one_looks(page: "Page", trade: Trade) -> None:
-    sign_in(page, trade)
+@BY_HAND
+def test_an_order_by_product_id_is_confirmed_while_one_looks(page: "Page", hand: Hand, trade: Trade) -> None:
+    sign_in(page, hand, trade.clerk, PASSWORD)
     page.goto("/product-id")
-    page.locator("#product_id").press_sequentially(PRODUCT_ID.replace("-", ""))
+    hand.enter("#product_id", PRODUCT_ID.replace("-", ""))
     if not evaluates(page):
-        page.press("#product_id", "Enter")
+        hand.press("main form[role=search] button")
     page.wait_for_selector("#found h2")
     assert "for twelve months" in page.inner_text("#recognised")
-    look(page, "product-id")
-    page.fill("#seats", "2")
-    page.click("#recognised button.main")
+    hand.look("product-id")
+    hand.enter("#seats", "2")
+    hand.press("#recognised button.main")
     page.wait_for_url("**/cart?**")
-    page.click("#whom + dl a")
-    page.click(f"text={trade.customer}")
-    page.wait_for_url("**/cart?customer=**")
-    check_out(page, trade)
-    wait_for_confirmation(page)
-
-
-def test_an_order_by_keyboard_alone(page: "Page", trade: Trade) -> None:
-    """Typed, with Tab and Enter: the product ID, the seats, the customer and the purchaser."""
-    sign_in(page, trade)
-    page.goto("/product-id")
-    to(page, "#product_id")
-    page.keyboard.type(PRODUCT_ID)
-    if not evaluates(page):
-        page.keyboard.press("Enter")
-    page.wait_for_selector("#found h2")
-    to(page, "#seats")
-    page.keyboard.type("1")
-    page.keyboard.press("Enter")
-    page.wait_for_url("**/cart?**")
-    press_to(page, "Choose Customer")
-    page.keyboard.press("Enter")
+    hand.press("#whom + dl a")
     page.wait_for_url("**/cart/customer")
-    press_to(page, trade.customer)
-    page.keyboard.press("Enter")
+    hand.press(f"text={trade.customer}")
     page.wait_for_url("**/cart?customer=**")
-    to(page, "#email")
-    page.keyboard.type(trade.purchaser)
-    page.keyboard.press("Enter")
-    page.wait_for_url("**purchaser=**")
-    press_to(page, "Order")
-    page.keyboard.press("Enter")
-    page.wait_for_selector("button.grave")
-    press_to(page, "Order")
-    page.keyboard.press("Enter")
-    page.wait_for_url("**/carts/*")
+    check_out(page, hand, trade)
     wait_for_confirmation(page)
 
 
-def to(page: "Page", field: str) -> None:
-    """Press Tab until the field has the focus."""
-    for _ in range(40):
-        page.keyboard.press("Tab")
-        if page.locator(f"{field}:focus").count():
-            return
-    raise AssertionError(f"{field} can't be reached")
-
-
+@pytest.mark.parametrize("page", ["with-javascript"], indirect=True)
 def test_the_lists_of_a_partner(page: "Page", trade: Trade) -> None:
-    sign_in(page, trade)
+    sign_in(page, Mouse(page), trade.clerk, PASSWORD)
     for at in ("/customers", "/catalogue", "/orders", "/renewals", "/requests-for-seats", "/cart"):
         page.goto(at)
         look(page, f"market{at.replace('/', '-')}")

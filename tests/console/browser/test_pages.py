@@ -1,4 +1,4 @@
-"""A person's way through the pages, by mouse, by keyboard alone and without JavaScript, looked at by axe-core."""
+"""A person's way into the pages, by mouse, by keyboard alone and without JavaScript, looked at by axe-core."""
 
 import time
 from typing import TYPE_CHECKING
@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.console.browser.conftest import Site
-from tests.console.browser.joining import FIRST, sign_up
-from tests.console.browser.looking import evaluates, look, press_to
+from tests.console.browser.hands import BY_HAND, Hand, Mouse
+from tests.console.browser.joining import FIRST, fill_in, sign_up
+from tests.console.browser.looking import evaluates, look
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -15,38 +16,48 @@ if TYPE_CHECKING:
 SECOND = "another lamp river onion"
 
 
-def paste(page: "Page", link: str, field: str) -> None:
+def paste(page: "Page", hand: Hand, link: str, field: str) -> None:
     """Open a mail's link; without JavaScript, paste it into the form."""
     page.goto(link)
     if not evaluates(page):
-        page.fill(field, link)
+        hand.enter(field, link)
 
 
 @pytest.fixture
-def email(request: pytest.FixtureRequest) -> str:
+def email() -> str:
     return f"mina-{time.time_ns()}@northhaus.example"
 
 
-def test_the_way_of_a_new_customer(page: "Page", site: Site, email: str) -> None:
+@BY_HAND
+def test_the_way_of_a_new_customer(page: "Page", hand: Hand, site: Site, email: str) -> None:
     page.goto("/profile")
     assert "Sign in to see this page." in page.inner_text("main")
-    look(page, "sign-in")
-    page.goto("/sign-up")
-    look(page, "sign-up")
-    page.click("button.main")
+    hand.look("sign-in")
+    hand.press("text=Open an account")
+    page.wait_for_url("**/sign-up")
+    hand.look("sign-up")
+    hand.press("button.main")
+    page.wait_for_selector("#name-error")
     assert page.inner_text("#name-error").strip() == "Fill in this field."
-    look(page, "sign-up-errors")
-    sign_up(page, email)
-    look(page, "check-mail")
+    hand.look("sign-up-errors")
+    fill_in(page, hand, email)
+    hand.look("check-mail")
 
-    paste(page, site.link(email, "Confirm"), "#token")
+    paste(page, hand, site.link(email, "Confirm"), "#token")
     assert "#" not in page.url or not evaluates(page)
-    look(page, "verify-address")
-    page.click("button.main")
+    hand.look("verify-address")
+    hand.press("button.main")
     page.wait_for_url("**/?notice=verified")
     assert "Its clock shows" in page.inner_text("aside")
-    look(page, "home")
+    hand.look("home")
 
+
+def test_another_language_and_a_forgotten_password(page: "Page", site: Site, email: str) -> None:
+    hand = Mouse(page)
+    sign_up(page, email)
+    paste(page, hand, site.link(email, "Confirm"), "#token")
+    page.click("button.main")
+    page.wait_for_url("**/?notice=verified")
     page.goto("/profile")
     look(page, "profile")
     page.select_option("#locale", "de-DE")
@@ -62,7 +73,7 @@ def test_the_way_of_a_new_customer(page: "Page", site: Site, email: str) -> None
     page.fill("#email", email)
     page.click("button.main")
     look(page, "mailed")
-    paste(page, site.link(email, "Passwort"), "#reset")
+    paste(page, hand, site.link(email, "Passwort"), "#reset")
     look(page, "reset-password")
     page.fill("#password", SECOND)
     page.click("button.main")
@@ -82,37 +93,6 @@ def test_the_way_of_a_new_customer(page: "Page", site: Site, email: str) -> None
 def test_the_other_pages(page: "Page", at: str) -> None:
     page.goto(at)
     look(page, at.strip("/"))
-
-
-def test_by_keyboard_alone(page: "Page", email: str) -> None:
-    """From the sign-in to an account and out again: Tab, letters, Space and Enter."""
-    page.goto("/sign-in")
-    press_to(page, "Open an account")
-    page.keyboard.press("Enter")
-    page.wait_for_url("**/sign-up")
-    for text in ("Mina Okafor", email, FIRST):
-        to_field(page)
-        page.keyboard.type(text)
-    to_field(page)
-    page.keyboard.type("Germany")
-    to_field(page)
-    page.keyboard.type("Northhaus")
-    to_field(page)
-    page.keyboard.press("Space")
-    page.keyboard.press("Enter")
-    page.wait_for_url("**/check-mail")
-    press_to(page, "Sign out")
-    page.keyboard.press("Enter")
-    page.wait_for_url("**/sign-in?notice=signed-out")
-
-
-def to_field(page: "Page") -> None:
-    """Press Tab until the next field has the focus."""
-    for _ in range(40):
-        page.keyboard.press("Tab")
-        if page.locator("main input:focus, main select:focus").count():
-            return
-    raise AssertionError("there is no further field")
 
 
 def test_a_form_from_before_the_sign_out_says_so(page: "Page", email: str) -> None:
