@@ -6,7 +6,7 @@ def test_something(page: "Page", hand: Hand) -> None:
     hand.press("nav >> text=Seats")
 """
 
-from datetime import time
+from datetime import datetime, time
 from typing import TYPE_CHECKING, Final, Protocol
 
 import pytest
@@ -32,6 +32,8 @@ SEEN: Final = """e => {
 }"""
 """Whether the focused element is on the screen, with an outline."""
 KIND: Final = "e => e.type === 'radio' || e.type === 'checkbox' ? e.type : ''"
+TYPED: Final = {"time": ("%I%M%p",), "date": ("%m%d%Y",), "datetime-local": ("%m%d%Y", "%I%M%p")}
+"""What is typed into a field for a time or a day, as the language of this browser itself has it."""
 CHOSEN: Final = "e => e.selectedOptions[0].label"
 
 
@@ -128,8 +130,11 @@ class Keyboard:
 
     def enter(self, at: str, text: str) -> None:
         field = self.reach(at)
-        if field.get_attribute("type") == "time":
-            self._page.keyboard.type(f"{time.fromisoformat(text):%I%M%p}")  # as this browser's own language has it
+        if (written := TYPED.get(field.get_attribute("type") or "")) is not None:
+            moment = time.fromisoformat(text) if written == TYPED["time"] else datetime.fromisoformat(text)
+            for part in written:
+                self._page.keyboard.type(format(moment, part))
+                self._page.keyboard.press("ArrowRight")  # a year may have more than four digits
             assert field.input_value() == text
             return
         self._page.keyboard.press("ControlOrMeta+A")
