@@ -126,7 +126,7 @@ def test_a_csn_opens_the_specialised_catalogue_until_it_is_revoked(
     assert says(page, csn)
     hand.look("publisher-csns")
     partners_page.reload()
-    assert says(partners_page, f"The specialised catalogue of {seller.name} is open to you, by CSN {csn}.")
+    assert says(partners_page, f"The specialised catalogue of {seller.name.capitalize()} is open to you, by CSN {csn}.")
 
     line = f"tr:has-text('{csn}')"
     hand.enter(f"{line} input[name=reason]", "The audit has failed.")
