@@ -98,8 +98,9 @@ async def colleague(account_id: Identifier, actor: CurrentActor, db: Database, l
     if not isinstance(account, OpenedAccount):
         raise unknown("account")
     opened = account.opened
-    own = opened.organisation_id == actor.organisation_id
-    if not own and not await known_by_name(db, actor, [account_id]):
+    everybody = actor.organisation_kind == "operator"
+    known = everybody or opened.organisation_id == actor.organisation_id
+    if not known and not await known_by_name(db, actor, [account_id]):
         raise unknown("account")
     return AccountView(
         account_id=opened.account_id,
