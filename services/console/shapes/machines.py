@@ -15,7 +15,6 @@ class Machine(BaseModel):
     acts_for: str | None
     registered_by: str
     expires_at: datetime
-    rotations: int
     previous_until: datetime | None
     """Until when the secret before the latest is valid, too."""
     revoked_by: str | None

@@ -24,7 +24,6 @@ SCOPES: Final[Mapping[str, str]] = {
 }
 """What a machine may do; the last two are the operator's to give."""
 OPERATORS: Final = ("credits:consume", "tokens:introspect")
-WHOM: Final = ("me", "colleague", "organisation")
 KINDS: Final = ("customer", "partner", "publisher")
 OVERLAPS: Final = ("0", "1", "7")
 NO_SCOPE: Final = marked("Choose what it may do.")
