@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 WANTED = bool(os.environ.get("BROWSER"))
 collect_ignore_glob = [] if WANTED else ["test_*.py"]
+collect_ignore = [] if os.environ.get("TOUR") else ["test_every_page.py"]
+"""The tour of every page takes as long as all the others, so it has a target of its own."""
 
 
 @dataclass(frozen=True)
