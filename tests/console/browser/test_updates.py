@@ -79,6 +79,8 @@ def set_policy(page: "Page", hand: Hand) -> None:
     page.wait_for_url("**/policy")
     hand.press("input[value=weekly]")
     for row, day in enumerate((datetime.now(UTC), datetime.now(UTC) + timedelta(days=1)), start=1):
+        if row == 2:
+            hand.press("details:has(#weekday_2) > summary")
         hand.choose(f"#weekday_{row}", f"{day:%A}")
         hand.enter(f"#starts_{row}", "00:00")
         hand.enter(f"#minutes_{row}", "1440")
