@@ -101,6 +101,7 @@ def _plan_view(row: Row) -> PlanView:
 
 CARTS: Final = Listing(
     SQL["carts"],
+    rows=SQL["cart_rows"],
     key="cart_id",
     sorts={"cart_id": By(), "opened_at": By(datetime), "changed_at": By(datetime)},
     order="-changed_at",

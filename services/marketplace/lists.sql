@@ -11,9 +11,17 @@ where listed and (category = any($6::text[]) or publisher = any($7::text[]))
     and ($14::text is null or publisher = $14)
     and ($15 = '%%' or product_id ilike $16 or product ilike $15 or plan ->> 'product_name' ilike $15);
 
--- carts: list the carts of a partner ($6) with what is in them: those of this status ($7) and opened by this account ($8),
--- null for any, with the text $9 (with its product ID in $10) somewhere. The amount is that of the prices when the lines
--- were added.
+-- carts: list the carts of a partner ($6): those of this status ($7) and opened by this account ($8), null for any, with
+-- the text $9 (with its product ID in $10) somewhere.
+select c.cart_id, c.opened_at, c.changed_at
+from carts c
+where c.partner = $6 and ($7::text is null or c.status = $7) and ($8::text is null or c.opened_by = $8)
+    and ($9 = '%%' or exists (
+        select from cart_lines l
+        where l.cart_id = c.cart_id and (l.search like lower($9) or l.search like lower($10))
+    ));
+
+-- cart_rows: read these carts with what is in them. The amount is that of the prices when the lines were added.
 select c.cart_id, c.status, c.opened_by, c.opened_at, c.changed_at, i.lines, i.seats, i.products, i.publisher, i.amount,
     i.currency
 from carts c
@@ -25,12 +33,7 @@ cross join lateral (
         min(l.plan -> 'price' ->> 'currency') as currency
     from cart_lines l where l.cart_id = c.cart_id
 ) i
-where c.partner = $6 and ($7::text is null or c.status = $7) and ($8::text is null or c.opened_by = $8)
-    and ($9 = '%%' or exists (
-        select from cart_lines l
-        where l.cart_id = c.cart_id
-            and (l.plan ->> 'product_name' ilike $9 or l.plan ->> 'product_id' ilike $10)
-    ));
+where c.cart_id = any($1::text[]);
 
 -- subscriptions: list those that an organisation ($6, null for any) ordered as a partner, or, if $7 is false, bought: of
 -- this id ($19), null for any. They have this
