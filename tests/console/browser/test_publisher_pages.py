@@ -160,8 +160,8 @@ def test_orders_arrive_and_their_answers_reach_the_partners_page(
     hand.look("publisher-order")
     _answer(hand, "#reference", reference)
     confirm(page, hand, "The subscription begins, with its term, seats and instalments.", notice="answer-yes")
-    until(partners_page, "Confirmed by the publisher")
-    assert says(partners_page, reference) and partners_page.evaluate("window.stayed") is True
+    until(partners_page, reference)
+    assert says(partners_page, "Confirmed by the publisher") and partners_page.evaluate("window.stayed") is True
 
     partners_page.goto(f"/orders/{declined}")
     stays(partners_page)
@@ -169,7 +169,8 @@ def test_orders_arrive_and_their_answers_reach_the_partners_page(
     _answer(hand, "#reason", "The credit limit covers four seats.")
     confirm(page, hand, "The partner reads the reason.", notice="answer-no")
     until(partners_page, "The credit limit covers four seats.")
-    assert says(partners_page, "declined") and partners_page.evaluate("window.stayed") is True
+    until(partners_page, "declined")
+    assert partners_page.evaluate("window.stayed") is True
 
 
 def _open(page: "Page", hand: Hand, subscription_id: str) -> None:
