@@ -25,31 +25,33 @@ async def until_folded(dsn: str, sent: Mapping[int, int], patience_s: float = PA
     Args:
         dsn: marketplace's database, as a user who may read `log` and `engine`.
         sent: The offset of the last record that was sent, by partition of the publisher's topic.
-        patience_s: How long to wait.
+        patience_s: How long to wait; the database is asked once at least.
 
     Raises:
         OperatorError: It took longer; the message says what is missing.
     """
-    missing = "marketplace's database can't be reached"
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + patience_s
+    while missing := await _missing_or_unreachable(dsn, sent):
+        if clock() > deadline:
+            raise OperatorError(
+                f"The example data is not in the catalogue after {patience_s:.0f} s: {missing}. Check `tenure status` "
+                "and `tenure parked ls`."
+            )
+        await asyncio.sleep(_ASK_EVERY_S)
+
+
+async def _missing_or_unreachable(dsn: str, sent: Mapping[int, int]) -> str:
     try:
-        async with asyncio.timeout(patience_s):
-            while missing:
-                try:
-                    missing = await _missing(dsn, sent)
-                except TRANSIENT:
-                    await asyncio.sleep(1)
-                if missing:
-                    await asyncio.sleep(_ASK_EVERY_S)
-    except TimeoutError:
-        raise OperatorError(
-            f"The example data is not in the catalogue after {patience_s:.0f} s: {missing}. Check `tenure status` and "
-            "`tenure parked ls`."
-        ) from None
+        return await _missing(dsn, sent)
+    except TRANSIENT:
+        await asyncio.sleep(1)
+        return "marketplace's database can't be reached"
 
 
 async def _missing(dsn: str, sent: Mapping[int, int]) -> str:
     """Return what is missing, or ""."""
-    db = await asyncpg.connect(dsn, timeout=5)
+    db = await asyncpg.connect(dsn, timeout=5, command_timeout=5)
     try:
         reader = f"marketplace.{PUBLISHER.name}"
         unread = await db.fetch(SQL["dealt_with"], reader, TOPIC, list(sent), list(sent.values()))

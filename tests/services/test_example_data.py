@@ -35,7 +35,7 @@ def marketplace(databases: Callable[[str], str]) -> str:
 async def missing(dsn: str) -> str:
     """What is said to be missing, "" for nothing."""
     try:
-        await until_folded(as_operator(dsn), SENT, patience_s=0.3)
+        await until_folded(as_operator(dsn), SENT, patience_s=0)
     except OperatorError as trouble:
         return str(trouble)
     return ""
