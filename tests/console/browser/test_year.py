@@ -92,7 +92,7 @@ GERMAN: Final = Reader(
     text="Die automatische Verlängerung kann bis zum Ende des {last_day} ({zone}) abgeschaltet werden; nach Ihrer Uhr "
     "ist das {deadline}.",
     mark="[Testumgebung]",
-    first_line="SANDBOX: Hier geht es um eine Organisation zum Ausprobieren",
+    first_line="TESTUMGEBUNG: Hier geht es um eine Organisation zum Ausprobieren",
 )
 
 
