@@ -268,6 +268,9 @@ class RolloutSummary(BaseModel):
     failed: int
     started_by: str
     event_id: str
+    product: str
+    title: str
+    """The update's."""
 
 
 def rollout_fields(row: Row) -> dict[str, object]:
@@ -286,6 +289,7 @@ ROLLOUTS: Final = Listing(
         "event_id": By(),
         "status": By(),
         "update_id": By(),
+        "title": By(),
         "targets": By(int),
         "succeeded": By(int),
         "failed": By(int),

@@ -63,9 +63,10 @@ where u.event_id = any($1::text[]);
 
 -- rollouts: list the rollouts of the contract $6 and how many of each rollout's targets have installed the update: those
 -- of this status ($7), publisher ($8), update ($9) and group ($10), with the text $11, and with the id $12, null for any.
--- Each number is a query of its own, since only that of the order is counted for rollouts that the page does not show.
-select r.rollout_id, r.publisher, r.update_id, r.version, r.groups, r.phases, r.status, r.phase + 1 as phase, r.reason,
-    r.started_by, r.event_id, (
+-- Product and title are the update's, whose row may be missing while the tables are rebuilt. Each number is a query of its own, since only that of the order is
+-- counted for rollouts that the page does not show.
+select r.rollout_id, r.publisher, r.update_id, coalesce(u.product, '') as product, coalesce(u.title, r.update_id) as title,
+    r.version, r.groups, r.phases, r.status, r.phase + 1 as phase, r.reason, r.started_by, r.event_id, (
         select count(*)::int from rollout_targets t
         where t.rollout_id = r.rollout_id and t.removed is null and not exists (
             select from rollout_exclusions x
@@ -90,9 +91,13 @@ select r.rollout_id, r.publisher, r.update_id, r.version, r.groups, r.phases, r.
         )
     ) as failed
 from rollouts r
+left join updates u using (publisher, update_id)
 where r.contract_id = $6 and ($7::text is null or r.status = $7) and ($8::text is null or r.publisher = $8)
     and ($9::text is null or r.update_id = $9) and ($10::text is null or $10 = any(r.groups))
-    and ($11 = '%%' or r.update_id ilike $11 or r.version ilike $11 or r.reason ilike $11 or r.rollout_id ilike $11)
+    and (
+        $11 = '%%' or r.update_id ilike $11 or u.title ilike $11 or r.version ilike $11 or r.reason ilike $11
+        or r.rollout_id ilike $11
+    )
     and ($12::text is null or r.rollout_id = $12);
 
 -- groups: list the groups of the contract $6 with their members, the default group ($7) first, even without a row: those

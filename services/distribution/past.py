@@ -132,8 +132,13 @@ class _Targets:
             )
 
 
-def rollout_then(past: Past[rollout.State, rollout.Event]) -> RolloutView:
-    """Return the view of a rollout at a time in the past."""
+def rollout_then(past: Past[rollout.State, rollout.Event], product: str, title: str) -> RolloutView:
+    """Return the view of a rollout at a time in the past.
+
+    Args:
+        product: The product of its update.
+        title: The title of its update.
+    """
     started = past.events[0].event
     if not isinstance(started, RolloutStarted):
         raise TypeError(f"a rollout begins with its start, not with {started.type()}")
@@ -148,6 +153,8 @@ def rollout_then(past: Past[rollout.State, rollout.Event]) -> RolloutView:
         rollout_id=started.rollout_id,
         publisher=started.publisher,
         update_id=started.update_id,
+        product=product,
+        title=title,
         version=started.version,
         groups=list(started.groups),
         phases=list(started.phases),

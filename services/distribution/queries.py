@@ -74,7 +74,8 @@ async def rollout(
     await require_access(db, actor, contract_id)
     row = await _rollout(db, contract_id, rollout_id)
     if as_of is not None:
-        return await as_of.show(ROLLOUT, rollout_id, actor.organisation_id, rollout_then)
+        then = partial(rollout_then, product=row["product"], title=row["title"])
+        return await as_of.show(ROLLOUT, rollout_id, actor.organisation_id, then)
     users = await db.fetch(SQL["targets"], rollout_id)
     history = await db.fetch(SQL["history"], rollout_id)
     targets = [TargetView(**dict(user) | {"machines": json.loads(user["machines"])}) for user in users]

@@ -152,6 +152,9 @@ async def test_a_policy_starts_a_rollout_by_itself_within_its_window(bench: Benc
     await bench.time(MONDAY)
     (summary,) = (await bench.when("GET", "/contracts/c/rollouts").then_ok())["items"]
     assert (summary["started_by"], summary["targets"]) == ("policy:weekly", 2)
+    assert (summary["product"], summary["title"]) == (UPDATE.product, UPDATE.title)
+    found = await bench.when("GET", f"/contracts/c/rollouts?q={UPDATE.title}&sort=title").then_ok()
+    assert found["items"] == [summary]
     assert await bench.offers("ana") == []
     (later,) = (await bench.when("GET", "/me/updates?due=any", "ana").then_ok())["items"]
     assert (later["waits_for"], later["opens_at"]) == ("window", "2026-11-30T21:00:00Z")
