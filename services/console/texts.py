@@ -88,6 +88,10 @@ class Texts:
         """Return a calendar date as the person writes it."""
         return format_date(day, "medium", locale=self.locale)
 
+    def day_of(self, moment: datetime) -> str:
+        """Return the calendar date of a point in time, in the person's zone."""
+        return self.day(moment.astimezone(self.zone or ZoneInfo("UTC")).date())
+
     def month(self, day: date) -> str:
         """Return a date's month and year."""
         return format_skeleton("yMMMM", day, locale=self.locale)

@@ -1,6 +1,7 @@
 """Every page: its headers, its language, its size, and that nothing in it comes from elsewhere or stands inline."""
 
 import re
+from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 
@@ -196,3 +197,8 @@ def test_the_language_is_the_profiles_or_the_best_of_the_browsers(
     tag: str | None, accepted: str, language: str
 ) -> None:
     assert texts_for(tag, accepted).language == language
+
+
+@pytest.mark.parametrize(("zone", "day"), [("Asia/Tokyo", "30 Nov 2026"), ("America/New_York", "29 Nov 2026")])
+def test_the_day_of_a_moment_is_that_of_the_persons_zone(zone: str, day: str) -> None:
+    assert texts_for("en-GB", "", zone).day_of(datetime(2026, 11, 29, 23, tzinfo=UTC)) == day
