@@ -60,6 +60,8 @@ class Watch:
     find: "Callable[[Visit], Awaitable[Sequence[Attention]]]"
     kinds: frozenset[Kind]
     """The kinds of organisation whose people it concerns."""
+    administrators: bool = False
+    """Whether it concerns only those who have a role on a contract, or manage the organisation's people."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from tests.console.fakes import Browser, Services, hidden, problem, words
 
 SEAT = {
     "subscription_id": "s-1",
+    "product": "autocad",
     "product_name": "AutoCAD",
     "seat": 1,
     "starts": "2026-11-01",

@@ -1,7 +1,7 @@
 """Home: what waits for the person, asked of every area and said in the order of urgency."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,17 +14,21 @@ from services.console.doors import Refused, Unreachable
 from services.console.names import names_of
 from services.console.visits import Visit
 from shared.runtime.problems import ProblemDetails
-from tests.console.fakes import Browser, Services, words
+from tests.console.fakes import Browser, Services, problem, words
 
 CUSTOMERS: Final[frozenset[Kind]] = frozenset({"customer"})
 ANA, BEN, GONE = (f"0190f3a0-0000-7000-8000-00000000000{number}" for number in (1, 2, 3))
 
 
-def told(*found: Attention, kinds: frozenset[Kind] = CUSTOMERS) -> Watch:
+def found(*waiting: Attention) -> Callable[[Visit], Awaitable[Sequence[Attention]]]:
     async def find(_: Visit) -> Sequence[Attention]:
-        return found
+        return waiting
 
-    return Watch(find=find, kinds=kinds)
+    return find
+
+
+def told(*waiting: Attention, kinds: frozenset[Kind] = CUSTOMERS) -> Watch:
+    return Watch(find=found(*waiting), kinds=kinds)
 
 
 async def forbidden(_: Visit) -> Sequence[Attention]:
@@ -68,6 +72,29 @@ async def test_what_can_not_be_looked_up_is_said_so(tmp_path: Path, monkeypatch:
 async def test_a_watch_is_asked_for_its_kinds_of_organisation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said = words(await home(tmp_path, monkeypatch, told(LATER, kinds=frozenset({"partner"}))))
     assert "A seat is free." not in said and "What needs you" not in said
+
+
+# ── Administrators ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_told"),
+    [
+        (httpx.Response(200, json={}), True),
+        (problem(403, "people-not-shown"), False),
+        (problem(404, "unknown"), True),
+        (problem(503, "unavailable"), True),
+    ],
+)
+async def test_what_administrators_see_to_is_not_said_to_a_plain_user(
+    tmp_path: Path, answer: httpx.Response, *, is_told: bool
+) -> None:
+    watch = Watch(find=found(LATER), kinds=CUSTOMERS, administrators=True)
+    browser = Browser(Services({"GET /people/a-1": answer}), tmp_path)
+    browser.app.state.areas = (Area(name="x", pages=(), watches=(watch, Watch(find=found(SOON), kinds=CUSTOMERS))),)
+    await browser.sign_in()
+    said = words((await browser.get("/")).text)
+    assert "A request waits." in said and ("A seat is free." in said) is is_told
 
 
 # ── Names ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -17,10 +17,12 @@ from tests.console.samples.portal import (
     BOUGHT,
     CONTRACT,
     CONTRACT_SHOWN,
+    MY_SEAT,
     PARTNER,
     SUBSCRIPTION,
     answer,
     entry,
+    listed,
 )
 
 AT_CONTRACT, AT_POOL = f"/contracts/{CONTRACT}", f"/pools/{SUBSCRIPTION}"
@@ -343,3 +345,11 @@ async def test_home_says_what_waits_for_a_customer(browser: Browser, services: S
     assert "AutoCAD renews after 19 Nov 2027. Auto-renew can be turned off until 12 Nov 2027." in said
     assert "1 instalment falls due in the next 31 days: €1,200.00." in said
     assert "1 request for seats waits for your partner." in said
+
+
+async def test_home_says_which_own_seats_can_not_be_used_much_longer(browser: Browser, services: Services) -> None:
+    services.answers["GET /me/seats"] = listed({**MY_SEAT, "phase": "expired", "until": "2027-12-04"})
+    services.answers["GET /people/a-1"] = problem(403, "people-not-shown")
+    said = words((await browser.get("/")).text)
+    assert "Your seat of AutoCAD can be used until 4 Dec 2027." in said and "instalment" not in said
+    assert services.of("GET", "/me/seats")[-1].url.params["phase"] == "expired"

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from starlette.responses import Response
 
 from services.console.areas import EVERYONE, Area, Attention, Link, PageAt, Watch
-from services.console.doors import Refused, Unreachable
+from services.console.doors import Refused, Unreachable, path
 from services.console.pages import account as own_account
 from services.console.pages import joining
 from services.console.texts import LOCALES, countries, marked, zones
@@ -20,16 +20,39 @@ from services.console.visits import Visit
 async def home(visit: Visit) -> Response:
     """Say what waits for the person, who they are, and for which organisation they act."""
     kind = visit.account.organisation_kind if visit.account else ""
-    watches = [watch for area in visit.request.app.state.areas for watch in area.watches if kind in watch.kinds]
-    found = await asyncio.gather(*(_noticed(visit, watch) for watch in watches))
+    asked = [watch for area in visit.request.app.state.areas for watch in area.watches if kind in watch.kinds]
+    noticed, administers = await asyncio.gather(
+        asyncio.gather(*(_noticed(visit, watch) for watch in asked)),
+        _administers(visit) if any(watch.administrators for watch in asked) else _yes(),
+    )
+    found = [part for watch, part in zip(asked, noticed, strict=True) if administers or not watch.administrators]
     waiting = [each for part in found if part is not None for each in part]
     return visit.page(
         "home.html",
         now=visit.clock.now if visit.clock else datetime.now(UTC),
         waiting=sorted(waiting, key=lambda each: not each.urgent),
-        watched=bool(watches),
+        watched=bool(asked),
         incomplete=None in found,
     )
+
+
+async def _yes() -> bool:
+    return True
+
+
+async def _administers(visit: Visit) -> bool:
+    """Return whether the person has a role on a contract or manages people, and so may see the organisation's people.
+
+    Where that can't be looked up, they may.
+    """
+    me = visit.account.account_id if visit.account else ""
+    try:
+        await visit.do("identity", "GET", path("/people/{account_id}", account_id=me))
+    except Refused as refused:
+        return refused.problem.status != HTTPStatus.FORBIDDEN
+    except Unreachable:
+        return True
+    return True
 
 
 async def _noticed(visit: Visit, watch: Watch) -> Sequence[Attention] | None:

@@ -10,6 +10,7 @@ class Pool(BaseModel):
 
     subscription_id: str
     contract_id: str
+    product: str
     product_name: str
     seats: int
     assigned: int
@@ -55,6 +56,7 @@ class MySeat(BaseModel):
     """A seat of the person's."""
 
     subscription_id: str
+    product: str
     product_name: str
     seat: int
     starts: date

@@ -131,6 +131,7 @@ HISTORY: Final = listed(
 )
 POOL: Final = {
     "subscription_id": "sub-1",
+    "product": "autocad",
     "product_name": "AutoCAD",
     "seats": 3,
     "assigned": 1,

@@ -155,6 +155,7 @@ ENGAGED: Final = {
 POOL: Final[dict[str, Any]] = {
     "subscription_id": SUBSCRIPTION,
     "contract_id": CONTRACT,
+    "product": "autocad",
     "product_name": "AutoCAD",
     "seats": 5,
     "assigned": 1,

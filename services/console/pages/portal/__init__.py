@@ -93,10 +93,11 @@ AREA: Final = Area(
     ),
     watches=(
         Watch(find=contracts.requests_waiting, kinds=CUSTOMER),
-        Watch(find=watches.first_partner, kinds=CUSTOMER),
-        Watch(find=watches.terms_ending, kinds=CUSTOMER),
-        Watch(find=watches.instalments_due, kinds=CUSTOMER),
-        Watch(find=watches.pools_full, kinds=CUSTOMER),
-        Watch(find=watches.seats_asked_for, kinds=CUSTOMER),
+        Watch(find=watches.own_seats, kinds=CUSTOMER),
+        Watch(find=watches.first_partner, kinds=CUSTOMER, administrators=True),
+        Watch(find=watches.terms_ending, kinds=CUSTOMER, administrators=True),
+        Watch(find=watches.instalments_due, kinds=CUSTOMER, administrators=True),
+        Watch(find=watches.pools_full, kinds=CUSTOMER, administrators=True),
+        Watch(find=watches.seats_asked_for, kinds=CUSTOMER, administrators=True),
     ),
 )

@@ -6,7 +6,7 @@ from typing import Final
 
 from services.console.areas import Attention
 from services.console.doors import path
-from services.console.shapes.entitlements import Pools
+from services.console.shapes.entitlements import MySeats, Pools
 from services.console.shapes.marketplace import InstalmentsDue, Partners, SeatsRequests, Subscription, Subscriptions
 from services.console.visits import Visit
 
@@ -46,6 +46,18 @@ def _term(visit: Visit, found: Subscription) -> Attention:
         path=f"{at}/auto-renew",
         urgent=last - today(visit) <= CLOSE,
     )
+
+
+async def own_seats(visit: Visit) -> Sequence[Attention]:
+    """Say which of the person's own seats can't be used much longer, as the last term is over."""
+    found = await visit.see("entitlements", "/me/seats", MySeats, phase="expired", limit=str(SHOWN))
+    sentence = visit.texts.gettext("Your seat of %(product)s can be used until %(day)s.")
+    return [
+        Attention(
+            text=sentence % {"product": each.product_name, "day": visit.texts.day(each.until or each.ends)}, path="/own"
+        )
+        for each in found.items
+    ]
 
 
 async def first_partner(visit: Visit) -> Sequence[Attention]:
