@@ -1,12 +1,15 @@
 """The marketplace's pages: a plan into the cart, the checkout, orders on their way, renewals and customers."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
 import pytest
 
+from services.console.pages.market.orders import as_far_as
+from services.console.shapes.sales import Happening
 from tests.console.fakes import ACCOUNT, Browser, Services, hidden, problem, words
 from tests.console.samples.market import (
     CART,
@@ -223,6 +226,39 @@ async def test_an_order_shows_its_history_by_name(browser: Browser, services: Se
     services.answers["GET /subscriptions/sub-1/history"] = problem(403, "no-access")
     assert "Nothing has happened yet." in (await browser.get("/orders/sub-1")).text
     services.answers["GET /subscriptions/sub-1/history"] = HISTORY
+
+
+async def test_a_history_does_not_run_ahead_of_the_order_that_is_shown(browser: Browser, services: Services) -> None:
+    """It is the log's, while the order is a table's that follows."""
+    services.answers["GET /subscriptions/sub-1"] = found({**SUBSCRIPTION, "status": "awaiting"})
+    said = words((await browser.get("/orders/sub-1")).text)
+    assert "Sent to the publisher" in said and "Confirmed by the publisher" not in said
+    services.answers["GET /subscriptions/sub-1"] = found(SUBSCRIPTION)
+    services.asked.clear()
+    assert "Confirmed by the publisher" in words((await browser.get("/orders/sub-1")).text)
+    asked = [each.url.path for each in services.asked]
+    assert asked.index("/subscriptions/sub-1/history") < asked.index("/subscriptions/sub-1")
+
+
+@pytest.mark.parametrize(
+    ("state", "happened", "told"),
+    [
+        ("failed", "Ordered Failed Ordered", 2),
+        ("awaiting", "Ordered Failed Ordered", 3),
+        ("confirmed", "Ordered Confirmed Added Ended", 3),
+        ("ended", "Ordered Confirmed Added", 3),
+        ("awaiting", "", 0),
+    ],
+)
+def test_a_history_is_told_up_to_the_state_that_is_shown(state: str, happened: str, told: int) -> None:
+    types = {"Failed": "SubscriptionOrderFailed", "Added": "SeatsAdded"}
+    entries = [
+        Happening(
+            at=datetime(2026, 11, 29, tzinfo=UTC), actor="a", type=types.get(each, f"Subscription{each}"), event_id=each
+        )
+        for each in happened.split()
+    ]
+    assert len(as_far_as(state, entries)) == told
 
 
 FAILED: Final = {**SUBSCRIPTION, "status": "failed", "failure_reason": "The address is incomplete.", "auto_renew": None}

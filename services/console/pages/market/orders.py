@@ -2,7 +2,7 @@
 
 import asyncio
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from io import StringIO
 from typing import Final
@@ -15,6 +15,7 @@ from services.console.doors import path
 from services.console.pages.market.showing import given, if_shown, names_of, render, unchanged
 from services.console.shapes.sales import (
     EndPreview,
+    Happening,
     Instalment,
     SeatsRequests,
     Subscription,
@@ -26,6 +27,14 @@ from services.console.texts import marked
 from services.console.visits import Visit
 
 FILTERS: Final = ("status", "customer", "auto_renew")
+STATE_AFTER: Final[Mapping[str, str]] = {
+    "SubscriptionOrdered": "awaiting",
+    "SubscriptionConfirmed": "confirmed",
+    "SubscriptionOrderFailed": "failed",
+    "SubscriptionOrderAbandoned": "abandoned",
+    "SubscriptionEnded": "ended",
+}
+"""An order's state after an event that changes it."""
 NONE_CHOSEN: Final = marked("Choose at least one declined order.")
 
 
@@ -82,16 +91,17 @@ def _lines(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 async def order(visit: Visit) -> Response:
     """Show an order, its way to the confirmation and what became of it."""
     subscription_id = visit.id("subscription_id")
-    found, history, requests, support, preview = await asyncio.gather(
+    # The history is the log's, which is ahead of the table that the order is read from: the order is read afterwards.
+    history = await if_shown(visit.see("marketplace", f"/subscriptions/{subscription_id}/history", SubscriptionHistory))
+    found, requests, support, preview = await asyncio.gather(
         visit.see("marketplace", f"/subscriptions/{subscription_id}", Subscription),
-        if_shown(visit.see("marketplace", f"/subscriptions/{subscription_id}/history", SubscriptionHistory)),
         if_shown(
             visit.see("marketplace", "/seats-requests", SeatsRequests, subscription_id=subscription_id, status="open")
         ),
         if_shown(visit.see("marketplace", f"/subscriptions/{subscription_id}/support", SupportAnswer)),
         if_shown(visit.see("marketplace", f"/subscriptions/{subscription_id}/cancel-preview", EndPreview)),
     )
-    entries = history.items if history else []
+    entries = as_far_as(found.status, history.items) if history else []
     renewing = found.auto_renew.state if found.auto_renew else ""
     seen = f"{found.status}.{len(entries)}.{renewing}"
     if (nothing_new := unchanged(visit, seen)) is not None:
@@ -116,6 +126,16 @@ async def order(visit: Visit) -> Response:
         live=not is_final(found.status) or renewing == "asked",
         seen=seen,
     )
+
+
+def as_far_as(state: str, entries: Sequence[Happening]) -> Sequence[Happening]:
+    """Return an order's history up to the state that is shown of it, which may be older than its last entries."""
+    states = [STATE_AFTER.get(entry.type) for entry in entries]
+    if state not in states:
+        return entries
+    latest = len(states) - states[::-1].index(state)
+    later = next((n for n, each in enumerate(states[latest:], start=latest) if each is not None), len(entries))
+    return entries[:later]
 
 
 def _is_account(actor: str) -> bool:

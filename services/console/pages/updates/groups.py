@@ -70,10 +70,8 @@ async def group(visit: Visit) -> Response:
     contract_id, group_id, texts = visit.id("contract_id"), visit.id("group_id"), visit.texts
     told = path("/contracts/{contract_id}/groups/{group_id}/history", contract_id=contract_id, group_id=group_id)
     here = path("/contracts/{contract_id}/groups/{group_id}", contract_id=contract_id, group_id=group_id)
-    one, history = await asyncio.gather(
-        visit.see_then("distribution", here, GroupThen),
-        visit.see("distribution", told, History, sort="-version", limit="20"),
-    )
+    history = await visit.see("distribution", told, History, sort="-version", limit="20")
+    one = await visit.see_then("distribution", here, GroupThen)  # afterwards, so that it is not older than its history
     names = await names_of(visit, [*one.members, *people_in(history.items)])
     asked = visit.request.query_params.get("q", "").strip().casefold()
     members = [(account_id, names[account_id]) for account_id in one.members]
