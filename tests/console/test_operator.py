@@ -7,7 +7,8 @@ import httpx
 import pytest
 
 from tests.console.fakes import Browser, Services, hidden, problem, words
-from tests.console.samples.operator import ANSWERS, BEN, MINA, TOLD, answer, many
+from tests.console.samples.operator import ANSWERS, BEN, MINA, SUMMARY, TOLD, answer, many
+from tests.console.samples.portal import POOL
 
 
 @pytest.fixture
@@ -47,6 +48,19 @@ async def test_bounced_mails_wait_on_the_first_page(browser: Browser) -> None:
 async def test_contracts_name_their_customers_and_managers(browser: Browser) -> None:
     said = words((await browser.get("/operator/contracts")).text)
     assert "Autodesk, Subscription c-1 Northhaus Mina Okafor mina@northhaus.example" in said
+
+
+async def test_a_contract_whose_manager_has_left_names_its_customer_all_the_same(
+    browser: Browser, services: Services
+) -> None:
+    services.answers["GET /contracts"] = many({**SUMMARY, "manager": ""})
+    assert "c-1 Northhaus nobody" in words((await browser.get("/operator/contracts")).text)
+
+
+async def test_a_contract_names_the_products_of_its_agreements(browser: Browser, services: Services) -> None:
+    assert "autocad Desktop" in words((await browser.get("/operator/contracts/c-1")).text)
+    services.answers["GET /pools"] = many(POOL)
+    assert "AutoCAD Desktop" in words((await browser.get("/operator/contracts/c-1")).text)
 
 
 async def test_a_contract_is_handed_over_for_a_manager_who_has_left(browser: Browser, services: Services) -> None:

@@ -143,6 +143,12 @@ async def test_an_update_is_published_and_withdrawn(browser: Browser, services: 
     assert "Withdraw the update?" in said and "can't be undone" in said
 
 
+@pytest.mark.parametrize("path", ["/publisher/updates", "/publisher/updates/ACD-2027.1"])
+async def test_an_update_names_its_product(browser: Browser, path: str) -> None:
+    page = (await browser.get(path)).text
+    assert ">AutoCAD</" in page and "autocad" not in words(page)
+
+
 async def test_orders_to_answer_wait_on_the_first_page(browser: Browser) -> None:
     assert "1 order waits for your answer." in words((await browser.get("/")).text)
 

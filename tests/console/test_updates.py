@@ -11,6 +11,7 @@ from services.console.pages.updates.words import length
 from services.console.texts import texts_for
 from tests.console.fakes import Browser, Services, hidden, problem, words
 from tests.console.samples.updates import ANSWERS, CONTRACT, ONE_ROLLOUT, event, many, one
+from tests.console.samples.updates import ROLLOUT as ROLLOUT_SHOWN
 
 UPDATE = "/updates/c/of/autodesk/ACD-2027.2"
 ROLLOUT = "/updates/c/rollouts/c-1"
@@ -48,13 +49,28 @@ async def test_an_update_says_what_was_decided_for_each_group_and_by_whom(browse
     assert "Replaces 2027.1" in said and "412 MB" in said and "1 failed 1 open" in said
 
 
+@pytest.mark.parametrize("page", ["/updates/c", UPDATE, "/updates/c/rollouts", ROLLOUT, "/updates/mine"])
+async def test_a_product_has_its_name_where_it_is_known(browser: Browser, services: Services, page: str) -> None:
+    assert "AutoCAD with toolsets" in words((await browser.get(page)).text)
+    services.answers |= {"GET /pools": problem(503, "unavailable"), "GET /me/seats": problem(403, "no-access")}
+    answer = await browser.get(page)
+    assert answer.status_code == 200 and "autocad" in words(answer.text)
+
+
+async def test_a_rollout_is_called_by_the_title_of_its_update(browser: Browser, services: Services) -> None:
+    assert "Rollout of AutoCAD 2027.2" in words((await browser.get(ROLLOUT)).text)
+    services.answers["GET /contracts/c/rollouts"] = many({**ROLLOUT_SHOWN, "status": "paused"})
+    services.answers["GET /contracts"] = many(CONTRACT)
+    assert "The rollout of AutoCAD 2027.2 is paused." in words((await browser.get("/")).text)
+
+
 async def test_an_approval_in_phases_is_confirmed_in_words(browser: Browser, services: Services) -> None:
     approved = {"type": "UpdateApproved", "data": {"phases": PHASES}}
     services.answers["POST /contracts/c/updates/autodesk/ACD-2027.2/approval"] = foresees(approved)
     fields = {"course": "phases", "who_1": "g", "success_1": "90", "error_1": "10 %", "groups[]": "g"}
     asked = await browser.send(f"{UPDATE}/approve", "", **fields)
     said = words(asked.text)
-    assert "Approve ACD-2027.2 for: Pilots?" in said
+    assert "Approve AutoCAD 2027.2 for: Pilots?" in said
     assert "Phase 1: Pilots. Passed when 90% have it; pauses when it failed for 10%." in said
     (body,) = services.bodies("POST", "/contracts/c/updates/autodesk/ACD-2027.2/approval")
     assert body == {"groups": ["g"], "phases": [{"groups": ["g"], "success_percent": 90, "error_percent": 10}]}

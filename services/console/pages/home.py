@@ -41,9 +41,9 @@ async def _yes() -> bool:
 
 
 async def _administers(visit: Visit) -> bool:
-    """Return whether the person has a role on a contract or manages people, and so may see the organisation's people.
+    """Return whether the person has a role on a contract, or manages people.
 
-    Where that can't be looked up, they may.
+    These are the ones who may see the organisation's people. Where that can't be looked up, they may.
     """
     me = visit.account.account_id if visit.account else ""
     try:

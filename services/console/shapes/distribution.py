@@ -122,6 +122,8 @@ class RolloutInList(BaseModel):
     rollout_id: str
     publisher: str
     update_id: str
+    product: str
+    title: str
     version: str
     groups: list[str]
     phases: list[Phase]

@@ -66,6 +66,8 @@ ROLLOUT: Final = {
     "rollout_id": "c-1",
     "publisher": "autodesk",
     "update_id": "ACD-2027.2",
+    "product": "autocad",
+    "title": "AutoCAD 2027.2",
     "version": "2027.2",
     "groups": ["default"],
     "phases": [
@@ -111,6 +113,21 @@ OFFER: Final = {
     "installed_on": [],
     "failed_on": ["desk"],
 }
+POOL: Final = {
+    "subscription_id": "s-1",
+    "contract_id": "c",
+    "product": "autocad",
+    "product_name": "AutoCAD with toolsets",
+    "seats": 5,
+    "assigned": 2,
+    "free": 3,
+    "starts": "2026-11-20",
+    "ends": "2027-11-19",
+    "time_zone": "Europe/Berlin",
+    "phase": "active",
+    "until": "2027-11-19",
+    "updates": True,
+}
 CONTRACT: Final = {"contract_id": "c", "publisher": "autodesk", "programme": "subscription"}
 
 
@@ -137,6 +154,8 @@ ANSWERS: Final[Mapping[str, Answer]] = {
     "GET /contracts/c/rollouts/c-1": one(ONE_ROLLOUT),
     "GET /contracts/c/groups/g/history": many(event("GroupCreated"), event("UserPutInGroup", account_id="a-1")),
     "GET /me/updates": many(OFFER),
+    "GET /me/seats": many({**POOL, "seat": 1, "access": True}),
+    "GET /pools": many(POOL),
 }
 _CONTRACT: Final = "/updates/{contract_id}"
 _UPDATE: Final = f"{_CONTRACT}/of/{{publisher}}/{{update_id}}"

@@ -129,7 +129,10 @@ async def order(visit: Visit) -> Response:
 
 
 def as_far_as(state: str, entries: Sequence[Happening]) -> Sequence[Happening]:
-    """Return an order's history up to the state that is shown of it, which may be older than its last entries."""
+    """Return an order's history up to the state that is shown of it.
+
+    That may be older than the last entries.
+    """
     states = [STATE_AFTER.get(entry.type) for entry in entries]
     if state not in states:
         return entries

@@ -8,8 +8,9 @@ from services.console.deeds import Deed, again, carry_out
 from services.console.doors import Refused, path
 from services.console.names import names_of
 from services.console.pages.portal.roles import role_changes
+from services.console.products import products_of
 from services.console.shapes.identity import People
-from services.console.shapes.operator import AnyContract, AnyContracts, Member
+from services.console.shapes.operator import AnyContract, AnyContracts, CustomersContract, Member
 from services.console.visits import Visit
 
 SHOWN = "20"
@@ -23,9 +24,17 @@ async def contracts(visit: Visit) -> Response:
     found = await visit.see("identity", "/contracts", AnyContracts, limit=SHOWN, **visit.listed())
     names, customers = await asyncio.gather(
         names_of(visit, [each.manager for each in found.items]),
-        asyncio.gather(*(organisation_of(visit, each.manager) for each in found.items)),
+        asyncio.gather(*(_customer(visit, each) for each in found.items)),
     )
     return visit.page("operator/contracts.html", found=found, names=names, customers=customers)
+
+
+async def _customer(visit: Visit, contract: CustomersContract) -> str:
+    """Return the name of a contract's customer, which its people know; "" if it has none left."""
+    if contract.manager:
+        return await organisation_of(visit, contract.manager)
+    people = await visit.see("identity", "/people", People, organisation_id=contract.customer, limit="1")
+    return await organisation_of(visit, people.items[0].account_id if people.items else "")
 
 
 async def organisation_of(visit: Visit, account_id: str) -> str:
@@ -48,13 +57,16 @@ async def contract(visit: Visit) -> Response:
     """Show a contract with its people, and the form that hands it over."""
     found = await _contract(visit)
     people = await visit.see("identity", "/people", People, organisation_id=found.customer, limit="200")
-    names, customer = await asyncio.gather(
+    names, customer, products = await asyncio.gather(
         names_of(visit, [each.account_id for each in found.roles]),
         organisation_of(visit, people.items[0].account_id if people.items else ""),
+        products_of(visit, found.contract_id),
     )
     others = [each for each in people.items if each.account_id != found.manager]
     visit.form.values.setdefault("to", "")
-    return visit.page("operator/contract.html", contract=found, customer=customer, others=others, names=names)
+    return visit.page(
+        "operator/contract.html", contract=found, customer=customer, others=others, names=names, products=products
+    )
 
 
 async def hand_over(visit: Visit) -> Response:

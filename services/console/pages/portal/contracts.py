@@ -1,16 +1,15 @@
 """Contracts: the list, and one contract with its people."""
 
 import asyncio
-from collections.abc import Mapping
 
 from starlette.responses import Response
 
 from services.console.areas import Attention
-from services.console.doors import Refused, path
+from services.console.doors import path
 from services.console.names import names_of
 from services.console.pages.portal import histories
+from services.console.products import products_of
 from services.console.shapes.identity import Contract, Contracts, OwnRequests
-from services.console.shapes.marketplace import Subscriptions
 from services.console.visits import Visit
 
 LOOKED_AT: int = 10
@@ -35,7 +34,7 @@ async def contract_page(visit: Visit) -> Response:
     """Show a contract: who holds which role, who asks for one, and its subscriptions."""
     contract, products, own = await asyncio.gather(
         visit.see_then("identity", path("/contracts/{contract_id}", contract_id=visit.id("contract_id")), Contract),
-        _products(visit, visit.id("contract_id")),
+        products_of(visit, visit.id("contract_id")),
         visit.see("identity", "/me/role-requests", OwnRequests, contract_id=visit.id("contract_id"), limit="5"),
     )
     me = visit.account.account_id if visit.account else ""
@@ -51,15 +50,6 @@ async def contract_page(visit: Visit) -> Response:
         waits=any(each.state == "waiting" for each in own.items),
         names=names,
     )
-
-
-async def _products(visit: Visit, contract_id: str) -> Mapping[str, str]:
-    """Return the products' names by subscription, as far as the person may see them."""
-    try:
-        found = await visit.see("marketplace", "/subscriptions", Subscriptions, contract_id=contract_id, limit="200")
-    except Refused:
-        return {}
-    return {each.subscription_id: each.plan.product_name for each in found.items}
 
 
 async def contract_history(visit: Visit) -> Response:

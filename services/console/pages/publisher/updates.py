@@ -1,5 +1,6 @@
 """The updates that a publisher publishes, and withdraws."""
 
+import asyncio
 from http import HTTPStatus
 from typing import Final
 
@@ -8,6 +9,7 @@ from starlette.responses import Response
 
 from services.console.deeds import Deed, again, carry_out
 from services.console.doors import path
+from services.console.products import offered_products
 from services.console.shapes.publishing import PublishedUpdates
 from services.console.texts import marked
 from services.console.visits import Visit
@@ -20,8 +22,10 @@ async def updates(visit: Visit) -> Response:
     """List the publisher's updates."""
     if visit.wants_csv:
         return await visit.export("distribution", "/publisher/updates", "updates", "status")
-    found = await visit.see_list("distribution", "/publisher/updates", PublishedUpdates, "status")
-    return visit.page("publisher/updates.html", found=found)
+    found, products = await asyncio.gather(
+        visit.see_list("distribution", "/publisher/updates", PublishedUpdates, "status"), offered_products(visit)
+    )
+    return visit.page("publisher/updates.html", found=found, products=products)
 
 
 async def new(visit: Visit) -> Response:
@@ -66,12 +70,15 @@ async def publish(visit: Visit) -> Response:
 
 async def update(visit: Visit) -> Response:
     """Show an update, and the form that withdraws it."""
-    found = await visit.see("distribution", "/publisher/updates", PublishedUpdates, q=visit.id("update_id"))
+    found, products = await asyncio.gather(
+        visit.see("distribution", "/publisher/updates", PublishedUpdates, q=visit.id("update_id")),
+        offered_products(visit),
+    )
     shown = next((each for each in found.items if each.update_id == visit.id("update_id")), None)
     if shown is None:
         return visit.page("not-found.html", HTTPStatus.NOT_FOUND)
     visit.form.values.setdefault("reason", "")
-    return visit.page("publisher/update.html", update=shown)
+    return visit.page("publisher/update.html", update=shown, product=products[shown.product])
 
 
 async def withdraw(visit: Visit) -> Response:

@@ -53,7 +53,7 @@ def _suggested() -> dict[str, str]:
 async def approve(visit: Visit) -> Response:
     """Approve the update, at once or at a time, once the person has confirmed it."""
     texts, form = visit.texts, visit.form
-    groups = await groups_of(visit, visit.id("contract_id"))
+    update, groups = await asyncio.gather(asked_update(visit), groups_of(visit, visit.id("contract_id")))
     chosen = _chosen_groups(visit)
     body: dict[str, JsonValue] = {"groups": list(chosen)}
     if form["course"] == "phases" and (phases := _phases(visit)):
@@ -67,7 +67,7 @@ async def approve(visit: Visit) -> Response:
             body["starts_at"] = starts_at.isoformat()
     if form.wrong:
         return await again(visit, approval)
-    values = {"update": visit.id("update_id"), "groups": ", ".join(named(groups, chosen))}
+    values = {"update": update.title, "groups": ", ".join(named(groups, chosen))}
     at = path(
         ONE, contract_id=visit.id("contract_id"), publisher=visit.id("publisher"), update_id=visit.id("update_id")
     )
@@ -159,12 +159,12 @@ async def holding(visit: Visit) -> Response:
 async def hold(visit: Visit) -> Response:
     """Hold the update, once the person has confirmed what follows from it."""
     texts, form = visit.texts, visit.form
-    groups = await groups_of(visit, visit.id("contract_id"))
+    update, groups = await asyncio.gather(asked_update(visit), groups_of(visit, visit.id("contract_id")))
     chosen = _chosen_groups(visit)
     form.require(texts, "reason")
     if form.wrong:
         return await again(visit, holding)
-    values = {"update": visit.id("update_id"), "groups": ", ".join(named(groups, chosen))}
+    values = {"update": update.title, "groups": ", ".join(named(groups, chosen))}
     at = path(
         ONE, contract_id=visit.id("contract_id"), publisher=visit.id("publisher"), update_id=visit.id("update_id")
     )

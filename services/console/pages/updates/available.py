@@ -9,6 +9,7 @@ from services.console.doors import path
 from services.console.names import names_of
 from services.console.pages.updates.contracts import AT_ONCE, administered, at_contract, groups_of
 from services.console.pages.updates.words import actor
+from services.console.products import products_of
 from services.console.shapes.distribution import Decisions, Rollouts, Update, Updates
 from services.console.visits import Visit
 
@@ -34,13 +35,21 @@ async def updates(visit: Visit) -> Response:
     at = path("/contracts/{contract_id}/updates", contract_id=contract_id)
     if visit.wants_csv:
         return await visit.export("distribution", at, "updates", "product", "decision")
-    found, groups = await asyncio.gather(
-        visit.see_list("distribution", at, Updates, "product", "decision"), groups_of(visit, contract_id)
+    found, groups, products = await asyncio.gather(
+        visit.see_list("distribution", at, Updates, "product", "decision"),
+        groups_of(visit, contract_id),
+        products_of(visit, contract_id),
     )
     chosen = visit.request.query_params.get("product", "")
-    products = sorted({each.product for each in found.items} | ({chosen} if chosen else set()))
+    offered = {*products, *(each.product for each in found.items), *([chosen] if chosen else [])}
     return visit.page(
-        "updates/updates.html", tab="available", at=at_contract(visit), found=found, groups=groups, products=products
+        "updates/updates.html",
+        tab="available",
+        at=at_contract(visit),
+        found=found,
+        groups=groups,
+        products=products,
+        choices=sorted(((each, products[each]) for each in offered), key=lambda each: each[1].casefold()),
     )
 
 
@@ -66,9 +75,10 @@ async def update(visit: Visit) -> Response:
     contract_id, of = visit.id("contract_id"), {"publisher": visit.id("publisher"), "update_id": visit.id("update_id")}
     decided = path("/contracts/{contract_id}/decisions", contract_id=contract_id)
     rolled = path("/contracts/{contract_id}/rollouts", contract_id=contract_id)
-    shown, groups, decisions, rollouts = await asyncio.gather(
+    shown, groups, products, decisions, rollouts = await asyncio.gather(
         asked_update(visit),
         groups_of(visit, contract_id),
+        products_of(visit, contract_id),
         visit.see("distribution", decided, Decisions, limit=AT_ONCE, **of),
         visit.see("distribution", rolled, Rollouts, limit=AT_ONCE, **of),
     )
@@ -82,6 +92,7 @@ async def update(visit: Visit) -> Response:
         here=at_update(visit),
         update=shown,
         groups=groups,
+        products=products,
         decisions=by_group,
         rollouts=running,
         who=lambda by: actor(by, names, visit.texts),

@@ -20,6 +20,7 @@ from services.console.pages.updates.words import (
     phase_thresholds,
     phase_users,
 )
+from services.console.products import products_of
 from services.console.shapes.distribution import Group, PhaseProgress, Rollout, Rollouts, Target
 from services.console.texts import Texts, marked
 from services.console.visits import Visit
@@ -59,8 +60,10 @@ async def rollouts(visit: Visit) -> Response:
     if visit.wants_csv:
         return await visit.export("distribution", at, "rollouts", "status")
     query = {"sort": "-event_id"} | visit.listed("status")
-    found, groups = await asyncio.gather(
-        visit.see("distribution", at, Rollouts, **query), groups_of(visit, contract_id)
+    found, groups, products = await asyncio.gather(
+        visit.see("distribution", at, Rollouts, **query),
+        groups_of(visit, contract_id),
+        products_of(visit, contract_id),
     )
     return visit.page(
         "updates/rollouts.html",
@@ -68,6 +71,7 @@ async def rollouts(visit: Visit) -> Response:
         at=at_contract(visit),
         found=found,
         groups=groups,
+        products=products,
         named=named,
         statuses=[(name, visit.texts.gettext(text)) for name, text in STATUSES.items()],
         words={name: visit.texts.gettext(text) for name, text in STATUSES.items()},
@@ -92,7 +96,7 @@ async def paused(visit: Visit) -> Sequence[Attention]:
     )
     return [
         Attention(
-            text=visit.texts.gettext("The rollout of %(update)s is paused.") % {"update": rollout.update_id},
+            text=visit.texts.gettext("The rollout of %(update)s is paused.") % {"update": rollout.title},
             path=path(
                 "/updates/{contract_id}/rollouts/{rollout_id}",
                 contract_id=contract.contract_id,
@@ -151,9 +155,11 @@ async def rollout(visit: Visit) -> Response:
     While it runs, the page asks for itself every few seconds. It names what it shows, and an unchanged page is
     answered with 204, so that nothing moves under a reader's hands.
     """
-    seen = visit.request.query_params.get("seen", "")
+    seen, contract_id = visit.request.query_params.get("seen", ""), visit.id("contract_id")
     try:
-        shown, groups = await asyncio.gather(asked_rollout(visit), groups_of(visit, visit.id("contract_id")))
+        shown, groups, products = await asyncio.gather(
+            asked_rollout(visit), groups_of(visit, contract_id), products_of(visit, contract_id)
+        )
     except (Refused, Unreachable):
         if seen:  # it asks again by itself
             return Response(status_code=HTTPStatus.NO_CONTENT)
@@ -173,6 +179,7 @@ async def rollout(visit: Visit) -> Response:
         at=at_contract(visit),
         here=at_rollout(visit),
         rollout=shown,
+        product=products[shown.product],
         digest=digest,
         live=shown.status == "running" and visit.as_of is None,
         status=texts.gettext(STATUSES[shown.status]),
