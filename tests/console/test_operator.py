@@ -63,6 +63,11 @@ async def test_a_contract_names_the_products_of_its_agreements(browser: Browser,
     assert "AutoCAD Desktop" in words((await browser.get("/operator/contracts/c-1")).text)
 
 
+async def test_a_contracts_history_leads_back_to_the_operators_page(browser: Browser, services: Services) -> None:
+    services.answers["GET /contracts/c-1/history"] = many()
+    assert 'href="/operator/contracts/c-1"' in (await browser.get("/contracts/c-1/history")).text
+
+
 async def test_a_contract_is_handed_over_for_a_manager_who_has_left(browser: Browser, services: Services) -> None:
     services.answers["POST /contracts/c-1/handover"] = foresees(
         {"type": "RoleRevoked", "data": {"account_id": MINA, "role": "contract_manager"}},

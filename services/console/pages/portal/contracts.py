@@ -55,7 +55,9 @@ async def contract_page(visit: Visit) -> Response:
 async def contract_history(visit: Visit) -> Response:
     """Show who did what on a contract, when and why."""
     at = path("/contracts/{contract_id}", contract_id=visit.id("contract_id"))
-    return await histories.show(visit, "identity", at, visit.texts.gettext("Contract"), at)
+    operator = visit.account is not None and visit.account.organisation_kind == "operator"
+    back = f"/operator{at}" if operator else at
+    return await histories.show(visit, "identity", at, visit.texts.gettext("Contract"), back)
 
 
 # ── What waits ─────────────────────────────────────────────────────────────────────────────────────────
