@@ -86,8 +86,10 @@ class SignUp(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    email: Address
-    password: Password
+    email: Address | None = None
+    """With an ID token, it may be left out: the account then gets the address that the issuer has verified."""
+    password: Password | None = None
+    """With an ID token, it may be left out: the person then signs in by the issuer only."""
     name: Name
     country: Country
     time_zone: TimeZone = "UTC"
@@ -107,6 +109,8 @@ class SignUp(BaseModel):
             raise ValueError("give either an organisation to open or an invitation to join one")
         if (self.id_token is None) != (self.nonce is None):
             raise ValueError("an ID token goes with the nonce that it repeats")
+        if self.id_token is None and (self.email is None or self.password is None):
+            raise ValueError("give an address and a password, or an ID token")
         return self
 
 
@@ -117,23 +121,26 @@ async def sign_up(context: RequestContext[SignUp]) -> Addressed[OpenAccount]:
     The account id is derived from the command id, so that a repeated request opens the same account.
     """
     form = context.asked
+    identity = await _identity(context)
+    email = _address(form, identity)
     if not context.dry_run:
-        context.parts.limits.take("sign-up-address", address_key(form.email))
+        context.parts.limits.take("sign-up-address", address_key(email))
     account_id = str(uuid.uuid5(uuid.NAMESPACE_OID, context.command_id))
-    joined = await _joined(context, account_id)
-    password = form.password.get_secret_value()
-    await require_uncommon(password, form.email, form.name, joined.organisation.name)
-    proven = await _proven(context)
-    if (joined.proof if proven is None else proven.proof) is not None and joined.refused is None:
-        await release(context, form.email)
-    holder = await holder_of(context.log.store, form.email)
+    joined = await _joined(context, account_id, email)
+    password = None if form.password is None else form.password.get_secret_value()
+    if password is not None:
+        await require_uncommon(password, email, form.name, joined.organisation.name)
+    proof = _proof(context, email, identity) or joined.proof
+    if proof is not None and joined.refused is None:
+        await release(context, email)
+    holder = await holder_of(context.log.store, email)
     account = await context.state(ACCOUNT, account_id)
     command = OpenAccount(
         account_id=account_id,
         organisation_id=joined.organisation.organisation_id,
         organisation_name=joined.organisation.name,
         organisation_kind=joined.organisation.kind,
-        email=form.email,
+        email=email,
         name=form.name,
         country=form.country,
         time_zone=form.time_zone,
@@ -143,13 +150,13 @@ async def sign_up(context: RequestContext[SignUp]) -> Addressed[OpenAccount]:
         publisher=joined.organisation.publisher,
         invitation_id=joined.invitation_id,
         not_invited=joined.refused,
-        proof=joined.proof if proven is None or proven.proof is None else proven.proof,
-        identity=None if proven is None else proven.identity,
+        proof=proof,
+        identity=identity,
     )
     free = isinstance(account, Unopened) and holder is None and joined.refused is None
     # An interrupted attempt may have stored another password, so that a request that only repeats its key gets no
     # session. A repeated request doesn't set the password of an open account either, even if its own was lost.
-    if context.dry_run or not free or not await credentials.store_first(context.db, account_id, password):
+    if context.dry_run or not free or not await credentials.is_first(context.db, account_id, password):
         return Addressed(account_id, command)
     return Addressed(account_id, command, extra_response=lambda answer: _session(answer, context.app))
 
@@ -164,7 +171,7 @@ class _Joined:
     proof: AddressProof | None = None
 
 
-async def _joined(context: RequestContext[SignUp], account_id: str) -> _Joined:
+async def _joined(context: RequestContext[SignUp], account_id: str, email: str) -> _Joined:
     """Return the new organisation, or that of the invitation with its refusal, if any."""
     form = context.asked
     if form.organisation is not None:
@@ -175,34 +182,47 @@ async def _joined(context: RequestContext[SignUp], account_id: str) -> _Joined:
             sandbox=form.organisation.sandbox,
         )
         return _Joined(founded)
-    invited = await joining(context, form.invitation or "", form.email)
+    invited = await joining(context, form.invitation or "", email)
     proof: AddressProof | None = "invitation" if invited.proves_address and invited.refused is None else None
     return _Joined(invited.organisation, invited.invitation_id, invited.refused, proof)
 
 
-@dataclass(frozen=True, slots=True)
-class _Proven:
-    """The sign-up's proof of the address, other than an invitation, and its identity."""
-
-    proof: AddressProof | None
-    identity: Identity | None
-
-
-async def _proven(context: RequestContext[SignUp]) -> _Proven | None:
-    """Return what the sign-up proves, or None if it has neither a proof nor an ID token.
+async def _identity(context: RequestContext[SignUp]) -> Identity | None:
+    """Return the identity in the sign-up's ID token, if it has one.
 
     Raises:
-        Problem: 401 if the ID token is invalid; 409 if the proof is invalid.
+        Problem: 401 if the ID token is invalid.
     """
-    form, identity = context.asked, None
-    if form.id_token is not None:
-        identity = await identified_once(context, form.id_token, form.nonce or "")
-    if form.proof is not None:
-        proven_by(context, form.proof, form.email)
-        return _Proven("link", identity)
-    if identity is None:
-        return None
-    return _Proven("issuer" if identity.email != "" and identity.email == form.email else None, identity)
+    form = context.asked
+    return None if form.id_token is None else await identified_once(context, form.id_token, form.nonce or "")
+
+
+def _address(form: SignUp, identity: Identity | None) -> str:
+    """Return the address of the new account: the one that was entered, or else the issuer's.
+
+    Raises:
+        Problem: 409 if there is neither.
+    """
+    email = form.email or (identity.email if identity else "")
+    if not email:
+        raise Problem(
+            rule=rules.ADDRESS_MISSING,
+            reason="The issuer has not verified an e-mail address of yours that it may vouch for here.",
+            remedy="Send an e-mail address of your own, too.",
+        )
+    return email
+
+
+def _proof(context: RequestContext[SignUp], email: str, identity: Identity | None) -> AddressProof | None:
+    """Return the sign-up's proof of the address, other than an invitation.
+
+    Raises:
+        Problem: 409 if a proof was sent that is invalid.
+    """
+    if context.asked.proof is not None:
+        proven_by(context, context.asked.proof, email)
+        return "link"
+    return "issuer" if identity is not None and identity.email == email else None
 
 
 async def _session(answer: Accepted, app: State) -> SignedUp | None:

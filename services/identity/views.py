@@ -64,12 +64,12 @@ class CurrentSession(BaseModel):
 class SignedUp(BaseModel):
     """The additional fields of the response to a sign-up.
 
-    Without a session, the person signs in with the password.
+    Without a session, the person signs in with the password, or by the issuer.
     """
 
     session: Session | None = None
-    """Present only if this request opened the account and set its password: neither in a dry run nor for a repeated
-    command."""
+    """Present only if this request opened the account and set its password, if it has one: neither in a dry run nor
+    for a repeated command."""
 
 
 InvitationState = Literal["pending", "accepted", "revoked", "expired"]

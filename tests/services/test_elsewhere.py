@@ -1,13 +1,15 @@
 """Signing in by another issuer: linked by issuer and subject, never by an address that somebody merely typed."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from services.identity.domain.account import ACCOUNT, OpenedAccount, identity_claim
-from services.identity.signin import oidc
-from tests.services.identity_bench import Bench, issuer_keys, sign_up
+from services.identity.signin import credentials, oidc
+from tests.services.identity_bench import PASSWORD, Bench, issuer_keys, sign_up
 from tests.services.issuer import OWN, URL, fresh, from_issuer, id_token, signs_in, verified
+from tests.services.mailing import token_for
 
 pytestmark = pytest.mark.system
 
@@ -199,3 +201,72 @@ async def test_without_another_issuer_there_is_no_such_sign_in(bench: Bench) -> 
     await bench.when("", "POST", "/sessions/oidc/nonce").then_refused("issuer-not-configured")
     await bench.when("", "POST", "/sessions/oidc", body).then_refused("issuer-not-configured")
     await bench.when(session, "POST", "/me/oidc", body).then_refused("issuer-not-configured")
+
+
+# ── Signing up by another issuer alone ─────────────────────────────────────────────────────────────────
+
+
+def without(body: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if name not in names}
+
+
+async def test_who_signs_up_by_an_issuer_needs_neither_a_password_nor_an_address(bench: Bench) -> None:
+    body = without(sign_up("mina", **OWN), "email", "password") | await from_issuer(bench)
+    answer = await bench.when("", "POST", "/accounts", body).then_ok()
+    assert [event["type"] for event in answer["events"]] == ["AccountOpened", "AddressVerified", "IdentityLinked"]
+    me = await bench.when(answer["session"]["access_token"], "GET", "/me").then_ok()
+    assert (me["email"], me["email_verified"]) == ("mina@x.example", True)
+    assert (await signs_in(bench)).json()["account_id"] == me["account_id"]
+    await bench.sign_in("mina@x.example").then_refused("sign-in-failed")
+    change = {"current": "no password at all", "new": PASSWORD}
+    await bench.when(answer["session"]["access_token"], "PUT", "/me/password", change).then_refused("password-wrong")
+
+
+async def test_an_address_that_the_issuer_may_not_vouch_for_has_to_be_entered(bench: Bench) -> None:
+    body = without(sign_up("mina", **OWN), "email", "password")
+    unproven = await from_issuer(bench, email_verified=False)
+    await bench.when("", "POST", "/accounts", body | unproven).then_refused("address-missing")
+    entered = body | {"email": "mina@x.example"} | await from_issuer(bench, email_verified=False)
+    answer = await bench.when("", "POST", "/accounts", entered).then_ok()
+    assert [event["type"] for event in answer["events"]] == ["AccountOpened", "IdentityLinked"]
+
+
+async def test_without_an_id_token_a_sign_up_has_an_address_and_a_password(bench: Bench) -> None:
+    for missing in ("email", "password"):
+        await bench.when("", "POST", "/accounts", without(sign_up("mina", **OWN), missing)).then_refused("malformed")
+
+
+async def test_an_invited_person_joins_by_an_issuer_with_the_invited_address_only(bench: Bench) -> None:
+    _, manager = await bench.join("ana")
+    body = without(sign_up("mina", invitation=await bench.invite(manager, "mina")), "email", "password")
+    another = body | await from_issuer(bench, sub="2", email="ben@x.example")
+    await bench.when("", "POST", "/accounts", another).then_refused("invitation-not-valid")
+    answer = await bench.when("", "POST", "/accounts", body | await from_issuer(bench)).then_ok()
+    me = await bench.when(answer["session"]["access_token"], "GET", "/me").then_ok()
+    assert (me["organisation_name"], me["email_verified"]) == ("Northhaus", True)
+
+
+async def test_an_identity_opens_one_account_only(bench: Bench) -> None:
+    await bench.when("", "POST", "/accounts", sign_up("mina", **OWN) | await from_issuer(bench)).then_ok()
+    again = without(sign_up("ana", **OWN), "password") | await from_issuer(bench, email=None)
+    await bench.when("", "POST", "/accounts", again).then_refused("identity-linked")
+
+
+async def test_who_has_no_password_unlinks_the_last_identity_only_after_setting_one(bench: Bench) -> None:
+    body = without(sign_up("mina", **OWN), "email", "password") | await from_issuer(bench)
+    session = (await bench.when("", "POST", "/accounts", body).then_ok())["session"]["access_token"]
+    await bench.when(session, "DELETE", "/me/oidc").then_refused("no-other-sign-in")
+    await bench.when("", "POST", "/password/mail", {"email": "mina@x.example"}).then_status(202)
+    reset = {"reset": await token_for(bench, "mina", "password"), "new": PASSWORD}
+    assert (await bench.when("", "POST", "/password", reset)).status_code == 204
+    await bench.when(await bench.again("mina"), "DELETE", "/me/oidc").then_ok()
+
+
+async def test_a_key_that_a_password_was_stored_under_begins_no_session_without_it(bench: Bench) -> None:
+    """The password of an attempt that was interrupted may be another person's."""
+    key = {"Idempotency-Key": "shared"}
+    body = without(sign_up("mina", **OWN), "password") | await from_issuer(bench)
+    dry = await bench.when("", "POST", "/accounts?dry_run=true", body, **key).then_ok()
+    account_id = dry["events"][0]["data"]["account_id"]
+    assert await credentials.store_first(bench.pool, account_id, PASSWORD)
+    assert (await bench.when("", "POST", "/accounts", body, **key).then_ok()).get("session") is None

@@ -189,6 +189,7 @@ class UnlinkIdentity:
     """Unlink the identity of one issuer, or of all issuers, from the account."""
 
     issuer: Issuer | None = None
+    has_password: Annotated[bool, SUPPLIED] = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,12 +326,7 @@ def _prove(
         case LinkIdentity():
             return _link(command, state)
         case UnlinkIdentity():
-            issuers = dict.fromkeys(linked.issuer for linked in state.identities)
-            return tuple(
-                IdentityUnlinked(account_id=account_id, issuer=issuer)
-                for issuer in issuers
-                if command.issuer in (None, issuer)
-            )
+            return _unlink(command, state)
         case unreachable:
             assert_never(unreachable)
 
@@ -364,6 +360,19 @@ def _link(command: LinkIdentity, state: OpenedAccount) -> Decision[Event]:
     if same and not state.verified:
         return (linked, AddressVerified(account_id=account_id, email=identity.email, proof="issuer"))
     return (linked,)
+
+
+def _unlink(command: UnlinkIdentity, state: OpenedAccount) -> Decision[Event]:
+    linked = {identity.issuer: identity for identity in state.identities}
+    gone = [issuer for issuer in linked if command.issuer in (None, issuer)]
+    if gone and len(gone) == len(linked) and not command.has_password:
+        return Rejected(
+            rules.NO_OTHER_SIGN_IN,
+            "The account has no password, so nobody could sign in to it any more.",
+            "Set a password first: have a link mailed to your verified address (POST /password/mail).",
+            tuple(linked.values()),
+        )
+    return tuple(IdentityUnlinked(account_id=state.opened.account_id, issuer=issuer) for issuer in gone)
 
 
 def _update(command: UpdateProfile, state: State) -> Decision[Event]:

@@ -13,7 +13,7 @@ from shared.rule_status import Rule
 EMAIL_TAKEN: Final = "email-taken"
 """An e-mail address belongs to one account at a time."""
 ADDRESS_MISSING: Final = "address-missing"
-"""A changed profile has an e-mail address."""
+"""A new account and a changed profile have an e-mail address."""
 ACCOUNT_UNKNOWN: Final = "account-unknown"
 """A command names an account that exists."""
 ACCOUNT_CLOSED: Final = "account-closed"
@@ -38,6 +38,8 @@ ADDRESS_NOT_VERIFIED: Final = Rule("address-not-verified", 403)
 """An identity of another issuer is linked by address only if both sides have verified it."""
 IDENTITY_LINKED: Final = "identity-linked"
 """An identity is linked to at most one account, and an account to at most one identity of an issuer."""
+NO_OTHER_SIGN_IN: Final = "no-other-sign-in"
+"""The last identity of an account is unlinked only if the account has a password, so that its person can sign in."""
 ISSUER_NOT_CONFIGURED: Final = Rule("issuer-not-configured", 404)
 """An ID token comes from an issuer that the service is configured for."""
 ID_TOKEN_NOT_VALID: Final = Rule("id-token-not-valid", 401)

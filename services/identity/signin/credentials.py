@@ -63,6 +63,13 @@ async def store_first(db: Pool, account_id: str, password: str) -> bool:
     return bool(stored)
 
 
+async def is_first(db: Pool, account_id: str, password: str | None) -> bool:
+    """Store the verifier of a new account, if it gets one; return whether it had none."""
+    if password is None:
+        return await verifier_of(db, account_id) is None
+    return await store_first(db, account_id, password)
+
+
 async def replace(
     db: Pool, account_id: str, before: str | None, password: str, ending: Callable[[], Awaitable[None]]
 ) -> bool:

@@ -5,6 +5,7 @@ only if both sides have verified the address: the issuer says so in the ID token
 """
 
 import hashlib
+from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated, Final
 
@@ -23,6 +24,7 @@ from services.identity.domain.account import (
     claim_of,
     identity_claim,
 )
+from services.identity.signin import credentials
 from services.identity.signin.keys import NONCE_S, current_keys
 from services.identity.signin.oidc import Issuers, NotGenuine, Unreachable
 from services.identity.signin.sessions import NOT_STORED, start
@@ -209,7 +211,9 @@ async def link_identity(context: RequestContext[ByIdToken]) -> Addressed[LinkIde
 
 @COMMANDS.route("DELETE", "/me/oidc", ACCOUNT)
 async def unlink_identity(context: RequestContext[UnlinkIdentity]) -> Addressed[UnlinkIdentity]:
-    return Addressed(context.actor.account_id, context.asked)
+    account_id = context.actor.account_id
+    has_password = await credentials.verifier_of(context.db, account_id) is not None
+    return Addressed(account_id, replace(context.asked, has_password=has_password))
 
 
 async def identified_once(context: RequestContext[object], id_token: str, nonce: str) -> Identity:

@@ -114,6 +114,19 @@ def test_one_issuers_identity_is_unlinked_without_the_others() -> None:
     both.when(UnlinkIdentity(issuer="https://third.example")).then_nothing()
 
 
+def test_who_has_no_password_keeps_one_identity_to_sign_in_with() -> None:
+    other = LINKED.model_copy(update={"issuer": "https://other.example"})
+    both = given(ACCOUNT, OPENED, LINKED, other)
+    both.when(UnlinkIdentity(has_password=False)).then_refused("no-other-sign-in", because=[LINKED, other])
+    both.when(UnlinkIdentity(issuer=LINKED.issuer, has_password=False)).then(UNLINKED)
+    last = given(ACCOUNT, OPENED, LINKED)
+    last.when(UnlinkIdentity(issuer=LINKED.issuer, has_password=False)).then_refused(
+        "no-other-sign-in", because=[LINKED]
+    )
+    last.when(UnlinkIdentity(issuer=other.issuer, has_password=False)).then_nothing()
+    given(ACCOUNT, OPENED).when(UnlinkIdentity(has_password=False)).then_nothing()
+
+
 def test_an_identity_is_one_accounts_at_a_time() -> None:
     name = identity_claim("https://issuer.example", "7")
     assert claims(open_after(OPENED), LINKED) == Claims(take=(name,))
