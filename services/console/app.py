@@ -37,7 +37,7 @@ from services.console.pages import (
     signing,
     updates,
 )
-from services.console.pages.oidc import flow
+from services.console.pages.oidc import flow, signing_up
 from services.console.providers import clients
 from services.console.visits import Page, not_found, part, shown
 from shared.runtime.http import Requests
@@ -80,6 +80,11 @@ ENDS: Final[tuple[tuple[str, Page], ...]] = (
 )
 BY_PROVIDER: Final = "/sign-in/oidc/{provider}"
 """Where a form leads to a provider, and where the provider sends the person back to."""
+SIGN_UP_BY_PROVIDER: Final[tuple[tuple[str, Page, Page], ...]] = (
+    ("/sign-up/oidc/{provider}", signing_up.sign_up, signing_up.sign_up_there),
+    ("/join/oidc/{provider}", signing_up.join, signing_up.join_there),
+)
+"""The forms for what a provider does not tell, which lead to it."""
 
 
 @dataclass(kw_only=True)
@@ -121,7 +126,7 @@ def make_app(parts: ConsoleParts, doors: Doors | None = None) -> Starlette:
 
 def _pages() -> list[Route]:
     routes: list[Route] = []
-    for at, page, action in OPEN:
+    for at, page, action in (*OPEN, *SIGN_UP_BY_PROVIDER):
         routes.append(Route(at, shown(page), methods=["GET"]))
         routes.append(Route(at, shown(action), methods=["POST"]))
     for each in (page for area in AREAS for page in area.pages):

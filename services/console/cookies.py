@@ -50,8 +50,21 @@ class Session(BaseModel):
     """What pages keep between requests, such as the id of the cart that is being filled."""
 
 
+class Errand(BaseModel):
+    """What a person goes to a provider for: to sign in, to link an identity, or to sign up."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    following: str = "/"
+    """The page to show afterwards."""
+    session_id: str = ""
+    """The session to whose account the identity is linked; "" to sign in or up."""
+    entered: Mapping[str, str] = {}
+    """What was entered to sign up; nothing to sign in or to link."""
+
+
 class Pending(BaseModel):
-    """A sign-in by another provider that has begun; the provider's answer has to fit it."""
+    """A way to another provider that has begun; the provider's answer has to fit it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -60,10 +73,7 @@ class Pending(BaseModel):
     nonce: str
     verifier: str
     """The secret of PKCE, by which the console shows that it began this itself."""
-    following: str
-    """The page to show afterwards."""
-    session_id: str = ""
-    """The session to whose account the identity is linked; "" to sign in."""
+    errand: Errand
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,108 +3,24 @@
 import base64
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import httpx
 import pytest
 from joserfc import jwt
 from joserfc.jwk import OctKey, RSAKey
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from services.console import cookies
-from services.console.doors import Doors
-from services.identity.signin import oidc
 from shared.runtime import providers
-from shared.runtime.settings import Settings
-from shared.services import SERVICES
+from tests.console.elsewhere import AT, BY, LOST, MINA, World, profile, signed_in
 from tests.console.fakes import HERE, Browser, Services, hidden, words
-from tests.console.provider import CLIENT, NAME, FakeProvider, running_provider
-from tests.services.identity_bench import PASSWORD, Bench, opened
+from tests.console.provider import CLIENT, NAME
 from tests.services.issuer import verified
 
 pytestmark = pytest.mark.system
-
-AT = f"/sign-in/oidc/{NAME}"
-LOST = "was not begun in this browser"
-
-
-@pytest.fixture
-def provider() -> Iterator[FakeProvider]:
-    with running_provider() as running:
-        yield running
-
-
-@pytest.fixture
-async def bench(databases: Callable[[str], str]) -> AsyncIterator[Bench]:
-    async with opened(databases) as made:
-        yield made
-
-
-@dataclass
-class World:
-    """The provider, identity and browsers."""
-
-    provider: FakeProvider
-    bench: Bench
-    folder: Path
-    monkeypatch: pytest.MonkeyPatch
-
-    def configure(self, domains: str = '["x.example"]') -> None:
-        """Let identity know the provider as it is now."""
-        file = self.provider.settings(self.folder, domains)
-        self.monkeypatch.setenv("TENURE_OIDC_PROVIDERS_FILE", str(file))
-        self.bench.app.state.oidc = oidc.configured(Settings())
-
-    def browser(self) -> Browser:
-        browser = Browser(Services(), self.folder)
-        http = httpx.AsyncClient(transport=httpx.ASGITransport(self.bench.app))
-        browser.app.state.doors = Doors({name: f"http://{name}.example" for name in SERVICES}, http)
-        return browser
-
-    async def approved(self, leaving: httpx.Response) -> str:
-        """Sign in at the provider, where a page leads to; the address that it sends the browser back to."""
-        assert leaving.status_code == 200, words(leaving.text)
-        url = leaving.headers["refresh"].removeprefix("0; url=")
-        assert url.startswith(self.provider.url)
-        async with httpx.AsyncClient() as there:
-            page = await there.get(url)
-            answer = await there.post(f"{self.provider.url}/approve", data=hidden(page.text))
-        assert answer.status_code == 302
-        return str(answer.headers["location"])
-
-    async def begin(self, browser: Browser, **fields: str) -> str:
-        """Press the button and sign in at the provider; the address to come back to."""
-        return await self.approved(await browser.send(AT, "/sign-in", **fields))
-
-    async def sign_in(self, browser: Browser, **fields: str) -> httpx.Response:
-        return await browser.get(await self.begin(browser, **fields))
-
-    async def sign_in_by_password(self, browser: Browser, name: str) -> None:
-        answer = await browser.send("/sign-in", email=f"{name}@x.example", password=PASSWORD)
-        assert answer.status_code == 303, words(answer.text)
-
-
-@pytest.fixture
-def world(provider: FakeProvider, bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    made = World(provider, bench, tmp_path, monkeypatch)
-    made.configure()
-    return made
-
-
-MINA = {"sub": "7", "email": "mina@x.example", "email_verified": True}
-
-
-def signed_in(browser: Browser) -> bool:
-    return "tenure-session" in browser.client.cookies
-
-
-async def profile(browser: Browser) -> str:
-    return words((await browser.get("/profile")).text)
-
 
 # ── Signing in ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -178,7 +94,7 @@ async def test_an_unknown_identity_is_told_how_to_link_it(world: World) -> None:
     text = words(answer.text)
     assert answer.status_code == 403 and not signed_in(browser)
     assert "no account here is linked to you" in text and "Link Northhaus" in text
-    assert 'href="/sign-in?next=/profile/identities"' in answer.text and 'href="/sign-up"' in answer.text
+    assert 'href="/sign-in?next=/profile/identities"' in answer.text and f'href="/sign-up{BY}"' in answer.text
 
 
 async def test_an_address_that_nobody_has_confirmed_here_gives_no_account(world: World) -> None:
@@ -228,7 +144,7 @@ async def test_an_identity_that_is_somebody_elses_is_not_linked_and_the_session_
         await world.sign_in_by_password(browser, name)
         answer = await browser.get(await world.approved(await browser.send("/profile/identities", link=NAME)))
         assert answer.status_code == status
-        assert status == 303 or "linked to another person" in words(answer.text)
+        assert status == 303 or "linked to an account here already" in words(answer.text)
     assert signed_in(ana) and "ana Okafor" in await profile(ana)
 
 

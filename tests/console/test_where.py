@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 from deploy import ROOT
-from services.console.app import AREAS, ENDS, OPEN
+from services.console.app import AREAS, ENDS, OPEN, SIGN_UP_BY_PROVIDER
 from tests.console.asked import every_request, unnamed
 from tests.services.every_route import ROUTES
 
@@ -13,7 +13,9 @@ SECTION: Final = README.partition("\n## Where a rule is used\n")[2].partition("\
 ROWS: Final = re.findall(r"^\| (?!rule \||---)(.+?) \| (.+?) \|$", SECTION, re.MULTILINE)
 MACHINES: Final = "by machines: "
 
-ACTING: Final = {unnamed(page.path) for area in AREAS for page in area.pages if page.act} | {at for at, *_ in OPEN}
+ACTING: Final = {unnamed(page.path) for area in AREAS for page in area.pages if page.act} | {
+    unnamed(at) for at, *_ in (*OPEN, *SIGN_UP_BY_PROVIDER)
+}
 PAGES: Final = {unnamed(page.path) for area in AREAS for page in area.pages} | ACTING | {at for at, *_ in ENDS}
 COMMANDS: Final = {(method, path) for _, method, path in ROUTES if method != "GET"}
 

@@ -1,5 +1,7 @@
 """Signing up, joining by an invitation, and proving an e-mail address."""
 
+from typing import Final
+
 from pydantic import JsonValue
 from starlette.responses import Response
 
@@ -7,6 +9,10 @@ from services.console.doors import Refused
 from services.console.shapes.identity import SignedUp
 from services.console.texts import countries, texts_for, zone_of
 from services.console.visits import Visit
+
+OF_PERSON: Final = ("email", "name", "country", "time_zone")
+OF_ORGANISATION: Final = ("organisation", "kind", "sandbox", "proof")
+"""The fields of a sign-up, besides the password."""
 
 # ── Signing up ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -18,18 +24,10 @@ async def sign_up(visit: Visit) -> Response:
 
 async def open_account(visit: Visit) -> Response:
     """Open an account in a new organisation, and begin its session."""
-    form = visit.form
-    kind = form["kind"] if form["kind"] in ("customer", "partner") else ""
-    form.values["kind"] = kind
-    if not form.require(visit.texts, "name", "email", "password", "country", "organisation", "kind"):
+    if not requires_organisation(visit, "name", "email", "password", "country"):
         return _sign_up_page(visit, again=True)
-    organisation: dict[str, JsonValue] = {"name": form["organisation"].strip(), "kind": kind}
-    organisation["sandbox"] = form["sandbox"] == "on"
-    body = {**_person(visit), "organisation": organisation}
-    if form["proof"].strip():
-        body["proof"] = code_in(form["proof"])
     try:
-        return await _opened(visit, body)
+        return await opened(visit, in_new_organisation(visit))
     except Refused as refused:
         return _sign_up_page(visit, refused, again=True)
 
@@ -45,29 +43,52 @@ async def accept_invitation(visit: Visit) -> Response:
     if not form.require(visit.texts, "invitation", "name", "email", "password", "country"):
         return _join_page(visit, again=True)
     try:
-        return await _opened(visit, {**_person(visit), "invitation": code_in(form["invitation"])})
+        return await opened(visit, by_invitation(visit))
     except Refused as refused:
         return _join_page(visit, refused, again=True)
+
+
+def requires_organisation(visit: Visit, *names: str) -> bool:
+    """Note which of these fields and the organisation's are empty; return whether none is."""
+    form = visit.form
+    form.values["kind"] = form["kind"] if form["kind"] in ("customer", "partner") else ""
+    return form.require(visit.texts, *names, "organisation", "kind")
+
+
+def in_new_organisation(visit: Visit) -> dict[str, JsonValue]:
+    """Return the sign-up that the form asks for, in a new organisation."""
+    form = visit.form
+    organisation: dict[str, JsonValue] = {"name": form["organisation"].strip(), "kind": form["kind"]}
+    organisation["sandbox"] = form["sandbox"] == "on"
+    proof: dict[str, JsonValue] = {"proof": code_in(form["proof"])} if form["proof"].strip() else {}
+    return {**_person(visit), "organisation": organisation, **proof}
+
+
+def by_invitation(visit: Visit) -> dict[str, JsonValue]:
+    """Return the sign-up that the form asks for, by an invitation."""
+    return {**_person(visit), "invitation": code_in(visit.form["invitation"])}
 
 
 def _person(visit: Visit) -> dict[str, JsonValue]:
     """Return the part of a sign-up that tells about the person.
 
-    Their time zone is the browser's, or one of the country; they can change it in their profile.
+    It has neither an address nor a password if none was entered, as with a provider that tells who it is. The person's
+    time zone is the browser's, or one of the country; they can change it in their profile.
     """
     form, country = visit.form, visit.form["country"]
     spoken = texts_for(None, visit.request.headers.get("accept-language", ""))
+    proven = {"email": form["email"].strip(), "password": form["password"]}
     return {
-        "email": form["email"].strip(),
+        **{name: value for name, value in proven.items() if value},
         "name": form["name"].strip(),
-        "password": form["password"],
         "country": country,
         "time_zone": form["time_zone"].strip() or zone_of(country),
         "locale": str(spoken.locale).replace("_", "-"),
     }
 
 
-async def _opened(visit: Visit, body: dict[str, JsonValue]) -> Response:
+async def opened(visit: Visit, body: dict[str, JsonValue]) -> Response:
+    """Open an account, and begin its session. Raises Refused."""
     visit.session = None
     answer = await visit.ask("identity", "POST", "/accounts", SignedUp, body)
     visit.end()
@@ -78,24 +99,24 @@ async def _opened(visit: Visit, body: dict[str, JsonValue]) -> Response:
 
 
 def _sign_up_page(visit: Visit, refused: Refused | None = None, *, again: bool = False) -> Response:
-    _known(visit, "organisation", "kind", "sandbox", "proof")
+    known(visit, *OF_ORGANISATION)
     return _page(visit, "sign-up.html", refused, again=again)
 
 
 def _join_page(visit: Visit, refused: Refused | None = None, *, again: bool = False) -> Response:
-    _known(visit, "invitation")
+    known(visit, "invitation")
     return _page(visit, "join.html", refused, again=again)
 
 
 def _page(visit: Visit, template: str, refused: Refused | None, *, again: bool) -> Response:
-    _known(visit, "email", "name", "password", "country", "time_zone")
+    known(visit, *OF_PERSON, "password")
     options = countries(visit.texts.locale)
     if again:
         return visit.again(template, refused, countries=options)
     return visit.page(template, countries=options)
 
 
-def _known(visit: Visit, *names: str) -> None:
+def known(visit: Visit, *names: str) -> None:
     """Give the form its fields, so that a refusal finds them."""
     for name in names:
         visit.form.values.setdefault(name, "")

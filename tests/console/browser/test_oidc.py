@@ -20,6 +20,75 @@ def continue_as_mina(page: "Page") -> None:
     page.click("button:has-text('Continue as Mina')")
 
 
+def was_there(site: Site, watched: Watched) -> None:
+    """The page asked the provider, and may have."""
+    assert site.provider is not None
+    there = urlsplit(site.provider.url).netloc
+    assert there in {urlsplit(url).netloc for url in watched.requests}
+    watched.requests[:] = [url for url in watched.requests if urlsplit(url).netloc != there]
+
+
+def known_there(site: Site, name: str) -> str:
+    """Make somebody known to the provider, which has confirmed their address; the address."""
+    if site.provider is None:
+        pytest.skip("this system knows no provider of ours")
+    email = f"{name}-{time.time_ns()}@x.example"
+    site.provider.person = {"sub": email, "email": email, "email_verified": True}
+    return email
+
+
+def test_a_person_signs_up_by_an_account_elsewhere(page: "Page", site: Site, watched: Watched) -> None:
+    email = known_there(site, "mina")
+    page.goto("/sign-in")
+    page.click("text=Sign in with Northhaus")
+    continue_as_mina(page)
+    page.click("text=Sign up with Northhaus")
+    page.wait_for_selector("h1:text-is('Sign up with Northhaus')")
+    look(page, "sign-up-elsewhere")
+    page.click("button.main")
+    assert page.locator("p.error").count() == 4
+    look(page, "sign-up-elsewhere-errors")
+    page.fill("#name", "Mina Okafor")
+    page.select_option("#country", label="Germany")
+    page.fill("#organisation", "Northhaus Ingenieure")
+    page.check("input[value=customer]")
+    page.check("input[name=sandbox]")
+    page.click("button.main")
+    continue_as_mina(page)
+    page.wait_for_selector("text=Northhaus Ingenieure")
+    assert urlsplit(page.url).path == "/"
+    page.goto("/profile")
+    assert page.input_value("#email") == email
+    was_there(site, watched)
+
+
+def test_a_colleague_joins_by_an_account_elsewhere(page: "Page", site: Site, watched: Watched) -> None:
+    email = known_there(site, "ana")
+    sign_up(page, f"mina-{time.time_ns()}@northhaus.example")
+    page.goto("/people/invite")
+    page.fill("#email", email)
+    page.click("button.main")
+    page.click("button.main:text-is('Send the invitation')")
+    page.wait_for_url("**/people?notice=invited*")
+    page.click("button.quiet")
+    page.wait_for_url("**/sign-in?notice=signed-out")
+    link = site.link(email, "invited")
+    page.goto(link)
+    look(page, "join")
+    if page.locator("#invitation").is_visible():  # without JavaScript
+        page.fill("#invitation", link)
+    press_to(page, "Sign up with Northhaus")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("h1:text-is('Sign up with Northhaus')")
+    look(page, "join-elsewhere")
+    page.fill("#name", "Ana Lopes")
+    page.select_option("#country", label="Portugal")
+    page.click("button.main")
+    continue_as_mina(page)
+    page.wait_for_selector("text=Northhaus Ingenieure")
+    was_there(site, watched)
+
+
 def test_a_person_links_an_account_elsewhere_and_signs_in_by_it(page: "Page", site: Site, watched: Watched) -> None:
     if site.provider is None:
         pytest.skip("this system knows no provider of ours")
@@ -63,6 +132,4 @@ def test_a_person_links_an_account_elsewhere_and_signs_in_by_it(page: "Page", si
     page.click("button.main")
     page.wait_for_url("**/profile/identities")
 
-    there = urlsplit(site.provider.url).netloc
-    assert there in {urlsplit(url).netloc for url in watched.requests}
-    watched.requests[:] = [url for url in watched.requests if urlsplit(url).netloc != there]
+    was_there(site, watched)

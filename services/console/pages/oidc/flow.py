@@ -13,8 +13,9 @@ import structlog
 from pydantic import JsonValue
 from starlette.responses import Response
 
-from services.console.cookies import Pending
+from services.console.cookies import Errand, Pending
 from services.console.doors import Refused, SessionOver, Unreachable
+from services.console.pages.oidc import entry
 from services.console.providers import NotGranted, ProviderClient
 from services.console.shapes.identity import Nonce, Tokens
 from services.console.texts import marked
@@ -46,22 +47,17 @@ SECRET_BYTES: Final = 32
 async def begin(visit: Visit) -> Response:
     """Lead to a provider, to sign in there."""
     visit.session = None  # the provider decides who it is, not the session that the browser may have
-    return await lead(visit, visit.id("provider"), following=visit.following)
+    return await lead(visit, visit.id("provider"), Errand(following=visit.following))
 
 
-async def lead(visit: Visit, name: str, *, following: str, session_id: str = "") -> Response:
+async def lead(visit: Visit, name: str, errand: Errand) -> Response:
     """Lead to a provider.
 
     The page in between leaves by itself: a redirect would be one of the form, which may lead to this site only.
-
-    Args:
-        following: the page to show afterwards.
-        session_id: the session to whose account the identity is linked; "" to sign in.
     """
     client = visit.providers.get(name)
     if client is None:
         return visit.page("not-found.html", HTTPStatus.NOT_FOUND)
-    linking = bool(session_id)
     try:
         nonce = await visit.ask("identity", "POST", "/sessions/oidc/nonce", Nonce)
         begun = Pending(
@@ -69,15 +65,14 @@ async def lead(visit: Visit, name: str, *, following: str, session_id: str = "")
             state=secrets.token_urlsafe(SECRET_BYTES),
             nonce=nonce.nonce,
             verifier=secrets.token_urlsafe(SECRET_BYTES),
-            following=following,
-            session_id=session_id,
+            errand=errand,
         )
         url = await client.authorization_url(begun)
     except Refused as refused:
-        return _refused(visit, client, refused, linking=linking)
+        return _refused(visit, client, refused, errand)
     except Unusable as fault:
         logger.warning("a provider can't be used", provider=name, fault=str(fault)[:300])
-        return _failed(visit, client, AWAY, HTTPStatus.BAD_GATEWAY, linking=linking)
+        return _failed(visit, client, AWAY, HTTPStatus.BAD_GATEWAY, errand)
     response = visit.page("oidc/leaving.html", provider=client.label, url=url)
     response.headers["Refresh"] = f"0; url={url}"
     visit.cookies.keep_pending(response, begun)
@@ -85,7 +80,7 @@ async def lead(visit: Visit, name: str, *, following: str, session_id: str = "")
 
 
 async def come_back(visit: Visit) -> Response:
-    """Begin a session, or link the identity, by what a provider answers."""
+    """Begin a session, link the identity or open an account, by what a provider answers."""
     client = visit.providers.get(visit.id("provider"))
     if client is None:
         return visit.page("not-found.html", HTTPStatus.NOT_FOUND)
@@ -93,7 +88,7 @@ async def come_back(visit: Visit) -> Response:
     answer = dict(visit.request.query_params.multi_items())
     repeated = len(answer) < len(visit.request.query_params.multi_items())
     if begun is None or begun.provider != client.name or repeated or not _fits(begun, answer.get("state", "")):
-        return _failed(visit, client, LOST, HTTPStatus.BAD_REQUEST, linking=False)
+        return _failed(visit, client, LOST, HTTPStatus.BAD_REQUEST, Errand())
     response = await _answered(visit, client, begun, answer)
     visit.cookies.drop_pending(response)
     return response
@@ -105,61 +100,70 @@ def _fits(begun: Pending, state: str) -> bool:
 
 async def _answered(visit: Visit, client: ProviderClient, begun: Pending, answer: Mapping[str, str]) -> Response:
     """Return the page after a provider's answer, whatever becomes of it."""
-    linking = bool(begun.session_id)
+    errand = begun.errand
     try:
         if not await client.has_sent(answer.get("iss")):
-            return _failed(visit, client, ELSEWHERE, HTTPStatus.BAD_REQUEST, linking=linking)
+            return _failed(visit, client, ELSEWHERE, HTTPStatus.BAD_REQUEST, errand)
         if "error" in answer:
             logger.info("a provider declines", provider=client.name, error=answer["error"][:200])
             text = DECLINED.get(answer["error"], MISCONFIGURED)
-            return _failed(visit, client, text, HTTPStatus.FORBIDDEN, linking=linking)
+            return _failed(visit, client, text, HTTPStatus.FORBIDDEN, errand)
         token = await client.id_token(answer.get("code", ""), begun.verifier)
         body: dict[str, JsonValue] = {"id_token": token, "nonce": begun.nonce}
-        return await (_link(visit, begun, body) if linking else _sign_in(visit, begun, body))
+        if errand.entered:
+            return await entry.open_account(visit, errand.entered, body)
+        return await (_link(visit, errand, body) if errand.session_id else _sign_in(visit, errand, body))
     except Refused as refused:
-        return _refused(visit, client, refused, linking=linking)
+        return _refused(visit, client, refused, errand)
     except (NotSignedIn, SessionOver):
         visit.end()
-        return _failed(visit, client, OTHER_SESSION, HTTPStatus.FORBIDDEN, linking=False)
+        return _failed(visit, client, OTHER_SESSION, HTTPStatus.FORBIDDEN, Errand())
     except NotGranted as fault:
         logger.warning("a provider grants nothing", provider=client.name, fault=str(fault)[:300])
-        return _failed(visit, client, NOT_GRANTED, HTTPStatus.FORBIDDEN, linking=linking)
+        return _failed(visit, client, NOT_GRANTED, HTTPStatus.FORBIDDEN, errand)
     except Unusable as fault:
         logger.warning("a provider can't be used", provider=client.name, fault=str(fault)[:300])
-        return _failed(visit, client, AWAY, HTTPStatus.BAD_GATEWAY, linking=linking)
+        return _failed(visit, client, AWAY, HTTPStatus.BAD_GATEWAY, errand)
     except Unreachable:
         return visit.page("unreachable.html", HTTPStatus.SERVICE_UNAVAILABLE)
 
 
-async def _sign_in(visit: Visit, begun: Pending, body: dict[str, JsonValue]) -> Response:
+async def _sign_in(visit: Visit, errand: Errand, body: dict[str, JsonValue]) -> Response:
     visit.session = None
     tokens = await visit.ask("identity", "POST", "/sessions/oidc", Tokens, body)
     visit.end()
     visit.begin(tokens)
-    return visit.go(begun.following)
+    return visit.go(errand.following)
 
 
-async def _link(visit: Visit, begun: Pending, body: dict[str, JsonValue]) -> Response:
+async def _link(visit: Visit, errand: Errand, body: dict[str, JsonValue]) -> Response:
     """Link the identity to the account whose session began this, and to no other."""
-    if visit.session_id != begun.session_id:
+    if visit.session_id != errand.session_id:
         raise NotSignedIn
     await visit.enter()
     await visit.do("identity", "POST", "/me/oidc", body)
     return visit.go("/profile/identities", "oidc-linked")
 
 
-def _refused(visit: Visit, client: ProviderClient, refused: Refused, *, linking: bool) -> Response:
-    """Show a refusal of identity. A person who has no linked account gets the way to link one."""
+def _refused(visit: Visit, client: ProviderClient, refused: Refused, errand: Errand) -> Response:
+    """Show a refusal of identity, a sign-up's in its form.
+
+    A person who has no linked account gets the ways to one.
+    """
+    if errand.entered:
+        return entry.again(visit, client, errand.entered, refused)
     visit.form.refuse(refused, visit.texts)
-    unknown = refused.problem.status == HTTPStatus.FORBIDDEN and not linking
-    return _page(visit, client, refused.problem.status, linking=linking, unknown=unknown)
+    unknown = refused.problem.status == HTTPStatus.FORBIDDEN and not errand.session_id
+    return _page(visit, client, refused.problem.status, errand, unknown=unknown)
 
 
-def _failed(visit: Visit, client: ProviderClient, text: str, status: int, *, linking: bool) -> Response:
+def _failed(visit: Visit, client: ProviderClient, text: str, status: int, errand: Errand) -> Response:
     shown = visit.texts.gettext(text)
     visit.form.faults.append(shown % {"provider": client.label} if "%(" in shown else shown)
-    return _page(visit, client, status, linking=linking)
+    if errand.entered:
+        return entry.again(visit, client, errand.entered)
+    return _page(visit, client, status, errand)
 
 
-def _page(visit: Visit, client: ProviderClient, status: int, *, linking: bool, unknown: bool = False) -> Response:
-    return visit.page("oidc/failed.html", status, provider=client.label, linking=linking, unknown=unknown)
+def _page(visit: Visit, client: ProviderClient, status: int, errand: Errand, *, unknown: bool = False) -> Response:
+    return visit.page("oidc/failed.html", status, client=client, linking=bool(errand.session_id), unknown=unknown)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from starlette.responses import Response
 
+from services.console.cookies import Errand
 from services.console.deeds import Deed, Outcome, carry_out
 from services.console.pages.oidc.flow import lead
 from services.console.shapes.identity import LinkedIdentities
@@ -37,7 +38,7 @@ def _label(visit: Visit, issuer: str) -> str:
 async def change(visit: Visit) -> Response:
     """Lead to a provider to link an identity, or unlink one after asking."""
     if name := visit.form["link"]:
-        return await lead(visit, name, following="/profile/identities", session_id=visit.session_id)
+        return await lead(visit, name, Errand(session_id=visit.session_id))
     texts, issuer = visit.texts, visit.form["unlink"]
 
     def says(_: Outcome) -> Sequence[str]:
