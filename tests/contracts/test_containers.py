@@ -3,6 +3,7 @@
 import re
 from difflib import ndiff
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,8 @@ from cli.context import ADDRESS_VARIABLES
 from deploy import ROOT, compose, declaration
 from deploy.broker import SETTINGS
 from deploy.secrets import COMPOSE_NAMES
+from shared.runtime.providers import read_providers
+from shared.runtime.settings import Settings
 from shared.services import DECLARED, EDGES, SERVICES, ServiceDeclaration
 
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
@@ -88,7 +91,7 @@ def test_a_service_is_its_own_user_of_kafka_and_no_other(service: str) -> None:
 @pytest.mark.parametrize("edge", EDGES)
 def test_an_edge_has_the_key_of_its_cookies_and_no_other_secret(edge: str) -> None:
     own = section(edge)
-    assert f"secrets: [cookies-{edge}]" in own and "volumes: []" in own
+    assert f"secrets: [cookies-{edge}]" in own and "*ca" not in own and "anchors" not in own
     assert not re.search("DATABASE|KAFKA|postgres-|kafka-", own)
 
 
@@ -105,6 +108,23 @@ def test_services_trust_the_address_of_the_console_and_no_other() -> None:
     address = ip_address(plain(trusted))
     assert address in ip_network(subnet) and address not in ip_network(others)
     assert address != ip_address(gateway), "the host's: what comes by a published port"
+
+
+def test_identity_and_the_console_read_one_file_of_providers_which_is_none_by_default() -> None:
+    """The console alone has its secrets at the providers."""
+    (mount,) = re.findall(r'^x-providers: &providers "(.+)"$', COMPOSE, re.MULTILINE)
+    source, target, mode = plain(mount).split(":")
+    assert read_providers(Path(source)) == {} and mode == "ro"
+    variable = f"{Settings.model_config['env_prefix']}OIDC_PROVIDERS_FILE"
+    assert variable.removeprefix("TENURE_").lower() in Settings.model_fields
+    readers = {name for name in (*SERVICES, *EDGES) if "*providers" in section(name)}
+    told = {name for name in (*SERVICES, *EDGES) if f"{variable}: {target}\n" in section(name)}
+    assert readers == told == {"identity", "console"}
+    assert COMPOSE.count("*providers") == COMPOSE.count(variable) == len(readers)
+    described = (ROOT / "services" / "console" / "README.md").read_text()
+    for named in ("OIDC_PROVIDERS", "OIDC_SECRETS"):
+        assert f"${{{named}:-/dev/null}}" in COMPOSE and f"`{named}`" in described
+    assert COMPOSE.count("OIDC_SECRETS:-") == section("console").count("OIDC_SECRETS:-") == 1
 
 
 def plain(text: str) -> str:
