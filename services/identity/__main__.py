@@ -2,6 +2,8 @@
 
 from typing import Final
 
+import httpx
+
 from services import migrations_of
 from services.identity.api import COMMANDS
 from services.identity.domain.account import ACCOUNT
@@ -24,6 +26,7 @@ from services.identity.signin import credentials, keys, oidc
 from services.identity.signin.endings import OwnEndings
 from services.identity.timers import TIMERS
 from shared.runtime.auth import TokenVerifier
+from shared.runtime.names import IdentityNameBook
 from shared.runtime.service import Service, ServiceProcess, run
 
 
@@ -33,6 +36,7 @@ async def _with_keys(process: ServiceProcess) -> None:
     loaded = await keys.load(process.parts.db, process.settings, process.parts.new_id())
     process.app.state.keys = loaded
     process.app.state.oidc = oidc.configured(process.settings)
+    process.parts.name_book = IdentityNameBook("http://identity", httpx.ASGITransport(process.app))  # its own route
     process.app.state.everywhere = Everywhere.of(process.settings)
     process.metrics.watch(
         "tenure_argon2_queue", "Passwords being checked or waiting for it", lambda: credentials.HASHING.length

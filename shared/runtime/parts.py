@@ -15,6 +15,7 @@ from shared.runtime.figures import Figures
 from shared.runtime.freshness import Freshness
 from shared.runtime.limits import Limits
 from shared.runtime.metrics import Metrics
+from shared.runtime.names import IdentityNameBook, NameBook
 from shared.runtime.people import AddressBook, IdentityAddressBook
 from shared.runtime.problems import Problem
 from shared.runtime.settings import Settings
@@ -44,6 +45,7 @@ class Parts:
     notices: CheckpointNotices = field(init=False)
     freshness: Freshness = field(init=False)
     address_book: AddressBook = field(init=False)
+    name_book: NameBook = field(init=False)
 
     def __post_init__(self) -> None:
         self.clocks = Clocks(self.now)
@@ -57,6 +59,7 @@ class Parts:
             refused=self.metrics.limited,
         )
         self.address_book = IdentityAddressBook(self.settings.url_of("identity"))
+        self.name_book = IdentityNameBook(self.settings.url_of("identity"))
 
     def is_sandbox(self, organisation_id: str) -> bool:
         """Return whether the organisation is a sandbox.

@@ -33,7 +33,9 @@ from shared.runtime.auth import Actor, TokenSigner, TokenVerifier, public_keys
 from shared.runtime.clocks import CLOCKS
 from shared.runtime.http import make_app
 from shared.runtime.metrics import Metrics
+from shared.runtime.names import IdentityNameBook
 from shared.runtime.parts import Parts
+from shared.runtime.people import IdentityAddressBook
 from shared.runtime.settings import Settings
 from tests.contracts.golden import sample
 from tests.databases import as_operator
@@ -89,6 +91,8 @@ class Bench:
         self.app = app = make_app(parts, SERVICE.commands, SERVICE.queries, api=True)
         app.state.keys = keys.Keys([KEY])
         app.state.everywhere = AtOnce({})
+        parts.address_book = IdentityAddressBook("http://identity", httpx.ASGITransport(app))
+        parts.name_book = IdentityNameBook("http://identity", httpx.ASGITransport(app))
         app.state.oidc = oidc.Issuers([oidc.Issuer("https://issuer.example", "us", issuer_keys)])
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
         self.clocks = Clocks(utc_now)
