@@ -43,13 +43,14 @@ from services.identity.views import (
 )
 from shared.eventlog.write.log import Log
 from shared.eventlog.write.reader import Reader
-from shared.events.fields import Identifier, OptionalCode
+from shared.events.fields import Address, Identifier, OptionalCode
 from shared.runtime.as_of import AsOf, Past, nothing_then
 from shared.runtime.auth import Actor
 from shared.runtime.exports import ListRoute
 from shared.runtime.histories import History, HistoryPage, history_of
 from shared.runtime.http import CurrentActor, CurrentLog, Database
 from shared.runtime.lists import By, Listing, ListOf, Page, Search, searched
+from shared.runtime.people import person_of_list
 from shared.runtime.problems import unknown
 from shared.runtime.visibility import listed, sees
 from shared.sql import statements
@@ -119,10 +120,13 @@ async def accounts_by_address(
     """Return the accounts of the caller's organisation that have these e-mail addresses.
 
     Other services ask this where a request names people by address, so that they keep no addresses. A partner asks it
-    for a purchaser of a customer that has engaged it; for any other organisation the answer is that there is none.
+    for a purchaser of a customer that has engaged it; for any other organisation the answer is that there is none. The
+    operator finds everybody.
     """
-    wanted = form.organisation_id or actor.organisation_id
-    if wanted != actor.organisation_id and not await supports(db, actor.organisation_id, wanted):
+    everybody = actor.organisation_kind == "operator"
+    wanted = form.organisation_id or ("" if everybody else actor.organisation_id)
+    own = everybody or wanted == actor.organisation_id
+    if not own and not await supports(db, actor.organisation_id, wanted):
         return AccountsByAddress(items=[AccountAtAddress(account_id=None) for _ in form.items])
     accounts = await asyncio.gather(*(colleague_at(log, item.email, wanted) for item in form.items))
     return AccountsByAddress(items=[AccountAtAddress(account_id=account) for account in accounts])
@@ -133,12 +137,15 @@ async def colleague_at(log: Log, email: str, organisation_id: str) -> str | None
 
     It is known by the address that it has proven or was opened with. One that it has changed to and not proven may be
     somebody else's.
+
+    Args:
+        organisation_id: "" for an account of any organisation.
     """
     holder = await holder_of(log.store, email)
     if holder is None:
         return None
     account = await log.state(ACCOUNT, holder.removeprefix(ACCOUNT.id("")))
-    if not isinstance(account, OpenedAccount) or account.opened.organisation_id != organisation_id:
+    if not isinstance(account, OpenedAccount) or organisation_id not in ("", account.opened.organisation_id):
         return None
     known = account.verified or normalised(account.opened.email) == normalised(account.profile.email)
     return account.opened.account_id if known else None
@@ -183,16 +190,19 @@ CONTRACTS: Final = Listing(
 async def list_contracts(
     actor: CurrentActor,
     db: Database,
+    request: Request,
     page: Annotated[Page, Depends(CONTRACTS.page)],
     programme: OptionalCode = "",
     manager: Identifier | None = None,
+    manager_email: Address | None = None,
     q: Search = "",
 ) -> ListOf[ContractSummary]:
     """List the contracts of the caller's organisation.
 
     For people of a publisher, list the contracts with the publisher; for the operator, all.
     """
-    return await CONTRACTS.show(db, page, ContractSummary, *listed(actor), programme or None, manager, searched(q))
+    person = await person_of_list(request, manager, manager_email, of="manager")
+    return await CONTRACTS.show(db, page, ContractSummary, *listed(actor), programme or None, person, searched(q))
 
 
 @QUERIES.get("/contracts/{contract_id}")

@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared import rules
 from shared.eventlog.write.log import Log
-from shared.events.fields import OptionalIdentifier, WrittenCount
+from shared.events.fields import Address, OptionalIdentifier, WrittenCount
 from shared.runtime import problems, refusals, wellformed
 from shared.runtime.auth import Actor
 from shared.runtime.database import Pool
@@ -33,6 +33,7 @@ from shared.runtime.lists import ListOf, Page, Search, searched
 from shared.runtime.metrics import Metrics
 from shared.runtime.openapi import describe
 from shared.runtime.parts import Parts
+from shared.runtime.people import person_of_list
 from shared.runtime.problems import Problem
 from shared.runtime.routes import CommandRoutes
 from shared.runtime.scopes import EVERY_MACHINE, require_scope, scopes_of
@@ -232,18 +233,21 @@ def _add_refusals(app: FastAPI) -> None:
     async def list_refusals(
         actor: CurrentActor,
         db: Database,
+        request: Request,
         page: Annotated[Page, Depends(refusals.REFUSALS.page)],
         account_id: OptionalIdentifier = "",
+        email: Address | None = None,
         rule: OptionalIdentifier = "",
         q: Search = "",
     ) -> ListOf[refusals.RefusalView]:
         """List the refusals of the caller's commands, the newest first.
 
-        For the operator, list those of all commands, also of reactions and timers, or of the account `account_id`.
+        For the operator, list those of all commands, also of reactions and timers, or of one account, which
+        `account_id` or `email` names.
         """
-        wanted = account_id or None
+        wanted = await person_of_list(request, account_id or None, email)
         if not refusals.sees_all(actor):
-            if account_id not in ("", actor.account_id):
+            if wanted not in (None, actor.account_id):
                 raise problems.unknown("account")
             wanted = actor.account_id
         return await refusals.REFUSALS.show(db, page, refusals.refusal_view, wanted, rule or None, searched(q))

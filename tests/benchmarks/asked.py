@@ -64,15 +64,26 @@ ASKED: Final[Mapping[str, Asked]] = {
     "/me/oidc": Asked(actors=(OF_CUSTOMER,)),
     "/machines": Asked(
         actors=(OF_CUSTOMER,),
-        filters={"registered_by": (OWNER,), "acts_for": (OWNER,), "revoked": ("false", "true")},
+        filters={
+            "registered_by": (OWNER,),
+            "registered_by_email": (AT_ADDRESS,),
+            "acts_for": (OWNER,),
+            "acts_for_email": (AT_ADDRESS,),
+            "revoked": ("false", "true"),
+        },
         searches=("agent", "agent 17", "nothing"),
     ),
     "/invitations": Asked(
-        actors=(OF_CUSTOMER,), filters={"state": ("pending", "accepted", "revoked"), "issued_by": (OWNER,)}
+        actors=(OF_CUSTOMER,),
+        filters={
+            "state": ("pending", "accepted", "revoked"),
+            "issued_by": (OWNER,),
+            "issued_by_email": (AT_ADDRESS,),
+        },
     ),
     "/refusals": Asked(
         actors=(OF_OPERATOR, OF_CUSTOMER),
-        filters={"account_id": (OWNER,), "rule": ("role-missing", "seat-right-missing")},
+        filters={"account_id": (OWNER,), "email": (AT_ADDRESS,), "rule": ("role-missing", "seat-right-missing")},
         searches=("only", "only 4711", "nothing"),
     ),
     "/people": Asked(
@@ -97,11 +108,16 @@ ASKED: Final[Mapping[str, Asked]] = {
             "mail": ("sent", "bounced", "suppressed"),
             "kind": ("seat", "partner-engagement", "security"),
             "account_id": (OWNER, id_of("account", 4711)),
+            "email": (AT_ADDRESS,),
         },
     ),
     "/contracts": Asked(
         actors=(OF_OPERATOR, OF_CUSTOMER),
-        filters={"programme": ("subscription", "none"), "manager": (OWNER, id_of("account", 2000))},
+        filters={
+            "programme": ("subscription", "none"),
+            "manager": (OWNER, id_of("account", 2000)),
+            "manager_email": (AT_ADDRESS,),
+        },
         searches=("autodesk", CONTRACT_ID[:8], "nothing"),
     ),
     "/contracts/{contract_id}/history": Asked(actors=(OF_CUSTOMER,), path=OF_CONTRACT),

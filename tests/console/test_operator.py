@@ -41,6 +41,13 @@ async def test_mails_say_what_became_of_them_and_why(browser: Browser, services:
     assert services.of("GET", "/notifications")[-1].url.params["mail"] == "bounced"
 
 
+async def test_mails_are_found_by_their_readers_address(browser: Browser, services: Services) -> None:
+    page = (await browser.get("/operator/mails?email=mina%40northhaus.example&kind=seat")).text
+    assert services.of("GET", "/notifications")[-1].url.params["email"] == "mina@northhaus.example"
+    assert 'id="email" name="email" type="email" value="mina@northhaus.example"' in page
+    assert "email=mina%40northhaus.example" in page.partition("Download as CSV")[0].rpartition("href=")[2]
+
+
 async def test_bounced_mails_wait_on_the_first_page(browser: Browser) -> None:
     assert "1 mail has bounced." in words((await browser.get("/")).text)
 
@@ -66,6 +73,11 @@ async def test_a_contract_names_the_products_of_its_agreements(browser: Browser,
 async def test_a_contracts_history_leads_back_to_the_operators_page(browser: Browser, services: Services) -> None:
     services.answers["GET /contracts/c-1/history"] = many()
     assert 'href="/operator/contracts/c-1"' in (await browser.get("/contracts/c-1/history")).text
+
+
+async def test_contracts_are_found_by_their_managers_address(browser: Browser, services: Services) -> None:
+    await browser.get("/operator/contracts?manager_email=mina%40northhaus.example")
+    assert services.of("GET", "/contracts")[-1].url.params["manager_email"] == "mina@northhaus.example"
 
 
 async def test_a_contract_is_handed_over_for_a_manager_who_has_left(browser: Browser, services: Services) -> None:

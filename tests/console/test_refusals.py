@@ -66,6 +66,8 @@ async def test_the_operator_sees_whom(browser: Browser, services: Services) -> N
     services.answers["GET /refusals"] = many({**REFUSAL, "account_id": None})
     said = words((await browser.get("/refusals")).text)
     assert "Who was refused" in said and "nobody who is signed in" in said
+    await browser.get("/refusals?of=identity&email=mina%40northhaus.example")
+    assert services.of("GET", "/refusals")[-1].url.params["email"] == "mina@northhaus.example"
 
 
 async def test_a_service_that_does_not_answer_is_said_so(browser: Browser, services: Services) -> None:

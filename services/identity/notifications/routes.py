@@ -8,7 +8,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from services.identity.domain import rules
@@ -17,11 +17,12 @@ from services.identity.domain.notifications import KINDS, NotificationKind, choi
 from services.identity.notifications.store import SQL, UNREAD_AT_MOST, MailState, Stored
 from services.identity.notifications.texts import Text, composed, words_of
 from shared.eventlog.write.log import Log
-from shared.events.fields import Identifier, OptionalIdentifier
+from shared.events.fields import Address, Identifier, OptionalIdentifier
 from shared.runtime.auth import Actor
 from shared.runtime.exports import ListRoute
 from shared.runtime.http import CurrentActor, CurrentLog, Database
 from shared.runtime.lists import By, Listing, ListOf, Page
+from shared.runtime.people import person_of_list
 from shared.runtime.problems import Problem, unknown
 from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
 from shared.runtime.scopes import machines
@@ -205,10 +206,12 @@ async def set_preferences(
 async def delivered(
     actor: CurrentActor,
     db: Database,
+    request: Request,
     page: Annotated[Page, Depends(DELIVERED.page)],
     mail: MailState | None = None,
     kind: NotificationKind | None = None,
     account_id: OptionalIdentifier = "",
+    email: Address | None = None,
 ) -> ListOf[DeliveredView]:
     """List what people were told and what became of the mails: for the operator."""
     if actor.organisation_kind != "operator":
@@ -217,6 +220,7 @@ async def delivered(
             reason="Only the operator sees what was mailed to everybody.",
             remedy="Your own notifications are in your inbox (GET /me/notifications).",
         )
-    found = await DELIVERED.fetch(db, page, mail, kind or "", account_id)
+    person = await person_of_list(request, account_id or None, email)
+    found = await DELIVERED.fetch(db, page, mail, kind or "", person)
     items = [DeliveredView(**{**dict(row), "reason": row["mail_reason"] or None}) for row in found.rows]
     return ListOf(items=items, next=found.next)

@@ -67,11 +67,12 @@ update notifications set read_at = clock_timestamp()
 where account_id = $1 and in_inbox and read_at is null
     and told_at <= (select told_at from notifications where account_id = $1 and notification_id = $2);
 
--- delivered: list notifications with what became of their mails ($6, null for any), of a kind ($7) and an account ($8),
--- "" for any.
+-- delivered: list notifications with what became of their mails ($6, null for any), of a kind ($7, "" for any) and an
+-- account ($8, null for any).
 select notification_id, account_id, event_id, kind, happened_at, told_at, in_inbox, mail, mail_reason, mail_at
 from notifications
-where ($6::text is null or mail = $6) and $7 in ('', kind) and $8 in ('', account_id);
+where ($6::text is null or mail = $6) and $7 in ('', kind)
+    and ($8::text is null or account_id = $8);
 
 -- delivered_last: list the last $3 notifications with what became of their mails ($1, null for any), of an account ($2),
 -- null for any.

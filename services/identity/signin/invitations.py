@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict
 
 from services.identity.domain import account, invitation
@@ -39,6 +39,7 @@ from shared.events.identity import OrganisationKind
 from shared.runtime.exports import ListRoute
 from shared.runtime.http import CurrentActor, CurrentLog, Database, Now
 from shared.runtime.lists import By, Listing, ListOf, Page
+from shared.runtime.people import person_of_list
 from shared.runtime.problems import rejected, unknown
 from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
 from shared.runtime.scopes import machines
@@ -186,9 +187,11 @@ async def list_invitations(
     db: Database,
     log: CurrentLog,
     now: Now,
+    request: Request,
     page: Annotated[Page, Depends(INVITATIONS.page)],
     state: InvitationState | None = None,
     issued_by: Identifier | None = None,
+    issued_by_email: Address | None = None,
 ) -> ListOf[InvitationView]:
     """List the invitations into the caller's organisation with their states.
 
@@ -200,7 +203,8 @@ async def list_invitations(
     if refused is not None:
         raise rejected(refused)
     across = actor.organisation_kind == "operator"
-    found = await INVITATIONS.fetch(db, page, actor.organisation_id, across, state, now, issued_by)
+    person = await person_of_list(request, issued_by, issued_by_email, of="issued_by")
+    found = await INVITATIONS.fetch(db, page, actor.organisation_id, across, state, now, person)
     items = await asyncio.gather(*(_view(log, row["invitation_id"], now) for row in found.rows))
     return ListOf(items=items, next=found.next)
 

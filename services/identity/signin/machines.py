@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.identity.domain import contract_state, rules
@@ -26,13 +26,14 @@ from services.identity.projections import contracts_of, machines_of
 from shared.eventlog.write.log import Accepted, Log
 from shared.eventlog.write.reader import Reader
 from shared.events import MachineRegistered
-from shared.events.fields import Identifier, Instant, Name, OptionalPublisher
+from shared.events.fields import Address, Identifier, Instant, Name, OptionalPublisher
 from shared.events.identity import MachineScope, OrganisationKind
 from shared.runtime.auth import Actor
 from shared.runtime.database import Pool
 from shared.runtime.exports import ListRoute
 from shared.runtime.http import CurrentActor, CurrentLog, Database
 from shared.runtime.lists import By, Listing, ListOf, Page, Search
+from shared.runtime.people import person_of_list
 from shared.runtime.problems import Problem, unknown
 from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
 from shared.runtime.scopes import machines as for_machines
@@ -239,9 +240,12 @@ async def machines(
     actor: CurrentActor,
     db: Database,
     log: CurrentLog,
+    request: Request,
     page: Annotated[Page, Depends(MACHINES.page)],
     registered_by: Identifier | None = None,
+    registered_by_email: Address | None = None,
     acts_for: Identifier | None = None,
+    acts_for_email: Address | None = None,
     revoked: Literal["true", "false"] | None = None,
     q: Search = "",
 ) -> ListOf[MachineView]:
@@ -250,14 +254,16 @@ async def machines(
     People who don't administer it only see those that they registered or that act for them.
     """
     mine = "" if await _administrator(log, actor) or actor.organisation_kind == "operator" else actor.account_id
+    registered = await person_of_list(request, registered_by, registered_by_email, of="registered_by")
+    acting = await person_of_list(request, acts_for, acts_for_email, of="acts_for")
     ids = await machines_of(db, actor.organisation_id, mine)
     states = await asyncio.gather(*(log.state(MACHINE, client_id) for client_id in ids))
     views = [_view(state) for state in states if isinstance(state, Registered | Revoked)]
     found = [
         view
         for view in views
-        if registered_by in (None, view.registered_by)
-        and acts_for in (None, view.acts_for)
+        if registered in (None, view.registered_by)
+        and acting in (None, view.acts_for)
         and (revoked is None or (revoked == "true") == (view.revoked_by is not None))
         and q.casefold() in view.name.casefold()
     ]

@@ -16,12 +16,14 @@ from services.console.visits import Visit
 SHOWN = "20"
 """The number of contracts on a page, for each of which the names of the people are looked up."""
 
+MANAGER = "manager_email"
+
 
 async def contracts(visit: Visit) -> Response:
     """List the contracts of all customers, with their Contract Managers."""
     if visit.wants_csv:
-        return await visit.export("identity", "/contracts", "contracts")
-    found = await visit.see("identity", "/contracts", AnyContracts, limit=SHOWN, **visit.listed())
+        return await visit.export("identity", "/contracts", "contracts", MANAGER)
+    found = await visit.see("identity", "/contracts", AnyContracts, limit=SHOWN, **visit.listed(MANAGER))
     names, customers = await asyncio.gather(
         names_of(visit, [each.manager for each in found.items]),
         asyncio.gather(*(_customer(visit, each) for each in found.items)),

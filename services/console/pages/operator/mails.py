@@ -14,6 +14,7 @@ from services.console.texts import Texts, marked
 from services.console.visits import Visit
 
 AT: Final = "/notifications"
+FILTERS: Final = ("mail", "kind", "account_id", "email")
 SHOWN: Final = "25"
 """The number of notifications on a page, for each of whose readers a name is looked up."""
 COUNTED: Final = 200
@@ -36,9 +37,9 @@ REASONS: Final[Mapping[str, str]] = {
 async def mails(visit: Visit) -> Response:
     """List what people were told and what became of each mail, the newest first."""
     if visit.wants_csv:
-        return await visit.export("identity", AT, "mails", "mail", "kind", "account_id")
+        return await visit.export("identity", AT, "mails", *FILTERS)
     found, preferences = await asyncio.gather(
-        visit.see("identity", AT, Delivered, limit=SHOWN, **visit.listed("mail", "kind", "account_id")),
+        visit.see("identity", AT, Delivered, limit=SHOWN, **visit.listed(*FILTERS)),
         visit.see("identity", "/me/notification-preferences", Preferences),
     )
     texts, kinds = visit.texts, {each.kind: each.label for each in preferences.kinds}

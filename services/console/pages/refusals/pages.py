@@ -21,6 +21,7 @@ from shared.services import SERVICES
 
 TOGETHER: Final = "25"
 """The number of refusals of each service that are shown side by side."""
+FILTERS: Final = ("account_id", "email", "rule")
 LOOKED_AT: Final = "200"
 """The number of a history's latest events among which those that justify a refusal are looked for."""
 HISTORIES: Final = {"contract": "contracts", "subscription": "subscriptions", "pool": "pools"}
@@ -43,7 +44,7 @@ async def refusals(visit: Visit) -> Response:
     wanted = visit.request.query_params.get("of", "")
     chosen = next((each for each in SERVICES if each == wanted), None)
     if visit.wants_csv and chosen is not None:
-        return await visit.export(chosen, "/refusals", "refusals", "account_id", "rule")
+        return await visit.export(chosen, "/refusals", "refusals", *FILTERS)
     found = await asyncio.gather(*(_of_service(visit, each, chosen) for each in SERVICES if chosen in (None, each)))
     kept = [each for page in found if page is not None for each in page[0]]
     if not chosen:
@@ -71,7 +72,7 @@ async def _of_service(visit: Visit, service: str, chosen: str | None) -> tuple[l
 
     It is None while the service does not answer.
     """
-    asked = visit.listed("account_id", "rule")
+    asked = visit.listed(*FILTERS)
     if not chosen:
         asked = {name: value for name, value in asked.items() if name != "after"} | {"limit": TOGETHER}
     try:
