@@ -1,4 +1,4 @@
-"""marketplace's lists: the catalogue, orders and subscriptions."""
+"""marketplace's lists: the catalogue, carts, orders and subscriptions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
