@@ -185,11 +185,40 @@ async def _quietly(client: Any) -> None:
 # ── Registries ─────────────────────────────────────────────────────────────────────────────────────────
 
 
+def service_named(name: str) -> str:
+    """Return the name of a service that exists. Raises OperatorError otherwise."""
+    if name not in SERVICES:
+        raise OperatorError(f"There is no service {name}; the services are {', '.join(SERVICES)}.", NOT_FOUND)
+    return name
+
+
+def services_named(name: str | None) -> tuple[str, ...]:
+    """Return the service that an option names, or all services if it is not given."""
+    return SERVICES if name is None else (service_named(name),)
+
+
 def consumers(service: str) -> dict[str, Projection | Reactions[Any]]:
     """Return a service's consumers by their short names, in the order in which it runs them."""
     declared = definition_of(service)
     timers = [] if declared.timers is None else [declared.timers.projection]
     return {what.name: what for what in (CLOCKS, *declared.consumers, *timers)}
+
+
+def service_of_consumer(name: str) -> str:
+    """Return the service of the consumer with this full name.
+
+    Raises:
+        OperatorError: There is no such consumer.
+    """
+    service, _, own = name.partition(".")
+    if service not in SERVICES or own not in consumers(service):
+        raise OperatorError(f"There is no consumer {name}; `tenure status` lists the consumers.", NOT_FOUND)
+    return service
+
+
+def services_of_consumer(name: str | None) -> tuple[str, ...]:
+    """Return the service of an option's consumer, or all services if it is not given."""
+    return SERVICES if name is None else (service_of_consumer(name),)
 
 
 def projection_named(name: str) -> tuple[str, Projection]:

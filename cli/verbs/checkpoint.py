@@ -8,7 +8,7 @@ import typer
 from aiokafka import TopicPartition
 
 from cli.app import Planned, Result, change, group, verb
-from cli.context import Context, consumers
+from cli.context import Context, service_of_consumer, services_of_consumer
 from cli.exit_codes import NOT_FOUND, USAGE, OperatorError
 from cli.operation import ChangePlan, Operation, Outcome
 from cli.output import Output, count, when
@@ -26,16 +26,9 @@ Topic: TypeAlias = Annotated[str, typer.Argument(help="The topic, or the service
 Number: TypeAlias = Annotated[int, typer.Argument(help="The partition's number.")]
 
 
-def _service(consumer: str) -> str:
-    service, _, own = consumer.partition(".")
-    if service not in SERVICES or own not in consumers(service):
-        raise OperatorError(f"There is no consumer {consumer}; `tenure status` lists the consumers.", NOT_FOUND)
-    return service
-
-
 async def _one(context: Context, consumer: str, topic: str, partition: int) -> Checkpoint:
     name = topic_of(topic) if topic in SERVICES else topic
-    found = await engine.listed(await context.db(_service(consumer)), consumer)
+    found = await engine.listed(await context.db(service_of_consumer(consumer)), consumer)
     one = [each for each in found if (each.topic, each.partition) == (name, partition)]
     if not one:
         raise OperatorError(
@@ -54,8 +47,9 @@ async def list_checkpoints(
     """List each consumer's checkpoints: the last offset processed in each partition.
 
     "parked" is the number of the consumer's parked records."""
-    services: Sequence[str] = SERVICES if consumer is None else (_service(consumer),)
-    found = [each for s in services for each in await engine.listed(await context.db(s), consumer)]
+    found = [
+        each for s in services_of_consumer(consumer) for each in await engine.listed(await context.db(s), consumer)
+    ]
     output.table(
         ("consumer", "topic", ">partition", ">offset", "moved", ">parked"),
         [(e.consumer, e.topic, e.partition, e.offset, when(e.time), e.parked) for e in found],
@@ -158,7 +152,7 @@ async def _fetched(context: Context, at: Checkpoint, within_s: float = 10.0) -> 
 
 
 def _move(context: Context, at: Checkpoint, to: int, skipped: Raw | None, summary: Sequence[str]) -> ChangePlan:
-    service = _service(at.consumer)
+    service = service_of_consumer(at.consumer)
     arguments = [f"consumer={at.consumer}", f"place={at.topic}/{at.partition}", f"from={at.offset}", f"to={to}"]
     data = {"consumer": at.consumer, "topic": at.topic, "partition": at.partition, "from": at.offset, "to": to}
 
@@ -193,7 +187,7 @@ async def set_stream_version(
     The consumer applies the following version next. To repair the effect of a forged event, set the version before
     it, run `parked retry` for the genuine events, then rebuild the projection. If the stream is another service's,
     the next event's link in the hash chain is not checked, unless VERSION is 0."""
-    service = _service(consumer)
+    service = service_of_consumer(consumer)
     before = await engine.seen(await context.db(service), consumer, stream)
     summary = [
         f"{consumer} has processed {stream} up to version {before}; the last processed version would be {version}. "

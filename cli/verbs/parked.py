@@ -12,7 +12,7 @@ import orjson
 import typer
 
 from cli.app import Planned, Result, change, group, verb
-from cli.context import Context, consumers
+from cli.context import Context, consumers, service_of_consumer, services_of_consumer
 from cli.exit_codes import NOT_FOUND, REFUSED, USAGE, OperatorError
 from cli.operation import ChangePlan, Consent, Operation, Outcome
 from cli.output import Output, count, when
@@ -20,7 +20,6 @@ from shared.eventlog.deliver.plan import Raw
 from shared.eventlog.repair import parked as engine
 from shared.eventlog.repair.parked import Line, Parked, Retried, Tried
 from shared.eventlog.write.log import Accepted, Answer
-from shared.services import SERVICES
 
 group("parked", "Records that consumers could not process: show, retry, edit, drop.")
 
@@ -42,16 +41,9 @@ async def _select(
     behind: bool = False,
 ) -> list[Parked]:
     """Return the parked records that match, of all services or of the consumer's, oldest first."""
-    services = SERVICES if consumer is None else (_service(consumer),)
+    services = services_of_consumer(consumer)
     found = [await engine.list_parked(await context.db(s), consumer, stream, handles, behind=behind) for s in services]
     return sorted((each for records in found for each in records), key=lambda each: each.time)
-
-
-def _service(consumer: str) -> str:
-    service, _, own = consumer.partition(".")
-    if service not in SERVICES or own not in consumers(service):
-        raise OperatorError(f"There is no consumer {consumer}; `tenure status` lists the consumers.", NOT_FOUND)
-    return service
 
 
 async def _one(context: Context, handle: str) -> Parked:
@@ -215,7 +207,7 @@ async def retry_parked(
         raise OperatorError(
             f"No parked record has the handle {sorted(missing)[0]}; `tenure parked ls` lists the handles.", NOT_FOUND
         )
-    services = sorted({_service(each.consumer) for each in found})
+    services = sorted({service_of_consumer(each.consumer) for each in found})
     plans = [
         await _retry_in(
             context, service, [each for each in found if each.consumer.startswith(f"{service}.")], over_gap=over_gap
@@ -351,7 +343,7 @@ async def edit_parked(
     The original is kept in engine.settled. Log and topic are not changed, so this consumer's tables will differ from
     them."""
     each = await _one(context, handle)
-    service = _service(each.consumer)
+    service = service_of_consumer(each.consumer)
     body = None if value is None else (sys.stdin.buffer.read() if value == "-" else _file(value))
     types = consumers(service)[each.consumer.partition(".")[2]].types
     raw, record = engine.edited(each, types, body, _headers(header or ()))
@@ -423,7 +415,7 @@ async def drop_parked(
 
     Their bytes are kept in engine.settled."""
     found = [await _one(context, handle) for handle in dict.fromkeys(handles)]
-    services = {_service(each.consumer) for each in found}
+    services = {service_of_consumer(each.consumer) for each in found}
     if len(services) > 1:
         raise OperatorError(
             f"These records are of {' and '.join(sorted(services))}: drop those of one service at a time.", REFUSED

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 import typer
 
 from cli.app import Result, group, verb
-from cli.context import Context
+from cli.context import Context, services_named
 from cli.exit_codes import NOT_FOUND, OperatorError
 from cli.output import Output, count, when
 from shared.runtime.refusals import RefusalView, latest, refusal_of
@@ -25,10 +25,8 @@ async def list_refusals(
     limit: Annotated[int, typer.Option(help="Show at most N refusals of each service.", metavar="N")] = 50,
 ) -> Result:
     """List the refusals of commands, newest first, also of reactions and timers."""
-    if service is not None and service not in SERVICES:
-        raise OperatorError(f"There is no service {service}; the services are {', '.join(SERVICES)}.", NOT_FOUND)
     found: list[tuple[str, RefusalView]] = []
-    for each in SERVICES if service is None else (service,):
+    for each in services_named(service):
         found += [(each, refusal) for refusal in await latest(await context.db(each), account, limit)]
     found.sort(key=lambda item: item[1].refused_at, reverse=True)
     output.table(

@@ -9,13 +9,13 @@ import typer
 
 from cli.app import Planned, change
 from cli.cloudevents import KafkaRecord
-from cli.context import TOPICS, Context, consumers
+from cli.context import TOPICS, Context, consumers, service_named, service_of_consumer
 from cli.event_search import FoundEvent
 from cli.exit_codes import NOT_FOUND, REFUSED, USAGE, OperatorError
 from cli.operation import ChangePlan, Operation, Outcome
 from cli.options import Since, Until
 from cli.output import Output, count
-from cli.verbs.transfer import AT_ONCE, EventFilter, events, known_types, send, service_named, span
+from cli.verbs.transfer import AT_ONCE, EventFilter, events, known_types, send, span
 from shared.eventlog.deliver.plan import Raw
 from shared.eventlog.repair import parked
 from shared.eventlog.repair.anchors import FORMER
@@ -136,10 +136,8 @@ async def _to_topic(context: Context, output: Output, selection: Selection, topi
 
 
 async def _to_consumer(context: Context, output: Output, selection: Selection, consumer: str) -> ChangePlan:
-    owner, _, own = consumer.partition(".")
-    target = consumers(service_named(owner)).get(own)
-    if target is None:
-        raise OperatorError(f"There is no consumer {consumer}; `tenure status` lists the consumers.", NOT_FOUND)
+    owner = service_of_consumer(consumer)
+    target = consumers(owner)[consumer.removeprefix(f"{owner}.")]
     topic = topic_of(selection.service)
     if topic not in target.topics:
         raise OperatorError(f"{consumer} does not read {topic}: it reads {', '.join(target.topics)}.", REFUSED)

@@ -9,12 +9,11 @@ import typer
 from aiokafka.errors import KafkaError
 
 from cli.app import Planned, change, group
-from cli.context import Context
+from cli.context import Context, service_named
 from cli.exit_codes import OperatorError
 from cli.explain import explain
 from cli.operation import ChangePlan, Operation, Outcome
 from cli.output import Counter, Output, count, when
-from cli.verbs.transfer import service_named
 from cli.verbs.verify import verify_restored
 from services import definition_of
 from shared.eventlog.repair import restore as engine

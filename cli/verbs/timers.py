@@ -8,8 +8,7 @@ import uuid_utils
 
 from cli import doors
 from cli.app import Planned, Result, change, group, verb
-from cli.context import Context
-from cli.exit_codes import NOT_FOUND, OperatorError
+from cli.context import Context, services_named
 from cli.operation import ChangePlan, Operation, Outcome
 from cli.options import parse_time
 from cli.output import Output, count, duration, when
@@ -32,10 +31,8 @@ async def list_timers(
     limit: Annotated[int, typer.Option(help="Show at most N timers of each service.", metavar="N")] = 50,
 ) -> Result:
     """List timers, soonest first."""
-    if service is not None and service not in SERVICES:
-        raise OperatorError(f"There is no service {service}; the services are {', '.join(SERVICES)}.", NOT_FOUND)
     found, total = [], 0
-    for each in SERVICES if service is None else (service,):
+    for each in services_named(service):
         db = await context.db(each)
         total += await db.fetchval(SQL["count"])
         rows = await db.fetch(SQL["timers"], customer, name, due, limit)

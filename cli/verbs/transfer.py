@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from cli import cloudevents
 from cli.app import Planned, Result, change, verb
-from cli.context import Context
+from cli.context import Context, service_named
 from cli.event_search import SKEW, FoundEvent, first_position_at, head, stored
 from cli.exit_codes import NOT_FOUND, REFUSED, OperatorError
 from cli.operation import ChangePlan, Operation, Outcome
@@ -23,7 +23,6 @@ from cli.output import Counter, Output, count
 from shared.events.envelope import Unreadable
 from shared.events.registry import EVENTS, INBOUND
 from shared.events.upcasts import decode
-from shared.services import SERVICES
 from shared.sql import statements
 
 SQL: Final = statements(__file__)
@@ -72,12 +71,6 @@ async def events(
             event_filter.until,
         )
         yield [FoundEvent(service, *stored(service, row)) for row in rows]
-
-
-def service_named(name: str) -> str:
-    if name not in SERVICES:
-        raise OperatorError(f"There is no service {name}; the services are {', '.join(SERVICES)}.", NOT_FOUND)
-    return name
 
 
 def known_types(names: Sequence[str] | None) -> Sequence[str]:

@@ -6,12 +6,11 @@ from typing import Annotated, Any, Final
 import typer
 
 from cli.app import Result, verb
-from cli.context import ANCHOR_TOPICS, Context
+from cli.context import ANCHOR_TOPICS, Context, services_named
 from cli.exit_codes import USAGE, OperatorError
 from cli.operation import Outcome
 from cli.output import Counter, Output, count
 from cli.verbs.topics import topics_named
-from cli.verbs.transfer import service_named
 from services import definition_of
 from shared.eventlog.repair.verify import Report, verify_topic
 from shared.eventlog.repair.verify import verify as verify_store
@@ -45,7 +44,7 @@ async def verify_logs(
 
     The services may be running."""
     topic_only = None if topic is None else _publisher(topic, service, store_only=store_only)
-    names = (topic_only,) if topic_only else SERVICES if service is None else (service_named(service),)
+    names = (topic_only,) if topic_only else services_named(service)
     reports = []
     for name in names:
         with output.progress(f"verify {name}", None) as counter:
