@@ -1,9 +1,8 @@
 """Every event of a sandbox says so, in every service; an event of a live organisation never does."""
 
-import inspect
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 
 from services import definitions
 from shared.eventlog.decision import Stream, no_claims
+from shared.eventlog.deliver.readers import folded
 from shared.eventlog.write.log import Log
 from shared.eventlog.write.memory import MemoryStore
 from shared.events.base import Event
@@ -37,12 +37,6 @@ class InTheClear:
         return events
 
 
-def types_of(stream: Stream[Any, Any, Any]) -> list[type[Event]]:
-    """The event types that can be in the stream."""
-    event = get_type_hints(stream.evolve)[list(inspect.signature(stream.evolve).parameters)[1]]
-    return list(get_args(event) or (event,))
-
-
 def of(organisation: str, kind: type[Event]) -> Event:
     event: Event = sample(kind)
     return event.model_copy(update={name: organisation for name in OWNED_BY if name in kind.model_fields})
@@ -50,7 +44,7 @@ def of(organisation: str, kind: type[Event]) -> Event:
 
 async def marks(service: str, stream: Stream[Any, Any, Any], organisation: str) -> list[bool]:
     """Whether each event of one stream is marked on the topic, for each event that can begin it."""
-    events = [of(organisation, kind) for kind in types_of(stream)]
+    events = [of(organisation, kind) for kind in folded(stream)]
     anything = replace(stream, evolve=lambda state, _: state, decide=lambda command, _: command)
     anything = replace(anything, claims=no_claims)
     found = []
@@ -88,7 +82,7 @@ def test_a_sandbox_is_recognised_by_its_id_and_has_a_founder(account: Any) -> No
 
 async def test_the_mark_follows_from_what_is_hashed_and_cannot_be_forged() -> None:
     stream = next(stream for _, stream in STREAMS if stream.category == "pool")
-    begun = next(event for kind in types_of(stream) if stream.tenant(event := of(SANDBOX, kind)))
+    begun = next(event for kind in folded(stream) if stream.tenant(event := of(SANDBOX, kind)))
     store = MemoryStore()
     anything = replace(stream, evolve=lambda state, _: state, decide=lambda command, _: (command,))
     await Log(store, "entitlements").execute(anything, "one", begun, meta())
@@ -109,7 +103,7 @@ async def test_a_record_from_before_the_mark_is_read_as_it_was() -> None:
     stream = next(stream for _, stream in STREAMS if stream.category == "clock")
     store = MemoryStore()
     anything = replace(stream, decide=lambda command, _: (command,))
-    await Log(store, "identity").execute(anything, "one", of(SANDBOX, types_of(stream)[0]), meta())
+    await Log(store, "identity").execute(anything, "one", of(SANDBOX, folded(stream)[0]), meta())
     (stored,) = store.events
     unmarked = [each for each in stored.headers() if each != SANDBOX_MARK]
     assert from_headers(unmarked, None) == stored.envelope

@@ -91,13 +91,13 @@ def _where(reader: Reader, events: frozenset[str]) -> str:
 def unfolded(service: str, streams: Iterable[Stream[Any, Any, Any]], events: EventsOn = EVENTS_ON) -> list[str]:
     """Describe each event that only the service's topic or only one of its streams has."""
     declared = names(events[topic_of(service)])
-    folds = {event: stream.category for stream in streams for event in names(_folded(stream))}
+    folds = {event: stream.category for stream in streams for event in names(folded(stream))}
     missing = [f"{service}: none of its streams folds {event}" for event in sorted(declared - folds.keys())]
     extra = sorted(folds.keys() - declared)
     return missing + [f"{service}: the stream {folds[event]} folds {event}, not on its topic" for event in extra]
 
 
-def _folded(stream: Stream[Any, Any, Any]) -> Sequence[type[Event]]:
+def folded(stream: Stream[Any, Any, Any]) -> Sequence[type[Event]]:
     """Return the event types in the annotation of the stream's `evolve`."""
     second = list(inspect.signature(stream.evolve).parameters)[1]
     union = get_type_hints(stream.evolve)[second]
