@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import pycountry
 from babel import Locale, UnknownLocaleError
 from babel.core import get_global
-from babel.dates import format_date, format_skeleton, format_time, format_timedelta
+from babel.dates import format_date, format_skeleton, format_time
 from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
@@ -95,10 +95,6 @@ class Texts:
     def month(self, day: date) -> str:
         """Return a date's month and year."""
         return format_skeleton("yMMMM", day, locale=self.locale)
-
-    def ago(self, moment: datetime, now: datetime) -> str:
-        """Return how long ago a moment was, or how far ahead it is, in one unit."""
-        return format_timedelta(moment - now, add_direction=True, locale=self.locale)
 
     def number(self, value: int | Decimal) -> str:
         return format_decimal(value, locale=self.locale)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Protocol, TypeAlias
 from urllib.parse import parse_qsl
 
 import structlog
-from fastapi import APIRouter, Depends, FastAPI, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared import rules
 from shared.eventlog.write.log import Log
-from shared.events.fields import Address, OptionalIdentifier, WrittenCount
+from shared.events.fields import Address, OptionalIdentifier
 from shared.runtime import problems, refusals, wellformed
 from shared.runtime.auth import Actor
 from shared.runtime.database import Pool
@@ -158,12 +158,6 @@ async def _now(request: Request, _: Annotated[Any, Depends(_bearer)]) -> datetim
 
 Now: TypeAlias = Annotated[datetime, Depends(_now)]
 """The current time for the caller, in UTC: a sandbox's clock may be ahead."""
-
-Limit: TypeAlias = Annotated[WrittenCount, Query(ge=1, le=200)]
-"""The greatest number of rows in a page of a list."""
-
-After: TypeAlias = Annotated[str, Query(max_length=500, pattern=r"^[ -~]*$")]
-"""The cursor after which a page begins: the `next` of the page before."""
 
 
 class ClockShown(BaseModel):
