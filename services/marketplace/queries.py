@@ -75,7 +75,7 @@ from services.marketplace.views import (
 from shared import days
 from shared.eventlog.decision import Rejected
 from shared.eventlog.deliver.clocks import Clocks
-from shared.events import CancelBy, HeldSeat, Plan, PlanListed, PlanWithdrawn
+from shared.events import CancelBy, CartCheckedOut, HeldSeat, Plan, PlanListed, PlanWithdrawn
 from shared.events.fields import Code, Identifier, OptionalCode, OptionalIdentifier, OptionalPublisher, WrittenDay
 from shared.events.marketplace import Billing, Period, Support
 from shared.runtime.as_of import AsOf
@@ -211,17 +211,7 @@ async def cart(
         raise rejected(cart_discarded(state.event))
     policy = policy_of(Policy, publisher_in(state))
     if isinstance(state, CheckedOut):
-        order = state.order
-        zone = zone_of(order)
-        ordered = OrderedWith(
-            customer=order.customer,
-            purchaser=order.purchaser,
-            starts=order.starts,
-            time_zone=zone,
-            csn=order.csn,
-            cancel_by=_cancel_by(order.starts, order.country, zone, policy),
-        )
-        return cart_view(state, ordered_lines(state), policy, ordered)
+        return cart_view(state, ordered_lines(state), policy, _ordered_with(state.order, policy))
     now = clocks.time_of(customer or actor.organisation_id)
     buyer = purchaser_of(customer, purchaser, await account(db, purchaser)) if purchaser else None
     if isinstance(buyer, Rejected):
@@ -254,6 +244,19 @@ async def cart(
     )
     lines = review(state, await offered_now(streams, state, now), standing=standing, policy=policy)
     return cart_view(state, lines, policy, assumed_order)
+
+
+def _ordered_with(order: CartCheckedOut, policy: Policy) -> OrderedWith:
+    """Return the values of the checkout that was made."""
+    zone = zone_of(order)
+    return OrderedWith(
+        customer=order.customer,
+        purchaser=order.purchaser,
+        starts=order.starts,
+        time_zone=zone,
+        csn=order.csn,
+        cancel_by=_cancel_by(order.starts, order.country, zone, policy),
+    )
 
 
 def _cancel_by(starts: date, country: str, time_zone: str, policy: Policy) -> CancelBy:
