@@ -1,5 +1,7 @@
 """Products: the names behind the short names that the services know products by."""
 
+from collections.abc import Iterable
+
 from services.console.doors import Refused, Unreachable
 from services.console.shapes.entitlements import MySeats, Pools
 from services.console.shapes.publishing import OfferedPlans
@@ -19,6 +21,17 @@ class Products(dict[str, str]):
         return product
 
 
+def _named(pairs: Iterable[tuple[str, str]]) -> Products:
+    """Return the names of products by their short names.
+
+    Plans of one product may have several, such as "AutoCAD LT" and "AutoCAD LT (renewal)": it has the shortest.
+    """
+    found = Products()
+    for product, name in pairs:
+        found[product] = min(found.get(product, name), name, key=len)
+    return found
+
+
 async def products_of(visit: Visit, contract_id: str) -> Products:
     """Return the names of a contract's products, as its latest subscriptions have them."""
     asked = {"contract_id": contract_id, "sort": "-subscription_id", "limit": AT_ONCE}
@@ -26,7 +39,7 @@ async def products_of(visit: Visit, contract_id: str) -> Products:
         found = await visit.see("entitlements", "/pools", Pools, **asked)
     except (Refused, Unreachable):
         return Products()
-    return Products((each.product, each.product_name) for each in reversed(found.items))
+    return _named((each.product, each.product_name) for each in found.items)
 
 
 async def own_products(visit: Visit) -> Products:
@@ -35,7 +48,7 @@ async def own_products(visit: Visit) -> Products:
         found = await visit.see("entitlements", "/me/seats", MySeats, limit=AT_ONCE)
     except (Refused, Unreachable):
         return Products()
-    return Products((each.product, each.product_name) for each in found.items)
+    return _named((each.product, each.product_name) for each in found.items)
 
 
 async def offered_products(visit: Visit) -> Products:
@@ -44,4 +57,4 @@ async def offered_products(visit: Visit) -> Products:
         found = await visit.see("marketplace", "/publisher/plans", OfferedPlans, limit=AT_ONCE)
     except (Refused, Unreachable):
         return Products()
-    return Products((each.product, each.product_name) for each in found.items)
+    return _named((each.product, each.product_name) for each in found.items)

@@ -9,6 +9,7 @@ import pytest
 
 from tests.console.fakes import Browser, Services, hidden, problem, words
 from tests.console.samples.publisher import ANSWERS, ORDER, many
+from tests.console.samples.publisher import PLAN as OFFERED
 
 PLAN = {
     "product_id": "C1RK1-WW1762-L158",
@@ -144,9 +145,10 @@ async def test_an_update_is_published_and_withdrawn(browser: Browser, services: 
 
 
 @pytest.mark.parametrize("path", ["/publisher/updates", "/publisher/updates/ACD-2027.1"])
-async def test_an_update_names_its_product(browser: Browser, path: str) -> None:
+async def test_an_update_names_its_product(browser: Browser, services: Services, path: str) -> None:
+    services.answers["GET /publisher/plans"] = many({**OFFERED, "product_name": "AutoCAD (renewal)"}, OFFERED)
     page = (await browser.get(path)).text
-    assert ">AutoCAD</" in page and "autocad" not in words(page)
+    assert ">AutoCAD</" in page and "autocad" not in words(page) and "(renewal)" not in page
 
 
 async def test_orders_to_answer_wait_on_the_first_page(browser: Browser) -> None:
