@@ -47,6 +47,10 @@ class Names(Mapping[str, Named]):
             return known
         return Named(self._texts.gettext(ELSEWHERE if _ACCOUNT.fullmatch(account_id) else BY_ITSELF))
 
+    def knows(self, account_id: str) -> bool:
+        """Return whether the person may know who it is."""
+        return account_id in self._known
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._known)
 

@@ -167,6 +167,17 @@ async def test_credits_are_granted_once_it_is_said_until_when(browser: Browser, 
     assert services.bodies("POST", "/contracts/c-1/credits/grants")[1] == {**fields, "amount": 500}
 
 
+async def test_a_single_user_whom_the_publisher_may_not_know_is_named_as_one(
+    browser: Browser, services: Services
+) -> None:
+    unknown = "0190f3a0-0000-7000-8000-000000000009"
+    lot = {"grant_id": "G-7", "account_id": unknown, "granted": 9, "remaining": 9, "expires_on": "2027-11-28"}
+    credits = {"contract_id": "c-1", "balance": 9, "pool": 0, "individual": {unknown: 9}, "lots": [lot]}
+    services.answers["GET /contracts/c-1/credits"] = httpx.Response(200, json=credits)
+    page = (await browser.get("/publisher/credits/c-1")).text
+    assert "G-7 a single user 9" in words(page) and unknown not in page
+
+
 async def test_a_number_of_a_grant_that_is_taken_is_said_beside_its_field(browser: Browser, services: Services) -> None:
     services.answers["POST /contracts/c-1/credits/grants"] = problem(409, "grant-id-reused")
     fields = {"grant_id": "G-1", "amount": "5", "account_id": ""}

@@ -43,7 +43,8 @@ async def grants(visit: Visit) -> Response:
         names_of(visit, [*holders, *(each.account_id for each in found.lots)]), organisation_of(visit, contract.manager)
     )
     visit.form.values = {"grant_id": "", "amount": "", "account_id": ""} | visit.form.values
-    known = sorted({*holders, *(each.account_id for each in found.lots if each.account_id)})
+    people_of_it = {*holders, *(each.account_id for each in found.lots if each.account_id)}
+    known = sorted(each for each in people_of_it if names.knows(each))
     people = [(each, ", ".join(filter(None, (names[each].name, names[each].email)))) for each in known]
     return visit.page(
         "publisher/grants.html", found=found, contract=contract, customer=customer, names=names, people=people
