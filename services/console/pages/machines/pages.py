@@ -174,6 +174,7 @@ async def register(visit: Visit) -> Response:
         button=texts.gettext("Register it"),
         says=lambda _: [
             texts.gettext("%(name)s: %(what)s.") % {"name": form["name"].strip(), "what": ", ".join(words)},
+            texts.gettext("It is valid until %(time)s.") % {"time": texts.time(datetime.fromisoformat(until))},
             texts.gettext("Its secret is shown once: prepare the place where you keep it."),
         ],
         then=AT,
