@@ -3,8 +3,9 @@
 import asyncio
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import cache
 from http import HTTPStatus
 from secrets import token_hex
 from typing import Annotated, Any, Final, Protocol, TypeAlias
@@ -18,6 +19,7 @@ from fastapi.security import HTTPBearer
 from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared import rules
@@ -182,7 +184,7 @@ def make_app(parts: Parts, commands: CommandRoutes, queries: APIRouter | None, *
     if api:
         app.router.routes.extend(mounted(commands))
         if queries is not None:
-            app.include_router(queries, tags=["queries"])
+            app.router.routes.extend(_included(queries))
         describe(app, commands, parts.settings.token_issuer)
 
     @app.get("/health", tags=["operation"])
@@ -208,7 +210,7 @@ def make_app(parts: Parts, commands: CommandRoutes, queries: APIRouter | None, *
         return ClockShown(now=now, ahead_s=parts.clocks.ahead_s(actor.organisation_id))
 
     if api:
-        _add_refusals(app)
+        app.router.routes.extend(_included(_refusal_queries()))
 
     @app.get("/metrics", tags=["operation"])
     async def metrics() -> Response:
@@ -218,10 +220,28 @@ def make_app(parts: Parts, commands: CommandRoutes, queries: APIRouter | None, *
     return app
 
 
-def _add_refusals(app: FastAPI) -> None:
-    """Add the queries of the refusals that the service has stored."""
+def _included(queries: APIRouter) -> Sequence[BaseRoute]:
+    """Return the routes of queries, with the dependency of all routes.
 
-    router = APIRouter(route_class=ListRoute, tags=["queries"])
+    FastAPI determines once for each inclusion of a router what its routes depend on, which takes up to 0.1 s. So a
+    router is included once in a process, however many applications the process makes.
+    """
+    included = _INCLUDED.get(id(queries))
+    if included is None:
+        included = _INCLUDED[id(queries)] = APIRouter(dependencies=[Depends(_well_formed)])
+        included.include_router(queries, tags=["queries"])
+    return included.routes
+
+
+_INCLUDED: Final[dict[int, APIRouter]] = {}
+"""The routers by the identity of the router that they include and keep alive: routers have no hash."""
+
+
+@cache
+def _refusal_queries() -> APIRouter:
+    """Return the queries of the refusals that a service has stored."""
+
+    router = APIRouter(route_class=ListRoute)
 
     @router.get("/refusals")
     async def list_refusals(
@@ -257,7 +277,7 @@ def _add_refusals(app: FastAPI) -> None:
             raise problems.unknown("refusal", "Check the command's id: a refusal has it in command_id.")
         return found
 
-    app.include_router(router)
+    return router
 
 
 class RequestParts(Protocol):
