@@ -8,7 +8,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import BytecodeCache, Environment, FileSystemLoader, StrictUndefined
+from jinja2.bccache import Bucket
 from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import Response
@@ -67,6 +68,24 @@ def breakable(address: str) -> Markup:
     return escape(address).replace("@", Markup("<wbr>@"))
 
 
+class _Compiled(BytecodeCache):
+    """The code of the templates, which is the same in every language."""
+
+    def __init__(self) -> None:
+        self._code: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        code = self._code.get(bucket.key)
+        if code is not None:
+            bucket.bytecode_from_string(code)
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._code[bucket.key] = bucket.bytecode_to_string()
+
+
+_COMPILED: Final = _Compiled()
+
+
 @cache
 def environment(language: str) -> Environment:
     """Return the templates in a language."""
@@ -77,6 +96,8 @@ def environment(language: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         extensions=["jinja2.ext.i18n"],
+        bytecode_cache=_COMPILED,
+        auto_reload=False,
     )
     found = catalogue(language)
     install = vars(made)["install_gettext_callables"]
@@ -87,6 +108,7 @@ def environment(language: str) -> Environment:
     return made
 
 
+@cache
 def prepare() -> None:
     """Load every template, catalogue and file, so that none is missing later."""
     for language in LANGUAGES:
