@@ -13,6 +13,7 @@ import httpx
 import structlog
 from pydantic import BaseModel, JsonValue, ValidationError
 
+from shared.runtime.clients import tls
 from shared.runtime.problems import ProblemDetails
 
 logger = structlog.get_logger("doors")
@@ -80,7 +81,9 @@ class Doors:
 
     urls: Mapping[str, str]
     client: httpx.AsyncClient = field(
-        default_factory=lambda: httpx.AsyncClient(timeout=TIMEOUT, trust_env=False, follow_redirects=False)
+        default_factory=lambda: httpx.AsyncClient(
+            timeout=TIMEOUT, trust_env=False, verify=tls(), follow_redirects=False
+        )
     )
 
     async def ask(

@@ -14,6 +14,7 @@ import structlog
 
 from shared.eventlog.deliver.clocks import FRESH_S, Clocks
 from shared.eventlog.write.postgres import TRANSIENT
+from shared.runtime.clients import tls
 from shared.runtime.database import Pool
 from shared.runtime.settings import Settings
 from shared.services import SERVICES
@@ -40,9 +41,9 @@ class Everywhere:
 
     @property
     def _client(self) -> httpx.AsyncClient:
-        """Return the process's only client: creating one reads all certificates, some 20 ms."""
+        """Return the process's only client."""
         if self._http is None:
-            self._http = httpx.AsyncClient(timeout=2, trust_env=False, transport=self._transport)
+            self._http = httpx.AsyncClient(timeout=2, trust_env=False, verify=tls(), transport=self._transport)
         return self._http
 
     @staticmethod

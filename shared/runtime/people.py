@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
 from shared import rules
+from shared.runtime.clients import tls
 from shared.runtime.problems import Problem
 from shared.runtime.wellformed import malformed_request
 
@@ -138,7 +139,7 @@ class IdentityAddressBook:
 
     async def _ask(self, addresses: Sequence[str], authorization: str, organisation_id: str) -> Mapping[str, str]:
         if self._client is None:
-            self._client = httpx.AsyncClient(timeout=ASK_S, trust_env=False, transport=self._transport)
+            self._client = httpx.AsyncClient(timeout=ASK_S, trust_env=False, verify=tls(), transport=self._transport)
         body: dict[str, object] = {"items": [{"email": address} for address in addresses]}
         if organisation_id:
             body["organisation_id"] = organisation_id

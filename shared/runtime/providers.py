@@ -16,6 +16,8 @@ import httpx
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
+from shared.runtime.clients import tls
+
 ANSWER_S: Final = 5.0
 """The time for a provider's whole answer."""
 ANSWER_BYTES: Final = 128 * 1024
@@ -141,7 +143,7 @@ async def _read(client: httpx.AsyncClient, request: httpx.Request) -> tuple[int,
 
 def client(transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
     """Return a client for the requests to providers."""
-    return httpx.AsyncClient(timeout=ANSWER_S, trust_env=False, transport=transport)
+    return httpx.AsyncClient(timeout=ANSWER_S, trust_env=False, verify=tls(), transport=transport)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -9,6 +9,7 @@ import pytest
 
 from services.console.doors import Doors
 from services.identity.signin import oidc
+from shared.runtime.clients import tls
 from shared.runtime.settings import Settings
 from shared.services import SERVICES
 from tests.console.fakes import Browser, Services, hidden, words
@@ -47,7 +48,7 @@ class World:
         assert leaving.status_code == 200, words(leaving.text)
         url = leaving.headers["refresh"].removeprefix("0; url=")
         assert url.startswith(self.provider.url)
-        async with httpx.AsyncClient() as there:
+        async with httpx.AsyncClient(verify=tls()) as there:
             page = await there.get(url)
             answer = await there.post(f"{self.provider.url}/approve", data=hidden(page.text))
         assert answer.status_code == 302
