@@ -11,16 +11,11 @@ from http import HTTPStatus
 from typing import Final, NamedTuple, Protocol
 
 import httpx
-import structlog
 
-from shared import rules
-from shared.runtime.problems import Problem
-
-logger = structlog.get_logger(__name__)
+from shared.runtime.identity import IdentityRoute, Items, NoAnswer
 
 AT_ONCE: Final = 200
 """The greatest number of accounts in one request to identity, which is identity's own limit."""
-ASK_S: Final = 10.0
 _ACCOUNT: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -56,8 +51,7 @@ class IdentityNameBook:
     """A name book that asks identity, as the caller."""
 
     def __init__(self, identity_url: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
-        self._url, self._transport = f"{identity_url}/accounts/names", transport
-        self._client: httpx.AsyncClient | None = None
+        self._route = IdentityRoute(f"{identity_url}/accounts/names", transport)
 
     async def names(self, account_ids: Collection[str], authorization: str) -> Mapping[str, Named]:
         wanted = sorted({each for each in account_ids if is_account(each)})
@@ -66,25 +60,16 @@ class IdentityNameBook:
         return {account: named for part in found for account, named in part.items()}
 
     async def _ask(self, account_ids: list[str], authorization: str) -> Mapping[str, Named]:
-        if self._client is None:
-            self._client = httpx.AsyncClient(timeout=ASK_S, trust_env=False, transport=self._transport)
         try:
-            headers = {"Authorization": authorization}
-            answer = await self._client.post(self._url, json={"account_ids": account_ids}, headers=headers)
-            if answer.status_code == HTTPStatus.FORBIDDEN:
+            return await self._route.ask({"account_ids": account_ids}, authorization, _named)
+        except NoAnswer as fault:
+            if fault.status == HTTPStatus.FORBIDDEN:
                 return {}  # a machine that may read this list only
-            if answer.status_code != HTTPStatus.OK:
-                raise _unavailable(f"identity answers {answer.status_code}")
-            return {item["account_id"]: Named(item["name"], item["email"] or "") for item in answer.json()["items"]}
-        except (httpx.HTTPError, ValueError, KeyError, TypeError) as fault:
-            raise _unavailable(repr(fault)[:200]) from fault
+            raise fault.problem(
+                reason="Identity, which knows the names of the people in this file, doesn't answer now.",
+                remedy="Send it again in a moment, or ask for JSON, which has account ids only.",
+            ) from fault
 
 
-def _unavailable(fault: str) -> Problem:
-    logger.warning("identity can't be asked for names", fault=fault)
-    return Problem(
-        rule=rules.UNAVAILABLE,
-        reason="Identity, which knows the names of the people in this file, doesn't answer now.",
-        remedy="Send it again in a moment, or ask for JSON, which has account ids only.",
-        headers={"Retry-After": "2"},
-    )
+def _named(items: Items) -> Mapping[str, Named]:
+    return {str(item["account_id"]): Named(str(item["name"]), item["email"] or "") for item in items}

@@ -6,28 +6,21 @@ so no address reaches its log, its tables or the fingerprints of its commands.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from http import HTTPStatus
 from typing import ClassVar, Final, Protocol, Self, TypeVar
 
 import httpx
-import structlog
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
-from shared import rules
-from shared.runtime.clients import tls
-from shared.runtime.problems import Problem
+from shared.runtime.identity import IdentityRoute, Items, NoAnswer
 from shared.runtime.wellformed import malformed_request
-
-logger = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 NOBODY: Final = ""
 """The account id instead of an address that no account of the caller's organisation has."""
 AT_ONCE: Final = 100
 """The greatest number of addresses in one request to identity: as many as its limit for a body has room for."""
-ASK_S: Final = 10.0
 
 
 class NamesPeople(BaseModel):
@@ -126,8 +119,7 @@ class IdentityAddressBook:
     """An address book that asks identity, as the caller."""
 
     def __init__(self, identity_url: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
-        self._url, self._transport = f"{identity_url}/accounts/by-address", transport
-        self._client: httpx.AsyncClient | None = None
+        self._route = IdentityRoute(f"{identity_url}/accounts/by-address", transport)
 
     async def accounts(
         self, addresses: Sequence[str], authorization: str, organisation_id: str = ""
@@ -138,26 +130,18 @@ class IdentityAddressBook:
         return {address: account for part in found for address, account in part.items()}
 
     async def _ask(self, addresses: Sequence[str], authorization: str, organisation_id: str) -> Mapping[str, str]:
-        if self._client is None:
-            self._client = httpx.AsyncClient(timeout=ASK_S, trust_env=False, verify=tls(), transport=self._transport)
         body: dict[str, object] = {"items": [{"email": address} for address in addresses]}
         if organisation_id:
             body["organisation_id"] = organisation_id
+
+        def accounts(items: Items) -> Mapping[str, str]:
+            found = zip(addresses, (item["account_id"] for item in items), strict=True)
+            return {address: account for address, account in found if account is not None}
+
         try:
-            answer = await self._client.post(self._url, json=body, headers={"Authorization": authorization})
-            if answer.status_code != HTTPStatus.OK:
-                raise _unavailable(f"identity answers {answer.status_code}")
-            accounts = [item["account_id"] for item in answer.json()["items"]]
-            return {address: found for address, found in zip(addresses, accounts, strict=True) if found is not None}
-        except (httpx.HTTPError, ValueError, KeyError, TypeError) as fault:
-            raise _unavailable(repr(fault)[:200]) from fault
-
-
-def _unavailable(fault: str) -> Problem:
-    logger.warning("identity can't be asked for addresses", fault=fault)
-    return Problem(
-        rule=rules.UNAVAILABLE,
-        reason="Identity, which knows people's e-mail addresses, doesn't answer now.",
-        remedy="Send it again in a moment, or name people by account id.",
-        headers={"Retry-After": "2"},
-    )
+            return await self._route.ask(body, authorization, accounts)
+        except NoAnswer as fault:
+            raise fault.problem(
+                reason="Identity, which knows people's e-mail addresses, doesn't answer now.",
+                remedy="Send it again in a moment, or name people by account id.",
+            ) from fault
