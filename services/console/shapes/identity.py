@@ -1,5 +1,6 @@
 """The answers of identity's routes, as far as the pages read them."""
 
+from collections.abc import Iterable
 from datetime import date, datetime
 
 from pydantic import BaseModel
@@ -183,6 +184,11 @@ class Role(BaseModel):
     assigned_by: str
 
 
+def manager_of(roles: Iterable[Role]) -> str:
+    """Return the account of the Contract Manager, or "" if nobody is it."""
+    return next((role.account_id for role in roles if role.role == "contract_manager"), "")
+
+
 class RoleAsked(BaseModel):
     """A request for a role that waits."""
 
@@ -228,7 +234,7 @@ class Contract(BaseModel):
     @property
     def manager(self) -> str:
         """The account of the Contract Manager; "" while there is none."""
-        return next((role.account_id for role in self.roles if role.role == "contract_manager"), "")
+        return manager_of(self.roles)
 
 
 class OwnRequest(BaseModel):

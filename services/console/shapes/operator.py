@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from services.console.shapes.identity import Agreement, Role
+from services.console.shapes.identity import Agreement, Role, manager_of
 
 
 class Told(BaseModel):
@@ -58,7 +58,7 @@ class AnyContract(BaseModel):
     @property
     def manager(self) -> str:
         """The account of the Contract Manager; "" while there is none."""
-        return next((role.account_id for role in self.roles if role.role == "contract_manager"), "")
+        return manager_of(self.roles)
 
 
 class Member(BaseModel):
