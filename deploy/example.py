@@ -16,12 +16,11 @@ from typing import Final, NamedTuple
 from deploy import OperatorError
 from deploy.data import PUBLISHER
 from deploy.invite import invite
-from deploy.story.doors import Doors, Json, Person, Wrong, eventually, open_doors
+from deploy.story.doors import ZONE, Doors, Json, Person, Wrong, eventually, open_doors
 from shared.days import day_of
 from shared.events.identity import OrganisationKind
 
 PASSWORD: Final = "correct horse battery staple"  # noqa: S105  # example people have no secrets
-ZONE: Final = "Europe/Berlin"
 PRODUCT_ID: Final = "057O1-WW6525-L347"
 PRODUCT: Final = "autocad-lt"
 SEATS: Final = 10
@@ -89,8 +88,7 @@ async def _account(doors: Doors, role: Role, joining: Json) -> Person:
     person = _of(role)
     if await _signed_in(doors, person):
         return person
-    profile = {"name": role.name, "country": "DE", "time_zone": ZONE, "locale": "en-GB"}
-    await doors.ok("identity", "POST", "/accounts", None, {**_credentials(person), **profile, **joining})
+    await doors.ok("identity", "POST", "/accounts", None, person.profile() | joining)
     if not await _signed_in(doors, person):
         raise Wrong(f"{person.email} should be able to sign in")
     return person

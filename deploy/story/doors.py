@@ -33,6 +33,8 @@ T = TypeVar("T")
 Json = dict[str, Any]
 
 TOPICS: Final = (INBOUND, inbound_topic(PUBLISHER), *map(topic_of, SERVICES))
+ZONE: Final = "Europe/Berlin"
+"""Where everybody of the example, the story and the year is."""
 PATIENCE_S: Final = 60.0
 LATE: Final = frozenset(
     {
@@ -69,6 +71,17 @@ class Person:
     organisation_id: str = ""
     token: str = field(default="", repr=False)
     refresh_token: str = field(default="", repr=False)
+
+    def profile(self) -> Json:
+        """Return what the person signs up with, but for the organisation."""
+        return {
+            "email": self.email,
+            "password": self.password,
+            "name": self.name,
+            "country": "DE",
+            "time_zone": ZONE,
+            "locale": "en-GB",
+        }
 
     def signed_in(self, session: Json) -> None:
         """Store the tokens and ids of a session's response."""

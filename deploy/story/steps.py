@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
 from typing import Final
 
-from deploy.story.doors import Doors, Json, Person, Wrong, eventually
+from deploy.story.doors import ZONE, Doors, Json, Person, Wrong, eventually
 from services.entitlements.domain.rules import SEATS_EXHAUSTED
 from services.identity.domain.rules import EMAIL_TAKEN
 from services.marketplace.domain.rules import NO_REFUNDS, PARTNER_NOT_ENGAGED, PLAN_UNKNOWN
@@ -20,7 +20,6 @@ from shared.rules import ROLE_MISSING
 ANNUAL: Final = "057O1-WW6525-L347"
 WIZARD: Final = {"product": "autocad", "period": "monthly", "support": "advanced"}
 PUBLISHER: Final = "autodesk"
-ZONE: Final = "Europe/Berlin"
 """Where all people of the story are."""
 PASSWORD: Final = "correct horse battery staple"  # noqa: S105  # example people have no secrets
 
@@ -98,25 +97,14 @@ async def accounts(s: Story) -> None:
         invitation = await s.doors.ok("identity", "POST", "/invitations", s.manager, {"email": person.email})
         await sign_up(s, person, {"invitation": invitation["invitation"]})
     expect(s.cad.organisation_id == s.manager.organisation_id, "the CAD manager should be in Northhaus")
-    taken = _profile(s.clerk) | {"organisation": {"name": "Other", "kind": "partner"}}
+    taken = s.clerk.profile() | {"organisation": {"name": "Other", "kind": "partner"}}
     again = await s.doors.refused("identity", "POST", "/accounts", None, taken, rule=EMAIL_TAKEN)
     s.say(f"a second sign-up as {s.clerk.email} is refused: {again['detail']}")
 
 
-def _profile(person: Person) -> Json:
-    return {
-        "email": person.email,
-        "password": person.password,
-        "name": person.name,
-        "country": "DE",
-        "time_zone": ZONE,
-        "locale": "en-GB",
-    }
-
-
 async def sign_up(s: Story, person: Person, joining: Json) -> None:
     """Open an account, by the organisation or the invitation of `joining`, and sign in."""
-    await s.doors.ok("identity", "POST", "/accounts", None, _profile(person) | joining)
+    await s.doors.ok("identity", "POST", "/accounts", None, person.profile() | joining)
     session = await s.doors.ok(
         "identity", "POST", "/sessions", None, {"email": person.email, "password": person.password}
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
-from deploy.story.doors import Doors, Json, Person, Wrong, eventually
+from deploy.story.doors import ZONE, Doors, Json, Person, Wrong, eventually
 from deploy.year.publisher import PUBLISHER, Publisher
 from services.entitlements.domain.rules import CREDITS_EXHAUSTED, USER_UNKNOWN
 from services.marketplace.domain.rules import PURCHASER_UNKNOWN, SEATS_ASSIGNED
@@ -31,7 +31,6 @@ LONGEST_PAUSE_S: Final = 8.0
 """Limited, as a thousand customers that poll three times a second would be most of the load."""
 """The first pause between two requests, as many customers poll at once."""
 PASSWORD: Final = "correct horse battery staple"  # noqa: S105  # example people have no secrets
-ZONE: Final = "Europe/Berlin"
 """Where all people of the year are."""
 GRANTED: Final = 100
 OWN: Final = 10
@@ -76,19 +75,8 @@ class World:
     update: str = ""
 
 
-def body_of(person: Person) -> Json:
-    return {
-        "email": person.email,
-        "password": person.password,
-        "name": person.name,
-        "country": "DE",
-        "time_zone": ZONE,
-        "locale": "en-GB",
-    }
-
-
 async def sign_up(doors: Doors, person: Person, joining: Json) -> None:
-    opened = await doors.ok("identity", "POST", "/accounts", None, body_of(person) | joining)
+    opened = await doors.ok("identity", "POST", "/accounts", None, person.profile() | joining)
     session = opened.get("session")
     if session is None:  # the answer that had it was lost, and its command sent again
         own = {"email": person.email, "password": person.password}

@@ -18,8 +18,8 @@ import pytest
 
 from deploy import ROOT
 from deploy.story import steps
-from deploy.story.doors import Json, Person, eventually, open_doors
-from deploy.story.steps import ZONE, Story, cast
+from deploy.story.doors import ZONE, Json, Person, eventually, open_doors
+from deploy.story.steps import Story, cast
 from shared.days import day_of
 from shared.events.registry import ENTITLEMENTS
 from tests.system.running import System

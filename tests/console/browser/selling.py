@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 from deploy.invite import invite
-from deploy.story.doors import Doors, Json, Person, open_doors
-from deploy.year.customers import PASSWORD, ZONE, sign_up
+from deploy.story.doors import ZONE, Doors, Json, Person, open_doors
+from deploy.year.customers import PASSWORD, sign_up
 from shared.days import day_of
 
 T = TypeVar("T")

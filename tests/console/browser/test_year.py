@@ -16,7 +16,8 @@ import pytest
 from babel import Locale
 from babel.dates import format_date, format_time
 
-from deploy.year.customers import PASSWORD, ZONE
+from deploy.story.doors import ZONE
+from deploy.year.customers import PASSWORD
 from shared.runtime.zones import zone_name
 from shared.services import url_variable
 from tests.console.browser.bought import Bought, bought
