@@ -5,6 +5,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from services.console.pages.refusals.pages import with_days
+from services.console.texts import texts_for
 from shared.services import SERVICES
 from tests.console.fakes import ACCOUNT, Browser, Services, problem, words
 from tests.console.samples.refusals import ANSWERS, REFUSAL, many
@@ -55,6 +57,11 @@ async def test_a_refusal_says_what_why_and_by_what_it_is_justified(browser: Brow
     assert "Refused: Approve a request for a role" in said
     assert "A role was given." in said and "12:00 CET, Mina Okafor" in said
     assert "not shown here: e-2" in said and "Ask the Contract Manager." in said
+
+
+def test_the_days_of_a_services_words_are_written_as_the_person_writes_them() -> None:
+    said = "From 2026-11-29 on, not 2026-02-30; said at 2026-11-29T10:00."
+    assert with_days(said, texts_for("de")) == "From 29.11.2026 on, not 2026-02-30; said at 2026-11-29T10:00."
 
 
 async def test_one_that_nobody_keeps_is_no_page(browser: Browser) -> None:

@@ -1,9 +1,10 @@
 """The list of refusals, and one of them with its reason and what justified it."""
 
 import asyncio
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from http import HTTPStatus
 from typing import Final
 
@@ -16,6 +17,7 @@ from services.console.pages.portal.histories import WHAT
 from services.console.pages.refusals.words import PLACES, asked_for
 from services.console.shapes.histories import History
 from services.console.shapes.refusals import Refusal, Refusals
+from services.console.texts import Texts
 from services.console.visits import Visit
 from shared.services import SERVICES
 
@@ -26,6 +28,7 @@ LOOKED_AT: Final = "200"
 """The number of a history's latest events among which those that justify a refusal are looked for."""
 HISTORIES: Final = {"contract": "contracts", "subscription": "subscriptions", "pool": "pools"}
 """Where the history of a stream is found, by the stream's kind."""
+_DAY: Final = re.compile(r"\b\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])\b(?!T)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ async def refusals(visit: Visit) -> Response:
     return visit.page(
         "refusals/refusals.html",
         kept=kept,
-        words=[words_of(each.refusal.rule, each.refusal.reason, texts) for each in kept],
+        words=[words_of(each.refusal.rule, with_days(each.refusal.reason, texts), texts) for each in kept],
         asked=[asked_for(each.refusal, texts) for each in kept],
         next=found[0][1] if chosen and found[0] is not None else None,
         more=not chosen and any(page is not None and page[1] for page in found),
@@ -65,6 +68,18 @@ async def refusals(visit: Visit) -> Response:
         everybodys=everybodys,
         names=await names_of(visit, [each.refusal.account_id for each in kept] if everybodys else []),
     )
+
+
+def with_days(words: str, texts: Texts) -> str:
+    """Return a service's words with their days as the person writes them."""
+
+    def written(found: re.Match[str]) -> str:
+        try:
+            return texts.day(date.fromisoformat(found[0]))
+        except ValueError:  # 30 February
+            return found[0]
+
+    return _DAY.sub(written, words)
 
 
 async def _of_service(visit: Visit, service: str, chosen: str | None) -> tuple[list[Kept], str | None] | None:
@@ -108,11 +123,14 @@ async def refusal(visit: Visit) -> Response:
     evidence = await _evidence(visit, kept)
     names = await names_of(visit, [kept.refusal.account_id, *(each.actor for each in evidence)])
     own = visit.account is not None and visit.account.account_id == kept.refusal.account_id
+    reason = with_days(kept.refusal.reason, visit.texts)
     return visit.page(
         "refusals/refusal.html",
         kept=kept,
         refusal=kept.refusal,
-        words=words_of(kept.refusal.rule, kept.refusal.reason, visit.texts),
+        words=words_of(kept.refusal.rule, reason, visit.texts),
+        reason=reason,
+        remedy=with_days(kept.refusal.remedy, visit.texts),
         asked=asked_for(kept.refusal, visit.texts),
         place=visit.texts.gettext(PLACES[kept.service]),
         evidence=evidence,
