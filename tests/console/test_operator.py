@@ -65,9 +65,9 @@ async def test_a_contract_whose_manager_has_left_names_its_customer_all_the_same
 
 
 async def test_a_contract_names_the_products_of_its_agreements(browser: Browser, services: Services) -> None:
-    assert "autocad Desktop" in words((await browser.get("/operator/contracts/c-1")).text)
+    assert "autocad Desktop agreement" in words((await browser.get("/operator/contracts/c-1")).text)
     services.answers["GET /pools"] = many(POOL)
-    assert "AutoCAD Desktop" in words((await browser.get("/operator/contracts/c-1")).text)
+    assert "AutoCAD Desktop agreement" in words((await browser.get("/operator/contracts/c-1")).text)
 
 
 async def test_a_contracts_history_leads_back_to_the_operators_page(browser: Browser, services: Services) -> None:
