@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from services.console import rendering
+from services.console import limited, rendering
 from services.console.areas import Area
 from services.console.cookies import Cookies, read_secrets
 from services.console.doors import Doors
@@ -111,7 +111,7 @@ def make_app(parts: ConsoleParts, doors: Doors | None = None) -> Starlette:
     app = Starlette(
         routes=[*_pages(), Route("/static/{name}", rendering.static), *_operation(parts)],
         middleware=[
-            Middleware(Requests, parts=parts, limit_of=lambda _: FORM_BYTES),
+            Middleware(Requests, parts=parts, limit_of=lambda _: FORM_BYTES, refuse=limited.refused),
             Middleware(GZipMiddleware, minimum_size=500),
         ],
         exception_handlers={HTTPException: not_found},

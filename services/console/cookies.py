@@ -7,6 +7,7 @@ process with the key can continue it, and a process that is restarted ends nobod
 import base64
 import hashlib
 import hmac
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ PENDING_S: Final = 600
 """How long a sign-in by another provider may take, which is as long as identity's nonce is valid."""
 STORED_S: Final = 5
 """How long pages wait for what a command has stored; by then every table has it."""
+
+_STORED: Final = re.compile("[!-~]+")
+"""What a header to a service may have as its value."""
 
 Kind = Literal["session", "form", "stored", "oidc"]
 
@@ -138,7 +142,7 @@ class Cookies:
     def stored(self, cookies: Mapping[str, str]) -> str:
         """Return what the last command has stored, as `service:stream@version`, or ""."""
         stored = unquote(cookies.get(self.name("stored"), ""))
-        return stored if stored.isascii() and stored.isprintable() else ""
+        return stored if _STORED.fullmatch(stored) else ""
 
     def keep_stored(self, response: Response, stored: str) -> None:
         """Put what a command has stored into a response, so that the page after it shows that."""

@@ -8,6 +8,7 @@ from pydantic import BaseModel, JsonValue
 from starlette.responses import Response
 
 from services.console.doors import Method, Refused, path
+from services.console.lines import lines_in
 from services.console.visits import Page, Visit
 from shared.runtime.problems import ProblemDetails
 
@@ -135,7 +136,7 @@ async def carry_out_lines(visit: Visit, deed: LinesDeed, show: Page) -> Response
         outcome = await visit.ask(deed.service, "POST", at, LinesOutcome, None, deed.lines)
     except Refused as refused:
         return await refuse(visit, refused, show)
-    written = deed.shown or deed.lines.splitlines()
+    written = deed.shown or lines_in(deed.lines)
     shown = [_line(visit, each, written, deed.added) for each in outcome.items]
     return visit.page("lines.html", deed=deed, outcome=outcome, shown=shown)
 

@@ -20,6 +20,8 @@ logger = structlog.get_logger("doors")
 
 TIMEOUT: Final = httpx.Timeout(10.0, connect=2.0)
 """A moved clock takes the longest: it is answered when every service follows it."""
+LINES_TIMEOUT: Final = httpx.Timeout(60.0, connect=2.0)
+"""A file of a thousand lines is a thousand commands."""
 Method = Literal["GET", "POST", "PUT", "DELETE"]
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -41,6 +43,10 @@ class SessionOver(Exception):
 
 class Unreachable(Exception):
     """A service does not answer, so that it is unknown whether a command was stored."""
+
+
+class NoSuchId(Exception):
+    """An id that nothing can have, so that no service is asked for it."""
 
 
 class Nothing(BaseModel):
@@ -95,6 +101,7 @@ class Doors:
             stored: Gets the version of the stream that a command has reached, if it has stored anything.
 
         Raises:
+            NoSuchId: What is asked for is longer than a URL may be.
             Refused: The service refuses the request.
             SessionOver: The service does not accept the caller's token.
             Unreachable: There is no answer, or one that can't be read.
@@ -112,7 +119,7 @@ class Doors:
         """Send a request and return its answer, whose body is read by `aiter_bytes` and then closed.
 
         Raises:
-            Refused, SessionOver, Unreachable: As `ask` does.
+            NoSuchId, Refused, SessionOver, Unreachable: As `ask` does.
         """
         try:
             response = await self.client.send(self._request(call, caller), stream=True)
@@ -127,10 +134,17 @@ class Doors:
         return response
 
     def _request(self, call: Call, caller: Caller) -> httpx.Request:
-        headers, url = _headers(call, caller), self.urls[call.service] + call.path
+        headers = _headers(call, caller)
+        try:
+            url = httpx.URL(self.urls[call.service] + call.path)
+        except httpx.InvalidURL as fault:
+            raise NoSuchId from fault
         if call.lines:
             csv = {"Content-Type": "text/csv; charset=utf-8"}
-            return self.client.build_request(call.method, url, content=call.lines.encode(), headers=headers | csv)
+            content, all_headers = call.lines.encode(), headers | csv
+            return self.client.build_request(
+                call.method, url, content=content, headers=all_headers, timeout=LINES_TIMEOUT
+            )
         return self.client.build_request(call.method, url, json=call.body, headers=headers)
 
     def _read(self, response: httpx.Response, call: Call, caller: Caller, answer: type[Answer]) -> Answer:
@@ -166,6 +180,12 @@ def _headers(call: Call, caller: Caller) -> dict[str, str]:
 
 
 def path(template: str, query: Mapping[str, str] | None = None, /, **ids: str) -> str:
-    """Return a path with ids in the places that its template names, quoted, and a query."""
+    """Return a path with ids in the places that its template names, quoted, and a query.
+
+    Raises:
+        NoSuchId: An id is a segment that leads to another path: it is empty, a dot, or two.
+    """
+    if any(value in ("", ".", "..") for value in ids.values()):
+        raise NoSuchId
     made = template.format(**{name: quote(value, safe="") for name, value in ids.items()})
     return f"{made}?{urlencode(query)}" if query else made

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from services.console.doors import Refused
+from services.console.lines import fault_in
 from services.console.texts import Texts, marked
 
 REFUSALS: Final = Path(__file__).with_name("refusals")
@@ -27,6 +28,18 @@ _KEY: Final = re.compile(r"[0-9a-f-]{36}")
 REQUIRED: Final = marked("Fill in this field.")
 NOT_TEXT: Final = marked("This file is not text in UTF-8. Export it as a CSV file in UTF-8.")
 UNKNOWN_FIELD: Final = marked("This is not accepted as it is written. Correct it.")
+
+
+_WHOLE: Final = re.compile("[0-9]{1,18}")
+
+
+def whole_number(written: str) -> int | None:
+    """Return the whole number that a field has, or None if it has none.
+
+    A number of more than 18 digits is none: no field means it, and no service can store it.
+    """
+    text = written.strip()
+    return int(text) if _WHOLE.fullmatch(text) else None
 
 
 class Words(BaseModel):
@@ -110,10 +123,13 @@ class Form:
         """Note a service's refusal, beside its field if the form has that."""
         problem = refused.problem
         self.record = problem.command_id or ""
-        if malformed := [_last_name(each.get("field", "")) for each in problem.fields]:
-            for name in malformed:
-                text = texts.gettext(refusals().fields.get(name, UNKNOWN_FIELD))
-                self._note(name, text)
+        for each in problem.fields:
+            name = _last_name(each.get("field", ""))
+            of_file = fault_in(name, each.get("error", ""), texts)
+            self._note(
+                "file" if of_file else name, of_file or texts.gettext(refusals().fields.get(name, UNKNOWN_FIELD))
+            )
+        if problem.fields:
             return
         self.refuse_by(problem.rule or "", " ".join(filter(None, (problem.detail, problem.remedy))), texts)
 
@@ -161,7 +177,8 @@ async def entered(request: Request) -> Form:
 async def _take(form: Form, name: str, value: UploadFile | str) -> None:
     if isinstance(value, str):
         before = form.values.get(name)
-        form.values[name] = f"{before}\n{value}" if name.endswith("[]") and before is not None else value
+        text = value.encode(errors="replace").decode()  # half a surrogate pair, which some character sets have
+        form.values[name] = f"{before}\n{text}" if name.endswith("[]") and before is not None else text
         return
     content = await value.read()
     if not content and form[name]:

@@ -7,18 +7,30 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Final, TypeVar
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 import structlog
 import uuid_utils
 from pydantic import BaseModel, JsonValue
 from starlette.background import BackgroundTask
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from services.console.areas import links_for
 from services.console.cookies import Cookies, Session, new_seed
-from services.console.doors import Call, Caller, Doors, Method, Nothing, Refused, SessionOver, Unreachable, path
+from services.console.doors import (
+    Call,
+    Caller,
+    Doors,
+    Method,
+    NoSuchId,
+    Nothing,
+    Refused,
+    SessionOver,
+    Unreachable,
+    path,
+)
 from services.console.forms import Form, entered
 from services.console.notices import NOTICES, Notice
 from services.console.providers import ProviderClient
@@ -94,7 +106,8 @@ class Visit:
         """
         headers = self.request.headers
         site, origin = headers.get("sec-fetch-site", "same-origin"), headers.get("origin")
-        foreign = site not in ("same-origin", "none") or (origin and urlsplit(origin).netloc != headers.get("host"))
+        here = headers.get("host", "")
+        foreign = site not in ("same-origin", "none") or origin not in (None, f"http://{here}", f"https://{here}")
         token = self.form.values.pop("csrf", "")
         if foreign or not self.cookies.is_token(token, self.seed, self.session_id):
             raise Forged
@@ -389,6 +402,8 @@ def shown(page: Page, *, signed_in: bool = False) -> Callable[[Request], Awaitab
             response = await page(visit)
         except (NotSignedIn, SessionOver) as reason:
             response = _sign_in_first(visit, ended=isinstance(reason, SessionOver))
+        except NoSuchId:
+            response = visit.page("not-found.html", HTTPStatus.NOT_FOUND)
         except Forged:
             response = visit.page("form-expired.html", HTTPStatus.FORBIDDEN)
         except Refused as refused:
@@ -412,7 +427,7 @@ def part(page: Page) -> Callable[[Request], Awaitable[Response]]:
         try:
             await visit.enter()
             response = await page(visit)
-        except (NotSignedIn, SessionOver, Refused, Unreachable):
+        except (NotSignedIn, SessionOver, NoSuchId, Refused, Unreachable):
             response = Response(status_code=HTTPStatus.NO_CONTENT)
         return visit.finish(response)
 
@@ -436,7 +451,12 @@ def _sign_in_first(visit: Visit, *, ended: bool) -> Response:
     return RedirectResponse("/sign-in" if silent else f"/sign-in?notice={notice}{back}", HTTPStatus.SEE_OTHER)
 
 
-async def not_found(request: Request, _: Exception) -> Response:
+async def not_found(request: Request, error: Exception) -> Response:
     """Return the page for an address that no page has, or for a method that it does not answer."""
     visit = await Visit.of(request)
-    return visit.finish(visit.page("not-found.html", HTTPStatus.NOT_FOUND))
+    status, headers = HTTPStatus.NOT_FOUND, dict[str, str]()
+    if isinstance(error, HTTPException) and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        status, headers = HTTPStatus.METHOD_NOT_ALLOWED, dict(error.headers or {})
+    response = visit.page("not-found.html", status)
+    response.headers.update(headers)
+    return visit.finish(response)

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from functools import cache
 from http import HTTPStatus
@@ -291,11 +291,27 @@ class RequestParts(Protocol):
     def new_id(self) -> Callable[[], str]: ...
 
 
+async def _as_problem(_: Scope, __: Receive, problem: Problem) -> Response:
+    return problem.response()
+
+
 class Requests:
     """Middleware of every request: size and time limits, correlation id, trace, log, metrics."""
 
-    def __init__(self, app: ASGIApp, parts: RequestParts, limit_of: Callable[[Scope], int]) -> None:
-        self.app, self.parts, self._limit_of = app, parts, limit_of
+    def __init__(
+        self,
+        app: ASGIApp,
+        parts: RequestParts,
+        limit_of: Callable[[Scope], int],
+        refuse: Callable[[Scope, Receive, Problem], Awaitable[Response]] = _as_problem,
+    ) -> None:
+        """Make the middleware.
+
+        Args:
+            limit_of: the greatest size of a request in bytes.
+            refuse: makes the response to a request that is refused here.
+        """
+        self.app, self.parts, self._limit_of, self._refuse = app, parts, limit_of, refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -351,7 +367,7 @@ class Requests:
             return message
 
         if announced.isdigit() and int(announced) > limit:
-            await _too_large(limit).response()(scope, receive, send)
+            await (await self._refuse(scope, receive, _too_large(limit)))(scope, receive, send)
             return
         try:
             wellformed.check_headers(scope["headers"])
@@ -359,7 +375,7 @@ class Requests:
                 wellformed.NO_PARAMETERS.read(scope["query_string"])
             await self.app(scope, counted, send)
         except Problem as problem:
-            await problem.response()(scope, receive, send)
+            await (await self._refuse(scope, receive, problem))(scope, receive, send)
         except Exception as error:  # noqa: BLE001  # the last resort: a response without internal details
             await problems.to_problem(error).response()(scope, receive, send)
 

@@ -118,6 +118,6 @@ def _read(texts: Texts, written: str) -> datetime | None:
     """Return the point in time of a field in the person's zone, or None if it has none."""
     try:
         local = datetime.strptime(written.strip()[:16], _FORM).replace(tzinfo=texts.zone or ZoneInfo("UTC"))
-        return local.astimezone(UTC)
+        return local.astimezone(UTC) if local.year < date.max.year else None  # there are days after it
     except (ValueError, OverflowError):
         return None

@@ -195,10 +195,10 @@ def _until(visit: Visit) -> str:
     """Return the end of the form's day in the person's time zone, or note that it has none."""
     try:
         day = date.fromisoformat(visit.form["until"])
-    except ValueError:
+        return datetime.combine(day, time(23, 59), visit.texts.zone or UTC).astimezone(UTC).isoformat()
+    except (ValueError, OverflowError):
         visit.form.errors["until"] = visit.texts.gettext(NO_DAY)
         return ""
-    return datetime.combine(day, time(23, 59), visit.texts.zone or UTC).astimezone(UTC).isoformat()
 
 
 async def _whom(visit: Visit) -> str | None:

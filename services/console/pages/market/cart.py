@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from services.console.deeds import Deed, Outcome, again, carry_out, do_now, refuse
 from services.console.doors import Refused, path
+from services.console.forms import whole_number
 from services.console.pages.market.orders import is_final, state_of
 from services.console.pages.market.showing import given, if_shown, names_of, render, unchanged
 from services.console.shapes.identity import AtAddresses
@@ -59,7 +60,7 @@ async def put_into_cart(visit: Visit, show: Page) -> Response:
 
 async def _add(visit: Visit, body: dict[str, JsonValue]) -> None:
     cart_id = visit.kept(CART)
-    if cart_id and await if_shown(visit.see("marketplace", f"/carts/{cart_id}", Cart)) is None:
+    if cart_id and await if_shown(visit.see("marketplace", path("/carts/{id}", id=cart_id), Cart)) is None:
         cart_id = ""  # another person's, who was signed in here before
     if not cart_id:
         key, visit.form.key = visit.form.key, str(uuid5(_OPENING, visit.form.key))
@@ -67,11 +68,12 @@ async def _add(visit: Visit, body: dict[str, JsonValue]) -> None:
         visit.form.key = key
         cart_id = OpenedCart.model_validate(opened.events[0].data).cart_id
         visit.keep(CART, cart_id)
-    await visit.do("marketplace", "POST", f"/carts/{cart_id}/lines", body)
+    await visit.do("marketplace", "POST", path("/carts/{id}/lines", id=cart_id), body)
 
 
 def _count(text: str) -> JsonValue:
-    return int(text) if text.isascii() and text.isdigit() else text
+    number = whole_number(text)
+    return text if number is None else number
 
 
 # ── Showing it ─────────────────────────────────────────────────────────────────────────────────────────
@@ -124,14 +126,14 @@ async def _seen(visit: Visit, cart_id: str, asked: dict[str, str]) -> Cart:
     If it would refuse what is asked, that is noted, and the cart is returned without.
     """
     try:
-        return await visit.see("marketplace", f"/carts/{cart_id}", Cart, **asked)
+        return await visit.see("marketplace", path("/carts/{id}", id=cart_id), Cart, **asked)
     except Refused as refused:
         if not asked:
             raise
         visit.form.values |= asked
         visit.form.values.setdefault("email", "")
         visit.form.refuse(refused, visit.texts)
-        return await visit.see("marketplace", f"/carts/{cart_id}", Cart)
+        return await visit.see("marketplace", path("/carts/{id}", id=cart_id), Cart)
 
 
 def _words(visit: Visit, found: Cart, line: int | None) -> list[str]:
@@ -220,17 +222,17 @@ async def _order(visit: Visit, cart_id: str) -> Response:
     asked = {name: form[name] for name in CHECKED}
     known = await if_shown(visit.see("marketplace", "/customers", Customers, customer=asked["customer"]))
     customer = known.items[0].name if known and known.items else asked["customer"]
-    seen = await if_shown(visit.see("marketplace", f"/carts/{cart_id}", Cart))
+    seen = await if_shown(visit.see("marketplace", path("/carts/{id}", id=cart_id), Cart))
     deed = Deed(
         service="marketplace",
         method="POST",
-        path=f"/carts/{cart_id}/checkout",
+        path=path("/carts/{id}/checkout", id=cart_id),
         body=dict(asked),
         question=gettext(marked("Order this for %(customer)s?")) % {"customer": customer},
         button=gettext(marked("Order")),
         says=lambda _: _sentences(visit, seen),
         grave=True,
-        then=f"/carts/{cart_id}",
+        then=path("/carts/{id}", id=cart_id),
         notice="ordered",
     )
     response = await carry_out(visit, deed, cart)
@@ -273,13 +275,15 @@ async def choose_customer(visit: Visit) -> Response:
 async def ordered(visit: Visit) -> Response:
     """Show what a cart was ordered as, and how far each order is."""
     cart_id = visit.id("cart_id")
-    found = await visit.see("marketplace", f"/carts/{cart_id}", Cart)
+    found = await visit.see("marketplace", path("/carts/{id}", id=cart_id), Cart)
     if found.status == "open":
         visit.keep(CART, cart_id)
         return visit.go("/cart")
-    ids = [line.subscription_id or "" for line in found.lines]
+    ids = [line.subscription_id for line in found.lines if line.subscription_id]
+    if len(ids) < len(found.lines):
+        return visit.go("/carts")  # it was discarded, and became nothing
     orders = await asyncio.gather(
-        *(if_shown(visit.see("marketplace", f"/subscriptions/{each}", Subscription)) for each in ids)
+        *(if_shown(visit.see("marketplace", path("/subscriptions/{id}", id=each), Subscription)) for each in ids)
     )
     states = [state_of(order) for order in orders]
     seen = ".".join(states)

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from services.console.deeds import Deed, LinesDeed, Outcome, again, carry_out, carry_out_lines
 from services.console.doors import path
+from services.console.forms import whole_number
 from services.console.pages.market.showing import given, if_shown, names_of, render, unchanged
 from services.console.shapes.sales import (
     EndPreview,
@@ -64,7 +65,7 @@ async def change_several(visit: Visit) -> Response:
         form.faults.append(gettext(NONE_CHOSEN))
         return await again(visit, orders)
     found = await asyncio.gather(
-        *(if_shown(visit.see("marketplace", f"/subscriptions/{each}", Subscription)) for each in chosen)
+        *(if_shown(visit.see("marketplace", path("/subscriptions/{id}", id=each), Subscription)) for each in chosen)
     )
     gives_up = form["action"] == "abandon"
     column = "reason" if gives_up else "starts"
@@ -91,15 +92,16 @@ def _lines(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 async def order(visit: Visit) -> Response:
     """Show an order, its way to the confirmation and what became of it."""
     subscription_id = visit.id("subscription_id")
+    at = path("/subscriptions/{id}", id=subscription_id)
     # The history is the log's, which is ahead of the table that the order is read from: the order is read afterwards.
-    history = await if_shown(visit.see("marketplace", f"/subscriptions/{subscription_id}/history", SubscriptionHistory))
+    history = await if_shown(visit.see("marketplace", at + "/history", SubscriptionHistory))
     found, requests, support, preview = await asyncio.gather(
-        visit.see("marketplace", f"/subscriptions/{subscription_id}", Subscription),
+        visit.see("marketplace", at, Subscription),
         if_shown(
             visit.see("marketplace", "/seats-requests", SeatsRequests, subscription_id=subscription_id, status="open")
         ),
-        if_shown(visit.see("marketplace", f"/subscriptions/{subscription_id}/support", SupportAnswer)),
-        if_shown(visit.see("marketplace", f"/subscriptions/{subscription_id}/cancel-preview", EndPreview)),
+        if_shown(visit.see("marketplace", at + "/support", SupportAnswer)),
+        if_shown(visit.see("marketplace", at + "/cancel-preview", EndPreview)),
     )
     entries = as_far_as(found.status, history.items) if history else []
     renewing = found.auto_renew.state if found.auto_renew else ""
@@ -169,8 +171,8 @@ def _here(visit: Visit) -> str:
 
 
 def _count(text: str) -> JsonValue:
-    written = text.strip()
-    return int(written) if written.isascii() and written.isdigit() else written
+    number = whole_number(text)
+    return text.strip() if number is None else number
 
 
 async def _resend(visit: Visit) -> Response:
@@ -183,7 +185,7 @@ async def _resend(visit: Visit) -> Response:
     deed = Deed(
         service="marketplace",
         method="POST",
-        path=f"/subscriptions/{visit.id('subscription_id')}/resubmit",
+        path=path("/subscriptions/{id}/resubmit", id=visit.id("subscription_id")),
         body=body,
         question=gettext(marked("Send this order again?")),
         button=gettext(marked("Send again")),
@@ -209,7 +211,7 @@ async def _abandon(visit: Visit) -> Response:
     deed = Deed(
         service="marketplace",
         method="POST",
-        path=f"/subscriptions/{visit.id('subscription_id')}/abandon",
+        path=path("/subscriptions/{id}/abandon", id=visit.id("subscription_id")),
         body={"reason": visit.form["reason"].strip()},
         question=gettext(marked("Give this order up?")),
         button=gettext(marked("Give it up")),
@@ -226,7 +228,7 @@ async def _seats(visit: Visit) -> Response:
     deed = Deed(
         service="marketplace",
         method="PUT",
-        path=f"/subscriptions/{visit.id('subscription_id')}/seats",
+        path=path("/subscriptions/{id}/seats", id=visit.id("subscription_id")),
         body={"seats": _count(visit.form["seats"])},
         question=gettext(marked("Change the number of seats?")),
         button=gettext(marked("Change it")),
@@ -265,7 +267,7 @@ async def _auto_renew_off(visit: Visit) -> Response:
     deed = Deed(
         service="marketplace",
         method="POST",
-        path=f"/subscriptions/{visit.id('subscription_id')}/disable-auto-renew",
+        path=path("/subscriptions/{id}/disable-auto-renew", id=visit.id("subscription_id")),
         body={},
         question=gettext(marked("Turn auto-renew off?")),
         button=gettext(marked("Turn it off")),
@@ -299,7 +301,7 @@ async def confirm_request(visit: Visit) -> Response:
     deed = Deed(
         service="marketplace",
         method="POST",
-        path=f"/subscriptions/{visit.id('subscription_id')}/seats-requests/{_request(visit)}/confirmation",
+        path=f"{_request(visit)}/confirmation",
         body={},
         question=gettext(marked("Confirm this request?")),
         button=gettext(marked("Confirm")),
@@ -318,7 +320,7 @@ async def decline_request(visit: Visit) -> Response:
     deed = Deed(
         service="marketplace",
         method="POST",
-        path=f"/subscriptions/{visit.id('subscription_id')}/seats-requests/{_request(visit)}/decline",
+        path=f"{_request(visit)}/decline",
         body={"reason": visit.form["reason"].strip()},
         question=gettext(marked("Decline this request?")),
         button=gettext(marked("Decline")),
@@ -330,7 +332,8 @@ async def decline_request(visit: Visit) -> Response:
 
 
 def _request(visit: Visit) -> str:
-    return path("{request}", request=visit.form["request"])
+    at = "/subscriptions/{subscription_id}/seats-requests/{request}"
+    return path(at, subscription_id=visit.id("subscription_id"), request=visit.form["request"])
 
 
 # ── What a dry run's events say ────────────────────────────────────────────────────────────────────────

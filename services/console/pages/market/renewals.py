@@ -8,6 +8,7 @@ from itertools import groupby
 from starlette.responses import Response
 
 from services.console.deeds import LinesDeed, again, carry_out_lines
+from services.console.doors import path
 from services.console.pages.market.showing import if_shown, render
 from services.console.shapes.sales import Renewals, Subscription, Subscriptions
 from services.console.texts import marked
@@ -40,9 +41,10 @@ async def renewals(visit: Visit) -> Response:
 
 def _month(written: str) -> date | None:
     try:
-        return date.fromisoformat(f"{written}-01")
+        month = date.fromisoformat(f"{written}-01")
     except ValueError:
         return None
+    return month if month.year < date.max.year else None  # else there may be no month after it
 
 
 def _after(month: date) -> date:
@@ -69,7 +71,7 @@ async def turn_off(visit: Visit) -> Response:
     if chosen:
         lines = "\n".join((HEADER, *chosen)) + "\n"
         found = await asyncio.gather(
-            *(if_shown(visit.see("marketplace", f"/subscriptions/{each}", Subscription)) for each in chosen)
+            *(if_shown(visit.see("marketplace", path("/subscriptions/{id}", id=each), Subscription)) for each in chosen)
         )
         shown = [HEADER, *(f"{each.customer_name}: {each.plan.product_name}" if each else "" for each in found)]
     if visit.form.wrong or not lines.strip():

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from services.console.deeds import Deed, again, carry_out
 from services.console.doors import Refused, path
+from services.console.forms import whole_number
 from services.console.names import names_of
 from services.console.pages.portal.subscriptions import NOT_A_NUMBER
 from services.console.shapes.entitlements import Credits, Entries, Entry, MySeats
@@ -117,8 +118,8 @@ async def spend(visit: Visit) -> Response:
     form, texts, contract_id = visit.form, visit.texts, visit.id("contract_id")
     if not form.require(texts, "amount", "purpose"):
         return await again(visit, spend_page)
-    amount = form["amount"].strip()
-    if not (amount.isascii() and amount.isdecimal()):
+    amount = whole_number(form["amount"])
+    if amount is None:
         form.errors["amount"] = texts.gettext(NOT_A_NUMBER)
         return await again(visit, spend_page)
     purpose = form["purpose"].strip()
@@ -126,12 +127,12 @@ async def spend(visit: Visit) -> Response:
         service="entitlements",
         method="POST",
         path=f"{_at(contract_id)}/consumptions",
-        body={"consumption_id": form.key, "amount": int(amount), "purpose": purpose},
+        body={"consumption_id": form.key, "amount": amount, "purpose": purpose},
         question=texts.gettext("Spend these credits?"),
         button=texts.gettext("Spend the credits"),
         says=lambda _: [
             texts.gettext("%(credits)s credits are spent for: %(purpose)s. Your own are taken first.")
-            % {"credits": texts.number(int(amount)), "purpose": purpose}
+            % {"credits": texts.number(amount), "purpose": purpose}
         ],
         grave=True,
         then=path("/credits/{id}", id=contract_id),

@@ -2,6 +2,7 @@
 
 from typing import Final, NamedTuple
 
+from services.console.lines import lines_in
 from services.console.texts import marked
 from services.console.visits import Visit
 
@@ -26,5 +27,5 @@ def lines_of(visit: Visit) -> Lines | None:
         form.errors.setdefault("file", visit.texts.gettext(EMPTY))
     if form.wrong:
         return None
-    heading = text.lstrip().partition("\n")[0]
+    heading = lines_in(text.lstrip())[0]
     return Lines(f"email\n{text}", 1) if "@" in heading else Lines(text, 0)

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from services.console.deeds import Deed, LinesDeed, again, carry_out, carry_out_lines, do_now
 from services.console.doors import Refused, path
+from services.console.forms import whole_number
 from services.console.names import names_of
 from services.console.pages.portal import histories
 from services.console.shapes.marketplace import CancelPreview, Partners, SeatsRequests, Subscription, Subscriptions
@@ -163,8 +164,8 @@ async def more_seats_page(visit: Visit) -> Response:
 
 async def ask_seats(visit: Visit) -> Response:
     """Ask the partner for more seats."""
-    texts, seats = visit.texts, visit.form["seats"].strip()
-    if not (seats.isascii() and seats.isdecimal()):
+    texts, seats = visit.texts, whole_number(visit.form["seats"])
+    if seats is None:
         visit.form.errors["seats"] = texts.gettext(NOT_A_NUMBER)
         return await again(visit, more_seats_page)
     subscription_id = visit.id("subscription_id")
@@ -172,7 +173,7 @@ async def ask_seats(visit: Visit) -> Response:
         service="marketplace",
         method="POST",
         path=path("/subscriptions/{id}/seats-requests", id=subscription_id),
-        body={"seats": int(seats)},
+        body={"seats": seats},
         question=texts.gettext("Ask your partner for these seats?"),
         button=texts.gettext("Ask for the seats"),
         says=lambda _: [

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from services.console.deeds import Deed, LinesDeed, Outcome, again, carry_out, carry_out_lines
 from services.console.doors import path
+from services.console.forms import whole_number
 from services.console.names import names_of
 from services.console.pages.operator.contracts import SHOWN, organisation_of
 from services.console.pages.portal.subscriptions import NOT_A_NUMBER
@@ -54,12 +55,12 @@ async def grants(visit: Visit) -> Response:
 async def grant(visit: Visit) -> Response:
     """Grant credits, once the person has confirmed that."""
     form, texts, contract_id = visit.form, visit.texts, visit.id("contract_id")
-    amount = form["amount"].strip()
-    if form.require(texts, "grant_id", "amount") and not (amount.isascii() and amount.isdecimal()):
+    amount = whole_number(form["amount"])
+    if form.require(texts, "grant_id", "amount") and amount is None:
         form.errors["amount"] = texts.gettext(NOT_A_NUMBER)
     if form.wrong:
         return await again(visit, grants)
-    body: dict[str, JsonValue] = {"grant_id": form["grant_id"].strip(), "amount": int(amount)}
+    body: dict[str, JsonValue] = {"grant_id": form["grant_id"].strip(), "amount": amount}
     if form["account_id"]:
         body["account_id"] = form["account_id"]
     deed = Deed(

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from services.console.deeds import Deed, again, carry_out
 from services.console.doors import path
+from services.console.forms import whole_number
 from services.console.shapes.publishing import OfferedPlan, OfferedPlans
 from services.console.texts import marked
 from services.console.visits import Visit
@@ -63,8 +64,8 @@ async def list_plan(visit: Visit) -> Response:
     """List the plan, once the person has confirmed it."""
     form, texts = visit.form, visit.texts
     form.require(texts, *WRITTEN, *CHOICES, "currency")
-    months, price = form["commitment_months"].strip(), _price(visit)
-    if months and not (months.isascii() and months.isdigit()):
+    months, price = whole_number(form["commitment_months"]), _price(visit)
+    if form["commitment_months"].strip() and months is None:
         form.errors["commitment_months"] = texts.gettext(NOT_MONTHS)
     if form.wrong:
         return await again(visit, new)
@@ -75,7 +76,7 @@ async def list_plan(visit: Visit) -> Response:
         service="marketplace",
         method="POST",
         path="/publisher/plans",
-        body={**body, "commitment_months": int(months), "price": price},
+        body={**body, "commitment_months": months, "price": price},
         question=texts.gettext("List this plan?"),
         button=texts.gettext("List it"),
         says=lambda outcome: _says(visit, bool(outcome.events)),
@@ -98,12 +99,13 @@ def _says(visit: Visit, changes: bool) -> list[str]:
 def _price(visit: Visit) -> dict[str, JsonValue]:
     """Return the price of a form in minor units, and note what is wrong with it."""
     form, texts = visit.form, visit.texts
-    currency = form["currency"] if form["currency"] in CURRENCIES else "EUR"
+    currency = form["currency"]
     try:
         amount = parse_decimal(form["amount"].strip(), locale=texts.locale, strict=True)
     except NumberFormatError:
         amount = Decimal(-1)
-    minor = amount.scaleb(digits_of(currency)) if amount < 10**12 else Decimal(-1)
+    sensible = amount.is_finite() and amount < 10**12
+    minor = amount.scaleb(digits_of(currency)) if sensible else Decimal(-1)
     if form["amount"].strip() and (minor < 0 or minor != int(minor)):
         form.errors["amount"] = texts.gettext(NOT_AN_AMOUNT)
         return {}
@@ -144,7 +146,7 @@ async def change(visit: Visit) -> Response:
             notice="plan-off",
         )
         return await carry_out(visit, withdrawal, plan)
-    form.require(texts, "amount", "valid_from")
+    form.require(texts, "amount", "valid_from", "currency")
     price, day = _price(visit), _day(form["valid_from"])
     if form["valid_from"] and day is None:
         form.errors["valid_from"] = texts.gettext(NOT_A_DAY)

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from services.console.deeds import Deed, again, carry_out
 from services.console.doors import path
+from services.console.forms import whole_number
 from services.console.products import offered_products
 from services.console.shapes.publishing import PublishedUpdates
 from services.console.texts import marked
@@ -41,13 +42,13 @@ async def publish(visit: Visit) -> Response:
     """Publish the update, once the person has confirmed it."""
     form, texts = visit.form, visit.texts
     form.require(texts, *TEXTS, "kind", "severity")
-    size = form["size_bytes"].strip()
-    if size and not (size.isascii() and size.isdigit()):
+    size = whole_number(form["size_bytes"])
+    if form["size_bytes"].strip() and size is None:
         form.errors["size_bytes"] = texts.gettext(NOT_BYTES)
     if form.wrong:
         return await again(visit, new)
     body: dict[str, JsonValue] = {name: form[name].strip() for name in (*TEXTS, "kind", "severity", "component")}
-    body |= {"size_bytes": int(size[:20]), "sha256": form["sha256"].strip().lower()}
+    body |= {"size_bytes": size, "sha256": form["sha256"].strip().lower()}
     deed = Deed(
         service="distribution",
         method="POST",

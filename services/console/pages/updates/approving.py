@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from services.console.deeds import Deed, Outcome, again, carry_out
 from services.console.doors import path
+from services.console.forms import whole_number
 from services.console.pages.updates.available import ONE, asked_update, at_update
 from services.console.pages.updates.contracts import at_contract, groups_of, named
 from services.console.pages.updates.words import phases_in_words
@@ -122,9 +123,9 @@ def _phases(visit: Visit) -> list[JsonValue]:
 
 
 def _percent(visit: Visit, name: str) -> int:
-    written = visit.form[name].strip().removesuffix("%").strip()
-    if written.isascii() and written.isdigit() and 1 <= int(written[:4]) <= 100:
-        return int(written)
+    percent = whole_number(visit.form[name].strip().removesuffix("%"))
+    if percent is not None and 1 <= percent <= 100:
+        return percent
     visit.form.errors[name] = visit.texts.gettext(NOT_PERCENT)
     return 0
 

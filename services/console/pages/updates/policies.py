@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from services.console.deeds import Deed, Outcome, again, carry_out
 from services.console.doors import path
+from services.console.forms import whole_number
 from services.console.names import names_of
 from services.console.pages.updates.contracts import AT_ONCE, at_contract, groups_of
 from services.console.pages.updates.words import CADENCES, WEEKDAYS, actor, policy_in_words, weekday
@@ -150,11 +151,11 @@ def _windows(visit: Visit) -> list[JsonValue]:
     for row in range(1, WINDOWS_AT_MOST + 1):
         if not form[f"weekday_{row}"]:
             continue
-        starts, minutes = form[f"starts_{row}"].strip(), form[f"minutes_{row}"].strip()
+        starts, minutes = form[f"starts_{row}"].strip(), whole_number(form[f"minutes_{row}"]) or 0
         zone = form[f"time_zone_{row}"].strip()
         if not starts:
             form.errors[f"starts_{row}"] = texts.gettext(NO_TIME)
-        if not (minutes.isascii() and minutes.isdigit() and 1 <= int(minutes[:6]) <= 1440):
+        if not 1 <= minutes <= 1440:
             form.errors[f"minutes_{row}"] = texts.gettext(NO_LENGTH)
         if not zone:
             form.errors[f"time_zone_{row}"] = texts.gettext(NO_ZONE)
@@ -163,7 +164,7 @@ def _windows(visit: Visit) -> list[JsonValue]:
                 {
                     "weekday": form[f"weekday_{row}"],
                     "starts": starts,
-                    "minutes": int(minutes),
+                    "minutes": minutes,
                     "time_zone": zone,
                 }
             )

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from services.console.deeds import Deed, Outcome, again, carry_out
 from services.console.doors import path
+from services.console.forms import whole_number
 from services.console.names import names_of
 from services.console.pages.updates.contracts import at_contract
 from services.console.pages.updates.rollouts import ONE, asked_rollout, at_rollout
@@ -132,7 +133,7 @@ def _body(visit: Visit, name: str) -> dict[str, JsonValue]:
     form = visit.form
     body: dict[str, JsonValue] = {"reason": form["reason"].strip()} if STEERING[name].reason else {}
     if name == "move-on":
-        body["phase"] = int(form["phase"]) if form["phase"].isascii() and form["phase"].isdigit() else 0
+        body["phase"] = whole_number(form["phase"]) or 0
     if name == "exclude":
         body["account_id"] = form["account_id"]
         if form["machine"]:
