@@ -4,7 +4,7 @@ from datetime import date
 from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, Strict
 
 from services.entitlements.domain.seat_pool import SEAT_POOL
 from services.entitlements.lists import (
@@ -20,13 +20,14 @@ from services.entitlements.lists import (
     visible_contract,
 )
 from services.entitlements.past import pool_then
-from shared.events.fields import Identifier, WrittenCount
+from shared.events.fields import Identifier
 from shared.runtime.as_of import AsOf
 from shared.runtime.database import Pool
 from shared.runtime.exports import ListRoute
 from shared.runtime.histories import History, HistoryPage, history_of
 from shared.runtime.http import CurrentActor, CurrentLog, Database
 from shared.runtime.problems import unknown
+from shared.runtime.written import WRITTEN, WrittenCount
 from shared.sql import statements
 
 SQL: Final = statements(__file__)
@@ -91,7 +92,7 @@ async def contract_credits(
     contract_id: Identifier,
     actor: CurrentActor,
     db: Database,
-    limit: Annotated[WrittenCount, Query(ge=1, le=500)] = 200,
+    limit: Annotated[int, Strict(), Field(ge=1, le=500), WRITTEN, Query()] = 200,
     after: WrittenCount = 0,
 ) -> CreditsView:
     """Return the contract's credits, and the ledger of their grants, consumptions and expiries."""

@@ -152,7 +152,7 @@ async def colleague_at(log: Log, email: str, organisation_id: str) -> str | None
 
 
 @QUERIES.get("/me/clock")
-async def clock(actor: CurrentActor, request: Request, log: CurrentLog) -> ClockView:
+async def own_clock(actor: CurrentActor, request: Request, log: CurrentLog) -> ClockView:
     """Return the time of the caller's organisation, and how far it is ahead of real time."""
     account = await log.state(ACCOUNT, actor.account_id)
     ahead = clocks.ahead_s(await log.state(CLOCK, actor.organisation_id))

@@ -26,7 +26,7 @@ from services.marketplace.views import (
 from shared.eventlog.decision import Rejected
 from shared.eventlog.deliver.clocks import Clocks
 from shared.events import Money, Plan
-from shared.events.fields import Address, Identifier, OptionalCode, OptionalPublisher, WrittenDay
+from shared.events.fields import Address, Identifier, OptionalCode, OptionalPublisher
 from shared.events.marketplace import Billing, Category, Period, Support
 from shared.runtime.exports import ListRoute
 from shared.runtime.http import CurrentActor, CurrentLog, Database, Now
@@ -34,6 +34,7 @@ from shared.runtime.lists import By, Found, Listing, ListOf, Page, Search, searc
 from shared.runtime.people import person_of_list
 from shared.runtime.policies import policy_of
 from shared.runtime.problems import rejected
+from shared.runtime.written import WrittenDay
 from shared.sql import Queryable, Row, statements
 
 SQL: Final = statements(__file__)

@@ -24,7 +24,7 @@ from services.marketplace.domain.subscription import SUBSCRIPTION, fact_of
 from shared import days
 from shared.eventlog.deliver.clocks import Clocks
 from shared.events import Money, PartnerReleased, SubscriptionConfirmed, SubscriptionOrdered
-from shared.events.fields import Identifier, OptionalIdentifier, WrittenDay
+from shared.events.fields import Identifier, OptionalIdentifier
 from shared.organisations import is_founder
 from shared.runtime.auth import Actor
 from shared.runtime.exports import ListRoute
@@ -33,6 +33,7 @@ from shared.runtime.lists import By, Listing, ListOf, Page, Search, searched
 from shared.runtime.policies import policy_of
 from shared.runtime.problems import Problem, rejected, unknown
 from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
+from shared.runtime.written import WrittenDay
 from shared.sql import Queryable, Row, statements
 
 SQL: Final = statements(__file__)

@@ -76,7 +76,7 @@ from shared import days
 from shared.eventlog.decision import Rejected
 from shared.eventlog.deliver.clocks import Clocks
 from shared.events import CancelBy, CartCheckedOut, HeldSeat, Plan, PlanListed, PlanWithdrawn
-from shared.events.fields import Code, Identifier, OptionalCode, OptionalIdentifier, OptionalPublisher, WrittenDay
+from shared.events.fields import Code, Identifier, OptionalCode, OptionalIdentifier, OptionalPublisher
 from shared.events.marketplace import Billing, Period, Support
 from shared.runtime.as_of import AsOf
 from shared.runtime.auth import Actor
@@ -85,6 +85,7 @@ from shared.runtime.histories import History, HistoryPage, history_of
 from shared.runtime.http import CurrentActor, CurrentLog, Database, Now
 from shared.runtime.policies import policy_of
 from shared.runtime.problems import rejected, unknown
+from shared.runtime.written import WrittenDay
 from shared.sql import Queryable, Row, statements
 
 SQL: Final = statements(__file__)

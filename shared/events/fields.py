@@ -466,26 +466,6 @@ Day: TypeAlias = Annotated[date, Strict(False), Field(ge=date(1900, 1, 1), lt=da
 """A date in the form `2026-01-31`, bounded so that terms, reminders and deadlines counted from it are valid dates."""
 
 
-def _written_day(value: object) -> object:
-    """Return the date of a text in the form `2026-01-31`, and any other value as it is."""
-    if isinstance(value, str) and _DAY.fullmatch(value):
-        return date.fromisoformat(value)
-    return value
-
-
-def _written_number(value: object) -> object:
-    """Return the number of a text of decimal digits, and any other value as it is."""
-    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,20}", value):
-        return int(value)
-    return value
-
-
-WrittenDay: TypeAlias = Annotated[Day, BeforeValidator(_written_day)]
-"""A date in a path or a query."""
-WrittenCount: TypeAlias = Annotated[Count, BeforeValidator(_written_number)]
-"""A count in a path or a query, in decimal digits."""
-
-
 # ── Sequences ──────────────────────────────────────────────────────────────────────────────────────────
 
 

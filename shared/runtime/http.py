@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from functools import cache
 from http import HTTPStatus
+from operator import attrgetter
 from secrets import token_hex
 from typing import Annotated, Any, Final, Protocol, TypeAlias
 from urllib.parse import parse_qsl
@@ -57,14 +58,25 @@ _PAGES: Final = frozenset({"/docs", "/openapi.json"})
 """The framework's own routes, which have no parameters."""
 
 
-def _needs_caller(dependant: Dependant) -> bool:
-    return any(part.call in (_actor, _now) or _needs_caller(part) for part in dependant.dependencies)
+_ABOUT: Final = """A command is decided at once and kept: the answer has the events that were stored. Send it again with
+the same `Idempotency-Key` to get the first answer; with `dry_run=true` nothing is stored.
+
+Refusals and errors are problem details (RFC 9457) that name the rule and what to do."""
+_TAGS: Final = [
+    {"name": "commands", "description": "What changes something."},
+    {"name": "queries", "description": "What is read."},
+    {"name": "operation", "description": "What whoever runs the service asks it."},
+]
+
+
+def _depends(dependant: Dependant, *on: Callable[..., Any]) -> bool:
+    return any(part.call in on or _depends(part, *on) for part in dependant.dependencies)
 
 
 async def _well_formed(request: Request) -> None:
     """Check that a query has only what its route reads, once its caller is known."""
     route: APIRoute = request.scope["route"]
-    if _needs_caller(route.dependant):
+    if _depends(route.dependant, _actor, _now):
         await _caller(request)
     if request.scope["query_string"]:
         wellformed.Parameters.of(route.dependant).read(request.scope["query_string"])
@@ -175,7 +187,13 @@ def make_app(parts: Parts, commands: CommandRoutes, queries: APIRouter | None, *
         None,
         title=f"Tenure {parts.service}",
         version="1",
+        description=_ABOUT,
+        contact={"name": "The operator of this installation"},
+        openapi_tags=_TAGS,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        servers=[{"url": "/", "description": "The service that has served this document."}],
         static_url="/docs/assets",
+        generate_unique_id_function=attrgetter("name"),
         swagger_ui_parameters={"validatorUrl": None},  # otherwise the page sends the document to an external validator
         dependencies=[Depends(_well_formed)],
     )
@@ -185,7 +203,7 @@ def make_app(parts: Parts, commands: CommandRoutes, queries: APIRouter | None, *
         app.router.routes.extend(mounted(commands))
         if queries is not None:
             app.router.routes.extend(_included(queries))
-        describe(app, commands, parts.settings.token_issuer)
+        describe(app, commands, parts.settings.token_issuer, lambda route: _depends(route.dependant, _database))
 
     @app.get("/health", tags=["operation"])
     async def health() -> dict[str, str]:
@@ -214,6 +232,7 @@ def make_app(parts: Parts, commands: CommandRoutes, queries: APIRouter | None, *
 
     @app.get("/metrics", tags=["operation"])
     async def metrics() -> Response:
+        """Return the process's metrics in Prometheus' text format."""
         return Response(parts.metrics.page(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     app.add_middleware(Requests, parts=parts, limit_of=limit_of(commands) if api else lambda _: BODY_BYTES)
@@ -228,7 +247,9 @@ def _included(queries: APIRouter) -> Sequence[BaseRoute]:
     """
     included = _INCLUDED.get(id(queries))
     if included is None:
-        included = _INCLUDED[id(queries)] = APIRouter(dependencies=[Depends(_well_formed)])
+        included = _INCLUDED[id(queries)] = APIRouter(
+            dependencies=[Depends(_well_formed)], generate_unique_id_function=attrgetter("name")
+        )
         included.include_router(queries, tags=["queries"])
     return included.routes
 

@@ -27,12 +27,13 @@ from operator import attrgetter
 from typing import Annotated, Any, Final, Generic, Literal, NamedTuple, NoReturn, TypeAlias, TypeVar
 
 from fastapi import Query, Request
-from pydantic import AfterValidator, BaseModel
+from pydantic import AfterValidator, BaseModel, Field, Strict
 
 from shared import rules
-from shared.events.fields import OptionalName, WrittenCount
+from shared.events.fields import OptionalName
 from shared.runtime.database import Pool
 from shared.runtime.problems import Problem
+from shared.runtime.written import WRITTEN
 from shared.sql import Queryable, Row, statements, with_names, with_statements
 
 SQL: Final = statements(__file__)
@@ -48,6 +49,9 @@ EXPORTED: Final = "tenure.exported"
 
 Value: TypeAlias = str | int | date | datetime
 """A value that rows are sorted by."""
+
+Limit: TypeAlias = Annotated[int, Strict(), Field(ge=1, le=200), WRITTEN, Query()]
+"""The greatest number of rows in a page."""
 
 Format: TypeAlias = Literal["json", "csv"]
 
@@ -148,7 +152,7 @@ class Listing:
 
         async def page(
             request: Request,
-            limit: Annotated[WrittenCount, Query(ge=1, le=200)] = self._limit,
+            limit: Limit = self._limit,
             after: Annotated[str, Query(max_length=4000, pattern=r"^[A-Za-z0-9_-]*$")] = "",
             sort: Annotated[str, AfterValidator(self._known), Query(json_schema_extra=listed)] = self._order,
             format: Annotated[Format | None, Query(description="By default what the header Accept asks for.")] = None,

@@ -1,13 +1,16 @@
 """The OpenAPI document: FastAPI's document of the queries, extended with the commands."""
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode
 from starlette.routing import BaseRoute
 
+from shared.events.base import Event
 from shared.runtime.csv_items import MEDIA_TYPE as CSV
 from shared.runtime.csv_items import columns_of
 from shared.runtime.forms import ITEMS_AT_MOST, item_of
@@ -17,6 +20,17 @@ from shared.runtime.scopes import scheme, scopes_of
 from shared.runtime.scopes import security as scope_security
 
 _REF: Final = "#/components/schemas/{model}"
+_EVENT: Final[dict[str, Any]] = {
+    "title": "Event",
+    "type": "object",
+    "required": ["id", "type", "version", "data"],
+    "properties": {
+        "id": {"type": "string", "description": "The id that the event has in Kafka, too."},
+        "type": {"type": "string"},
+        "version": {"type": "integer", "description": "The event's place in its stream, from 1."},
+        "data": {"type": "object"},
+    },
+}
 _ANSWER: Final[dict[str, Any]] = {
     "title": "Answer",
     "type": "object",
@@ -24,19 +38,7 @@ _ANSWER: Final[dict[str, Any]] = {
     "properties": {
         "stream": {"type": "string"},
         "version": {"type": "integer", "description": "The stream's version after the command."},
-        "events": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["id", "type", "version", "data"],
-                "properties": {
-                    "id": {"type": "string"},
-                    "type": {"type": "string"},
-                    "version": {"type": "integer"},
-                    "data": {"type": "object"},
-                },
-            },
-        },
+        "events": {"type": "array", "items": {"$ref": "#/components/schemas/Event"}},
         "repeated": {
             "type": "boolean",
             "description": "Whether the command was decided before; this is its first answer.",
@@ -44,40 +46,85 @@ _ANSWER: Final[dict[str, Any]] = {
         "dry_run": {"type": "boolean"},
     },
 }
-_BULK_ANSWER: Final[dict[str, Any]] = {
-    "title": "BulkAnswer",
-    "type": "object",
-    "required": ["items", "accepted", "dry_run"],
-    "properties": {
-        "items": {
-            "type": "array",
-            "description": "An answer per item, in the items' order.",
+
+
+def _bulk_answer(title: str, single: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a bulk request's answer, given that of a single command's."""
+    return {
+        "title": title,
+        "type": "object",
+        "required": ["items", "accepted", "dry_run"],
+        "properties": {
             "items": {
-                "type": "object",
-                "required": ["status", "answer"],
-                "properties": {
-                    "line": {
-                        "type": "integer",
-                        "description": "The item's line in the CSV file, from 1; absent for an item of JSON.",
-                    },
-                    "status": {
-                        "type": "integer",
-                        "description": "The status that the item would have had as a request of its own.",
-                    },
-                    "answer": {
-                        "oneOf": [
-                            {"$ref": "#/components/schemas/Answer"},
-                            {"$ref": "#/components/schemas/ProblemDetails"},
-                        ]
+                "type": "array",
+                "description": "An answer per item, in the items' order.",
+                "items": {
+                    "type": "object",
+                    "required": ["status", "answer"],
+                    "properties": {
+                        "line": {
+                            "type": "integer",
+                            "description": "The item's line in the CSV file, from 1; absent for an item of JSON.",
+                        },
+                        "status": {
+                            "type": "integer",
+                            "description": "The status that the item would have had as a request of its own.",
+                        },
+                        "answer": {"oneOf": [single, {"$ref": "#/components/schemas/ProblemDetails"}]},
                     },
                 },
             },
+            "accepted": {"type": "integer", "description": "The number of accepted items."},
+            "dry_run": {"type": "boolean"},
         },
-        "accepted": {"type": "integer", "description": "The number of accepted items."},
-        "dry_run": {"type": "boolean"},
-    },
+    }
+
+
+_BULK_ANSWER: Final = _bulk_answer("BulkAnswer", {"$ref": "#/components/schemas/Answer"})
+_CORRELATION: Final[dict[str, Any]] = {
+    "name": "X-Correlation-ID",
+    "in": "header",
+    "schema": {"type": "string", "pattern": "^[!-~]{1,200}$"},
+    "description": "Is in the events, the logs and the answer of this request. Generated if absent or malformed.",
 }
-_HEADERS: Final[list[dict[str, Any]]] = [
+_TRACE: Final[dict[str, Any]] = {
+    "name": "traceparent",
+    "in": "header",
+    "schema": {"type": "string", "pattern": "^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"},
+    "description": "The trace that the request belongs to (W3C Trace Context). Generated if absent or malformed.",
+}
+_AT_LEAST: Final[dict[str, Any]] = {
+    "name": "Tenure-At-Least",
+    "in": "header",
+    "schema": {"type": "string", "pattern": "^[!-~]{1,400}@[0-9]{1,10}$"},
+    "description": "A command's Tenure-Version: wait until the data that is read has it, for 2 seconds at most.",
+}
+_HEADERS: Final[dict[str, dict[str, Any]]] = {
+    "X-Correlation-ID": {
+        "schema": {"type": "string"},
+        "description": "Say it when you ask the operator about this request.",
+    },
+    "Tenure-Sandbox": {
+        "schema": {"type": "string", "const": "true"},
+        "description": "Present if the caller is in a sandbox, whose clock may be ahead.",
+    },
+    "Tenure-Version": {
+        "schema": {"type": "string"},
+        "description": "The stream and its version after the command. Send it as Tenure-At-Least to read what was "
+        "written. Absent in a dry run.",
+    },
+    "Retry-After": {"schema": {"type": "integer", "minimum": 0}, "description": "Send it again after these seconds."},
+    "WWW-Authenticate": {"schema": {"type": "string"}, "description": "What the token lacks (RFC 6750)."},
+}
+_ALWAYS: Final = ("X-Correlation-ID", "Tenure-Sandbox")
+"""The headers that any response may have."""
+_WITH_A_PROBLEM: Final = {
+    "401": ["WWW-Authenticate"],
+    "403": ["WWW-Authenticate"],
+    "429": ["Retry-After"],
+    "503": ["Retry-After"],
+}
+_OF_A_COMMAND: Final[list[dict[str, Any]]] = [
     {
         "name": "Idempotency-Key",
         "in": "header",
@@ -110,92 +157,181 @@ _OF_AN_OPEN_QUERY: Final = {
 _OF_A_QUERY: Final = {name: _PROBLEMS[name] for name in ("401", "403", "404", "409")} | _OF_AN_OPEN_QUERY
 
 
-def describe(app: FastAPI, commands: CommandRoutes, issuer: str) -> None:
-    """Extend `app.openapi()` with the commands."""
+def describe(
+    app: FastAPI, commands: CommandRoutes, issuer: str, reads_tables: Callable[[APIRoute], bool] = lambda _: False
+) -> None:
+    """Extend `app.openapi()` with the commands, and with all of the queries.
+
+    Args:
+        issuer: Who issues the access tokens.
+        reads_tables: Whether a query reads tables, for which the header `Tenure-At-Least` waits.
+    """
     plain = app.openapi
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             document = plain()
-            schemas = document.setdefault("components", {}).setdefault("schemas", {})
-            schemas["Answer"], schemas["BulkAnswer"] = _ANSWER, _BULK_ANSWER
-            schemas["ProblemDetails"] = ProblemDetails.model_json_schema(ref_template=_REF)
-            security = document["components"].setdefault("securitySchemes", {})
+            components = document.setdefault("components", {})
+            schemas = _Schemas(components.setdefault("schemas", {}))
+            schemas.of("Event", _EVENT), schemas.of("Answer", _ANSWER), schemas.of("BulkAnswer", _BULK_ANSWER)
+            schemas.of_model(ProblemDetails)
+            components["headers"] = _HEADERS
+            security = components.setdefault("securitySchemes", {})
             security["Bearer"] = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
             security["Machine"] = scheme(issuer)
             for route in _queries(app.routes):
-                _secure(document, route)
-            for methods in document["paths"].values():
-                for operation in methods.values():
-                    operation["responses"] |= _problems(_OF_A_QUERY if "security" in operation else _OF_AN_OPEN_QUERY)
-            # The framework's own error schemas, which no response has.
-            schemas.pop("HTTPValidationError", None), schemas.pop("ValidationError", None)
+                _describe_query(document, route, reads_tables)
             for command in commands.routes:
                 document["paths"].setdefault(command.path, {})[command.method.lower()] = _operation(command, schemas)
+            schemas.keep_used_by(document["paths"])
             app.openapi_schema = document
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way to extend the document
 
 
+class _Schemas:
+    """The document's schemas, each name for one shape."""
+
+    def __init__(self, schemas: dict[str, Any]) -> None:
+        self._schemas = schemas
+
+    def of(self, name: str, schema: dict[str, Any]) -> dict[str, Any]:
+        """Add a schema and return a reference to it.
+
+        Raises:
+            ValueError: The name is another shape's.
+        """
+        if self._schemas.setdefault(name, schema) != schema:
+            raise ValueError(f"two shapes of the OpenAPI document have the name {name}: rename one")
+        return {"$ref": _REF.format(model=name)}
+
+    def of_model(self, model: type[BaseModel], name: str = "", mode: JsonSchemaMode = "validation") -> dict[str, Any]:
+        """Add the schema of a model, with those that it has parts of, and return a reference to it."""
+        schema = model.model_json_schema(ref_template=_REF, mode=mode)
+        for part, shape in schema.pop("$defs", {}).items():
+            self.of(part, shape)
+        return self.of(name or model.__name__, schema)
+
+    def keep_used_by(self, paths: object) -> None:
+        """Forget what no operation needs, such as the framework's own errors, which no response has."""
+        used: set[str] = set()
+        found = _referred(paths)
+        while found:
+            used |= found
+            found = set().union(*(_referred(self._schemas[name]) for name in found)) - used
+        for name in self._schemas.keys() - used:
+            del self._schemas[name]
+
+
+def _referred(part: object) -> set[str]:
+    """Return the names of the schemas that a part of the document refers to."""
+    if isinstance(part, Mapping):
+        name = str(part.get("$ref", "")).partition("#/components/schemas/")[2]
+        return set().union({name} if name else set(), *(_referred(each) for each in part.values()))
+    if isinstance(part, Sequence) and not isinstance(part, str):
+        return set().union(*(_referred(each) for each in part))
+    return set()
+
+
 def _problems(meanings: Mapping[str, str]) -> dict[str, Any]:
     """Return the problem responses by status."""
     content = {MEDIA_TYPE: {"schema": {"$ref": _REF.format(model="ProblemDetails")}}}
-    return {status: {"description": meaning, "content": content} for status, meaning in meanings.items()}
+    return {
+        status: {
+            "description": meaning,
+            "headers": _headers(*_ALWAYS, *_WITH_A_PROBLEM.get(status, ())),
+            "content": content,
+        }
+        for status, meaning in meanings.items()
+    }
 
 
-def _operation(route: CommandRoute, schemas: dict[str, Any]) -> dict[str, Any]:
-    name = route.form.__name__
-    form = route.form.model_json_schema(ref_template=_REF)
-    schemas.update(form.pop("$defs", {}))
-    schemas[name] = form
+def _headers(*names: str) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def _describe_query(document: dict[str, Any], route: APIRoute, reads_tables: Callable[[APIRoute], bool]) -> None:
+    """Add a query's problems, headers and scopes of machines, which FastAPI does not know."""
+    for method in route.methods or ():
+        operation = document["paths"].get(route.path_format, {}).get(method.lower())
+        if operation is None:
+            continue
+        signed_in = "security" in operation
+        operation["security"] = scope_security(scopes_of(route)) if signed_in else []
+        for response in operation["responses"].values():
+            response.setdefault("headers", {}).update(_headers(*_ALWAYS))
+        operation["responses"] |= _problems(_OF_A_QUERY if signed_in else _OF_AN_OPEN_QUERY)
+        waits = [_AT_LEAST] if signed_in and reads_tables(route) else []
+        operation.setdefault("parameters", []).extend([*waits, _CORRELATION, _TRACE])
+
+
+def _operation(route: CommandRoute, schemas: _Schemas) -> dict[str, Any]:
+    form = schemas.of_model(route.form) if route.form.model_fields else None
     parameters = [
         {"name": part[1:-1], "in": "path", "required": True, "schema": {"type": "string"}}
         for part in route.path.split("/")
         if part.startswith("{")
     ]
-    text = inspect.getdoc(route.command) or name
+    text = inspect.getdoc(route.command) or route.form.__name__
     if route.bulk:
         text = f"Several in one request: {text}"
-    answer: dict[str, Any] = {"$ref": _REF.format(model="BulkAnswer" if route.bulk else "Answer")}
-    extra = route.extra_response
-    if extra is not None:
-        shape = extra.model_json_schema(ref_template=_REF)
-        schemas.update(shape.pop("$defs", {}))
-        schemas[extra.__name__] = shape
-        answer = {"allOf": [answer, {"$ref": _REF.format(model=extra.__name__)}]}
+    answer = _answer(route, schemas)
+    if route.extra_response is not None:
+        answer = {"allOf": [answer, schemas.of_model(route.extra_response)]}
+    responses = {"200": "Accepted, or nothing to change"}
+    if route.completes:
+        responses["202"] = "Accepted, but not complete yet; the response says what it waits for"
     operation: dict[str, Any] = {
-        "operationId": route.name,
+        "operationId": route.operation,
         "summary": text.split("\n")[0],
         "description": text,
         "tags": ["commands"],
-        "parameters": [*parameters, *_HEADERS],
+        "parameters": [*parameters, *_OF_A_COMMAND, _CORRELATION, _TRACE],
         "responses": {
-            "200": {
-                "description": "Accepted, or nothing to change",
-                "content": {"application/json": {"schema": answer}},
-            },
-            **(
-                {
-                    "202": {
-                        "description": "Accepted, but not complete yet; the response says what it waits for",
-                        "content": {"application/json": {"schema": answer}},
-                    }
+            **{
+                status: {
+                    "description": meaning,
+                    "headers": _headers(*_ALWAYS, "Tenure-Version"),
+                    "content": {"application/json": {"schema": answer}},
                 }
-                if route.completes
-                else {}
-            ),
+                for status, meaning in responses.items()
+            },
             **_problems(_PROBLEMS | {"413": f"More than {route.body_bytes} bytes, or the event would be too large"}),
         },
     }
-    if route.form.model_fields:
+    if form is not None:
         operation["requestBody"] = {
             "required": any(field.is_required() for field in route.form.model_fields.values()),
-            "content": {"application/json": {"schema": {"$ref": _REF.format(model=name)}}, **_csv(route)},
+            "content": {"application/json": {"schema": form}, **_csv(route)},
         }
-    if not route.open:
-        operation["security"] = scope_security(route.scopes)
+    operation["security"] = [] if route.open else scope_security(route.scopes)
     return operation
+
+
+def _answer(route: CommandRoute, schemas: _Schemas) -> dict[str, Any]:
+    """Return the schema of a route's answer, whose events are of the kinds that its stream has."""
+    if not route.events:
+        return {"$ref": _REF.format(model="BulkAnswer" if route.bulk else "Answer")}
+    kinds = {kind.type(): schemas.of(f"{kind.__name__}Event", _event(kind, schemas)) for kind in route.events}
+    mapping = {name: kind["$ref"] for name, kind in kinds.items()}
+    event = {"oneOf": [*kinds.values()], "discriminator": {"propertyName": "type", "mapping": mapping}}
+    name, properties = (
+        route.category.capitalize(),
+        _ANSWER["properties"] | {"events": {"type": "array", "items": event}},
+    )
+    single = schemas.of(f"{name}Answer", _ANSWER | {"title": f"{name}Answer", "properties": properties})
+    if not route.bulk:
+        return single
+    title = f"{name}BulkAnswer"
+    return schemas.of(title, _bulk_answer(title, single))
+
+
+def _event(kind: type[Event], schemas: _Schemas) -> dict[str, Any]:
+    """Return the schema of an event of this kind in an answer."""
+    data = schemas.of_model(kind, f"{kind.__name__}Data", "serialization")
+    properties = _EVENT["properties"] | {"type": {"type": "string", "const": kind.type()}, "data": data}
+    return _EVENT | {"title": f"{kind.__name__}Event", "properties": properties}
 
 
 def _csv(route: CommandRoute) -> dict[str, Any]:
@@ -218,11 +354,3 @@ def _queries(routes: Sequence[BaseRoute]) -> Iterator[APIRoute]:
             yield from _queries(included.routes)
         elif isinstance(route, APIRoute):
             yield route
-
-
-def _secure(document: dict[str, Any], route: APIRoute) -> None:
-    """Set the machine scopes that suffice for a query that needs a token."""
-    for method in route.methods or ():
-        operation = document["paths"].get(route.path_format, {}).get(method.lower(), {})
-        if "security" in operation:
-            operation["security"] = scope_security(scopes_of(route))

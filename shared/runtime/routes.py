@@ -160,6 +160,12 @@ class CommandRoute:
     path: str
     command: type[object]
     form: type[BaseModel]
+    operation: str
+    """The operation's id in the OpenAPI document: the function's name, and `_bulk` for several in one request."""
+    category: str
+    """The category of the stream that decides."""
+    events: tuple[type[Event], ...]
+    """The kinds of events that the stream has."""
     decide: Decide
     open: bool
     """Whether it needs no token, which only sign-up does not."""
@@ -230,6 +236,9 @@ class CommandRoutes:
                     path=path,
                     command=signature.command,
                     form=form,
+                    operation=f"{finish.__name__}_bulk" if bulk else finish.__name__,
+                    category=stream.category,
+                    events=_events(stream),
                     decide=_decide(stream, finish, signature, signature.reader(item, path)),
                     open=open,
                     secret=not bulk and has_secret(form),
@@ -283,6 +292,14 @@ class _Signature(NamedTuple):
         if issubclass(self.asked, BaseModel):
             return lambda given, _path: given
         return part_of(self.command, form, _PLACE.findall(path))
+
+
+def _events(stream: Stream[S, C, E]) -> tuple[type[Event], ...]:
+    """Return the kinds of events that a stream's `evolve` declares."""
+    parameters, hints = [*inspect.signature(stream.evolve).parameters], get_type_hints(stream.evolve)
+    accepted = hints.get(parameters[1])
+    kinds = get_args(accepted) or (accepted,)
+    return tuple(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Event))
 
 
 def _decide(

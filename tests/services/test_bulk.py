@@ -214,7 +214,7 @@ def _largest(shapes: Any, schema: Any) -> Any:
 async def test_it_stands_in_the_document_with_its_own_answer(client: httpx.AsyncClient) -> None:
     document = (await client.get("/openapi.json")).json()
     operation = document["paths"]["/counters/{key}/bulk"]["post"]
-    assert operation["operationId"] == "CountBulk"
+    assert operation["operationId"] == "count_bulk"
     schemas = document["components"]["schemas"]
     assert operation["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].endswith("/BulkAnswer")
     assert schemas["CountBulk"]["properties"]["items"]["items"]["$ref"].endswith("/CountItem")

@@ -228,5 +228,6 @@ async def test_a_route_stands_in_the_one_document(client: httpx.AsyncClient) -> 
     assert operation["security"] == [{"Bearer": []}]
     (dry_run,) = [each for each in operation["parameters"] if each["name"] == "dry_run"]
     assert dry_run["schema"]["enum"] == ["true", "false"]
-    assert {"key", "Idempotency-Key", "dry_run"} == {parameter["name"] for parameter in operation["parameters"]}
+    named = [parameter["name"] for parameter in operation["parameters"]]
+    assert named == ["key", "Idempotency-Key", "dry_run", "X-Correlation-ID", "traceparent"]
     assert document["components"]["schemas"]["Count"]["properties"]["limit"]["type"] == "integer"

@@ -1,0 +1,88 @@
+"""The OpenAPI documents: valid, whole, and of use to a generator of clients."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from services import definition_of
+from shared.services import SERVICES
+from tests.services.every_route import app_of
+
+pytestmark = pytest.mark.parametrize("name", SERVICES)
+
+
+@cache
+def document(name: str) -> dict[str, Any]:
+    return app_of(name).openapi()
+
+
+def operations(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The operations with what they are called."""
+    for path, methods in document(name)["paths"].items():
+        for method, operation in methods.items():
+            yield f"{method} {path}", operation
+
+
+def test_a_document_is_valid(name: str) -> None:
+    assert document(name)["openapi"].startswith("3.1.")
+    assert [str(error) for error in OpenAPIV31SpecValidator(document(name)).iter_errors()] == []
+
+
+def test_every_operation_has_an_id_of_its_own_that_is_a_name_in_any_language(name: str) -> None:
+    ids = Counter(operation["operationId"] for _, operation in operations(name))
+    assert {each: count for each, count in ids.items() if count > 1} == {}
+    assert [each for each in ids if not re.fullmatch(r"[a-z][a-z0-9_]*", each)] == []
+
+
+def test_every_operation_has_a_text_a_tag_that_is_described_and_says_who_may(name: str) -> None:
+    tags = {tag["name"] for tag in document(name)["tags"]}
+    for called, operation in operations(name):
+        assert operation["description"] and set(operation["tags"]) <= tags, called
+        assert "security" in operation, called
+
+
+def test_every_shape_is_used_and_every_reference_leads_to_one(name: str) -> None:
+    components = document(name)["components"]
+    described = {f"#/components/{kind}/{each}" for kind, all_ in components.items() for each in all_}
+    referred = set(re.findall(r"'\$ref': '([^']+)'", repr(document(name))))
+    assert referred <= described
+    assert {each for each in described if each.startswith("#/components/schemas/")} <= referred
+
+
+def test_the_events_of_an_answer_are_those_of_the_stream_that_decided(name: str) -> None:
+    schemas = document(name)["components"]["schemas"]
+    for route in definition_of(name).commands.routes:
+        answer = schemas[f"{route.category.capitalize()}Answer"]
+        kinds = answer["properties"]["events"]["items"]["discriminator"]["mapping"]
+        assert set(kinds) == {kind.type() for kind in route.events} != set()
+        for kind in route.events:
+            event = schemas[kinds[kind.type()].rpartition("/")[2]]["properties"]
+            assert event["type"]["const"] == kind.type()
+            data = schemas[event["data"]["$ref"].rpartition("/")[2]]
+            assert set(data["properties"]) == set(kind.model_fields)
+
+
+def test_no_schema_has_a_word_that_json_schema_does_not_know(name: str) -> None:
+    """Bounds that stand after a validator of ours came out as `ge` and `le`, which no client reads."""
+    found = re.findall(r"'(ge|le|gt|lt|min_length|max_length)': ", repr(document(name)))
+    assert found == []
+
+
+def test_the_headers_of_requests_and_answers_are_described(name: str) -> None:
+    for called, operation in operations(name):
+        if operation["tags"] == ["operation"]:
+            continue
+        asked = {each["name"] for each in operation["parameters"] if each["in"] == "header"}
+        assert {"X-Correlation-ID", "traceparent"} <= asked, called
+        assert ("Idempotency-Key" in asked) is (operation["tags"] == ["commands"]), called
+        for status, answer in operation["responses"].items():
+            headers = set(answer["headers"])
+            assert "X-Correlation-ID" in headers, (called, status)
+            assert ("Retry-After" in headers) is (status in ("429", "503")), (called, status)
+            assert ("Tenure-Version" in headers) is (operation["tags"] == ["commands"] and status < "300"), called
+    assert any("Tenure-At-Least" in repr(operation["parameters"]) for _, operation in operations(name))
