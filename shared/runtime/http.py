@@ -338,6 +338,9 @@ class Requests:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        without_body = scope["method"] == "HEAD"
+        if without_body:  # answered as GET is, by the same route; source: RFC 9110, section 9.3.2
+            scope = {**scope, "method": "GET"}
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         given = headers.get(b"x-correlation-id", "")
         correlation = given if _CORRELATION.match(given) else self.parts.new_id()
@@ -355,6 +358,8 @@ class Requests:
                 message["headers"] = [*message["headers"], (b"x-correlation-id", correlation.encode())]
                 if scope["state"].get("sandbox"):
                     message["headers"].append(SANDBOX)
+            elif without_body:
+                message = {**message, "body": b""}
             await send(message)
 
         bound = structlog.contextvars.bound_contextvars(correlation_id=correlation)

@@ -3,7 +3,7 @@
 Source: RFC 9457.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -11,9 +11,11 @@ import orjson
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from shared import rules
 from shared.eventlog.decision import Rejected
@@ -188,11 +190,23 @@ def to_problem(error: Exception) -> Problem:
             return Problem(rule=rules.INTERNAL_ERROR, reason="The service has an internal error.", remedy=remedy)
 
 
+def _methods(request: Request) -> Iterator[str]:
+    """Yield the methods that the request's path has, of all its routes."""
+    for context in iter_route_contexts(request.app.routes):
+        route = context.original_route
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            methods = route.methods or set()
+            yield from methods | ({"HEAD"} if "GET" in methods else set())
+
+
 def install(app: FastAPI) -> None:
     """Make every error of the application a problem response."""
 
-    async def answer(_: Request, error: Exception) -> Response:
-        return to_problem(error).response()
+    async def answer(request: Request, error: Exception) -> Response:
+        problem = to_problem(error)
+        if problem.status == HTTPStatus.METHOD_NOT_ALLOWED:
+            problem.headers["Allow"] = ", ".join(sorted(_methods(request)))
+        return problem.response()
 
     for kind in (
         Problem,

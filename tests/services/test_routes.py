@@ -9,6 +9,7 @@ from shared.eventlog.write.memory import MemoryStore
 from shared.runtime.http import make_app
 from shared.runtime.routes import CommandRoutes
 from tests.services.counters import QUERIES, TOKEN, Unread, a_client, counting, parts
+from tests.services.every_route import app_of
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -155,6 +156,22 @@ async def test_a_wrong_body_is_told_field_by_field(client: httpx.AsyncClient) ->
 async def test_another_method_is_a_problem_that_names_the_right_one(client: httpx.AsyncClient) -> None:
     answer = await client.put("/counters/one", json={})
     assert (answer.status_code, answer.json()["status"], answer.headers["Allow"]) == (405, 405, "POST")
+
+
+async def test_another_method_is_told_those_of_all_routes_of_the_path() -> None:
+    """A path's queries and commands are routes of their own, of which the framework names one."""
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app_of("identity")), base_url="http://test") as client:
+        for path, methods in (("/sessions", "DELETE, GET, HEAD, POST"), ("/me", "DELETE, GET, HEAD")):
+            answer = await client.patch(path)
+            assert (answer.status_code, answer.headers["Allow"]) == (405, methods), path
+
+
+async def test_head_is_answered_as_get_without_the_body(client: httpx.AsyncClient) -> None:
+    for path, status in (("/health", 200), ("/counters/one", 405), ("/nowhere", 404)):
+        answer, asked = await client.head(path), await client.get(path)
+        assert (answer.status_code, answer.content) == (status, b"") and asked.content
+        for header in ("content-type", "content-length"):
+            assert answer.headers[header] == asked.headers[header], path
 
 
 async def test_a_body_of_unknown_length_is_limited_too(client: httpx.AsyncClient, store: MemoryStore) -> None:
