@@ -46,6 +46,8 @@ EARLY_S: Final = 30
 """How long before its expiry an access token is renewed."""
 OF_LISTS: Final = ("q", "sort", "after")
 """What the address of every list's page may say, besides its filters."""
+LONGEST: Final = 4000
+"""The greatest length of what an address says about a list: a cursor has the text of a row, of up to 200 characters."""
 NOT_A_TIME: Final = marked("Choose a day and a time.")
 OF_ONE_ANSWER: Final = ("notice", "format", "seen")
 """What the address of a page says for one answer, and its links leave out."""
@@ -247,7 +249,7 @@ class Visit:
     def listed(self, *filters: str) -> dict[str, str]:
         """Return what the page's address says about a list, as the query of the list's route."""
         given = {name: self.request.query_params.get(name, "").strip() for name in (*OF_LISTS, *filters)}
-        return {name: value[:500] for name, value in given.items() if value}
+        return {name: value[:LONGEST] for name, value in given.items() if value}
 
     @property
     def wants_csv(self) -> bool:

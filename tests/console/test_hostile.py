@@ -238,3 +238,42 @@ async def test_a_file_that_is_refused_says_why_beside_it(browser: Browser, servi
     services.answers[f"POST /pools/{subscription_id}/seats/bulk"] = refused
     answer = await browser.post(page, None, **fields, pasted="email", file="")
     assert "The file has the names of its columns and nothing else. Add a line." in words(answer.text)
+
+
+# ── Lists, and forms that are sent again ───────────────────────────────────────────────────────────────
+
+
+async def test_the_next_page_is_found_behind_a_long_name(browser: Browser, services: Services) -> None:
+    """A name of 200 emoji makes a cursor of more than a thousand characters."""
+    page = address(services, "/people")
+    cursor = "A" * 1_200
+    await browser.get(f"{page}?after={cursor}")
+    assert services.of("GET", "/people")[-1].url.params["after"] == cursor
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("after", "Open the list again, at its first page."),
+        ("sort", "choose a column"),
+        ("q", "at most 100 characters"),
+    ],
+)
+async def test_a_list_that_can_not_be_shown_says_what_to_do(
+    browser: Browser, services: Services, name: str, said: str
+) -> None:
+    page = address(services, "/people")
+    services.answers["GET /people"] = problem(422, "malformed", fields=[{"field": f"query.{name}", "error": "no"}])
+    answer = await browser.get(f"{page}?{name}=x")
+    assert answer.status_code == 422 and said in words(answer.text)
+
+
+async def test_a_form_that_is_sent_again_with_other_content_says_so(browser: Browser, services: Services) -> None:
+    """As after going back to it; what is sent next is another command."""
+    page = address(services, "/seats/{subscription_id}/assign")
+    fields = hidden((await browser.get("/profile")).text)
+    at = f"POST /pools/{page.split('/')[2]}/seats"
+    services.answers[at] = problem(422, "idempotency-key-reused", "This Idempotency-Key was used before.")
+    answer = await browser.post(page, None, **fields, email="ana@northhaus.example", confirmed="yes")
+    assert "This form was sent before, with other content." in words(answer.text)
+    assert "Idempotency" not in words(answer.text) and hidden(answer.text)["key"] != fields["key"]

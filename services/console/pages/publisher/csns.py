@@ -13,7 +13,7 @@ async def csns(visit: Visit) -> Response:
     """List the CSNs, and show the form for another."""
     if visit.wants_csv:
         return await visit.export("marketplace", "/publisher/csns", "csns", "status")
-    wanted = visit.request.query_params.get("partner", "")[:200]
+    wanted = visit.request.query_params.get("partner", "").strip()[:100]
     found, partners = await asyncio.gather(
         visit.see_list("marketplace", "/publisher/csns", IssuedCsns, "status"),
         visit.see("marketplace", "/publisher/partners", PartnersNamed, limit="200", q=wanted),
