@@ -296,6 +296,7 @@ class Kafka(Part):
         # A killed broker can register again only after its session has expired, by default after nine seconds.
         "broker.session.timeout.ms": "2000",
         "broker.heartbeat.interval.ms": "500",
+        "metadata.max.idle.interval.ms": "2000",  # the default, 500, takes half of an idle broker's time
     }
     _LOGGING: Final = """\
 status = error
