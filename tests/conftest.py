@@ -69,6 +69,7 @@ def logging_as_before() -> Iterator[None]:
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[parts.Postgres]:
     with parts.postgres(tmp_path_factory.mktemp("shared") / "postgres") as server:
         yield server
+        parts.discard(server)
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import contextlib
 import functools
 import os
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -81,6 +82,12 @@ def kafka(folder: Path, *, protected: bool = False) -> Kafka:
     """
     protection = Protection(folder / "secrets") if protected else None
     return _ContainedKafka(protection) if containers() else stack.Kafka(folder, protection=protection)
+
+
+def discard(server: Postgres) -> None:
+    """End a PostgreSQL whose data nobody needs any more: an orderly end would write all of it to the disk first."""
+    if isinstance(server, stack.Postgres) and server.pid is not None:
+        os.kill(server.pid, signal.SIGQUIT)  # its "immediate" shutdown
 
 
 @functools.cache

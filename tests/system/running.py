@@ -158,6 +158,7 @@ def system(folder: Path, settings: Mapping[str, str] = {}) -> Iterator[System]:
     """
     with ExitStack() as stack:
         postgres = stack.enter_context(parts.postgres(folder / "postgres"))
+        stack.callback(parts.discard, postgres)
         kafka = stack.enter_context(parts.kafka(folder / "kafka", protected=True))
         stack.callback(kafka.kill)  # nobody needs its data any more: an orderly end would take seconds
         asyncio.run(topics.bring_about(kafka.access, folder / "kafka" / "secrets"))
