@@ -18,6 +18,7 @@ from tests.databases import Databases
 from tests.system import parts
 
 pytest.register_assert_rewrite("tests.spec")
+gc.disable()  # until everything is collected: what is made meanwhile stays, and looking through it took 3 s a worker
 
 # How quick a machine is fails no test.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -25,6 +26,9 @@ settings.load_profile("untimed")
 
 SHARING = {"test_older.py": "expendable", "test_restore.py": "expendable"}
 """Of the system tests, those that share another system than the others (`system/conftest.py`)."""
+
+LONGEST = {"system": 0, "simulation": 1}
+"""The folders whose files take longest, and when their turn is."""
 
 
 def pytest_sessionstart() -> None:
@@ -41,16 +45,18 @@ class OneWorkerEach(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no 
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneWorkerEach:
+    gc.enable()  # here, which collects nothing itself
     return OneWorkerEach(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest comes first."""
-    items.sort(key=lambda item: item.path.parent.name != "system")
+    items.sort(key=lambda item: LONGEST.get(item.path.parent.name, len(LONGEST)))
 
 
 def pytest_collection_finish() -> None:
     gc.freeze()  # what was collected is not looked through again and again
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)
