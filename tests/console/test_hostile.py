@@ -277,3 +277,23 @@ async def test_a_form_that_is_sent_again_with_other_content_says_so(browser: Bro
     answer = await browser.post(page, None, **fields, email="ana@northhaus.example", confirmed="yes")
     assert "This form was sent before, with other content." in words(answer.text)
     assert "Idempotency" not in words(answer.text) and hidden(answer.text)["key"] != fields["key"]
+
+
+# ── A publisher's plans ────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_plan_is_found_by_its_product_id_without_hyphens(browser: Browser, services: Services) -> None:
+    page = address(services, "/publisher/plans/{product_id}")
+    assert (
+        await browser.get("/publisher/plans/" + page.rpartition("/")[2].replace("-", "").lower())
+    ).status_code == 200
+
+
+@pytest.mark.parametrize("currency", ["XAU", "eur", "<b>"])
+async def test_a_new_plan_has_a_currency_of_those_offered(browser: Browser, services: Services, currency: str) -> None:
+    address(services, "/publisher/plans/new")
+    given = hidden((await browser.get("/profile")).text)
+    fields = {"commitment_months": "12", "amount": "5", "currency": currency}
+    answer = await browser.post("/publisher/plans/new", None, **{**given, **fields})
+    assert answer.status_code == 422 and "Choose a currency." in words(answer.text)
+    assert services.of("POST", "/publisher/plans") == []

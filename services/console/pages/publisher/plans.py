@@ -32,6 +32,7 @@ CHOICES: Final[Mapping[str, Mapping[str, str]]] = {
 }
 WRITTEN: Final = ("product_id", "programme", "product", "product_name", "commitment_months", "amount")
 NOT_AN_AMOUNT: Final = marked("Write an amount, such as 1,800.00.")
+NOT_OFFERED: Final = marked("Choose a currency.")
 NOT_A_DAY: Final = marked("Choose a day.")
 NOT_MONTHS: Final = marked("Write a number of months, such as 12.")
 
@@ -65,6 +66,8 @@ async def list_plan(visit: Visit) -> Response:
     form, texts = visit.form, visit.texts
     form.require(texts, *WRITTEN, *CHOICES, "currency")
     months, price = whole_number(form["commitment_months"]), _price(visit)
+    if form["currency"] and form["currency"] not in CURRENCIES:
+        form.errors["currency"] = texts.gettext(NOT_OFFERED)
     if form["commitment_months"].strip() and months is None:
         form.errors["commitment_months"] = texts.gettext(NOT_MONTHS)
     if form.wrong:
@@ -127,8 +130,14 @@ async def plan(visit: Visit) -> Response:
 
 
 async def _asked_plan(visit: Visit) -> OfferedPlan | None:
+    """Return the plan of the page's path, whose product ID may be written without hyphens."""
     found = await visit.see("marketplace", "/publisher/plans", OfferedPlans, q=visit.id("product_id"))
-    return next((each for each in found.items if each.product_id == visit.id("product_id")), None)
+    wanted = _plain(visit.id("product_id"))
+    return next((each for each in found.items if _plain(each.product_id) == wanted), None)
+
+
+def _plain(product_id: str) -> str:
+    return product_id.replace("-", "").upper()
 
 
 async def change(visit: Visit) -> Response:
