@@ -19,6 +19,7 @@ from typing import Final
 
 from deploy import LOCAL, ROOT, topics
 from deploy.stack import Kafka, Postgres
+from shared.services import SERVICES
 from tests.benchmarks import peers
 from tests.benchmarks.lists import MOST_MS
 from tests.benchmarks.measure import Result, asked
@@ -134,9 +135,10 @@ def too_much(clients: int, results: Sequence[Result]) -> Sequence[str]:
     return wrong
 
 
-def lists(postgres: Postgres) -> Found:
-    """Measure every list of every service, and print each with the requests whose median is above the limit."""
-    found: Result = asked(["-m", "tests.benchmarks.lists"], {"DATABASE_URL": postgres.url}, ROOT, timeout_s=LISTS_S)
+def lists(postgres: Postgres, services: Sequence[str]) -> Found:
+    """Measure every list of these services, and print each with the requests whose median is above the limit."""
+    command = ["-m", "tests.benchmarks.lists", *services]
+    found: Result = asked(command, {"DATABASE_URL": postgres.url}, ROOT, timeout_s=LISTS_S)
     print(f"\nlists, for 1,000 customers with 100,000 seats; each request's median should be at most {MOST_MS:g} ms")
     for name, result in found.items():
         figures = "  ".join(f"{key} {result[key]:,g}" for key in ("requests", "p50_ms", "p99_ms", "max_ms"))
@@ -161,6 +163,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=5, help="of each pipeline; an append takes 3")
     parser.add_argument("--only", choices=("append", "pipeline", "lists", "pages"))
+    parser.add_argument("--service", choices=SERVICES, help="whose lists are measured; without it, those of all")
     chosen = parser.parse_args()
     results: dict[str, Found] = {}
     wrong: list[str] = []
@@ -183,7 +186,7 @@ def main() -> None:
             results[title] = in_turn(variants, chosen.rounds)
             show(title, results[title])
         if chosen.only in (None, "lists"):
-            results["lists"] = lists(postgres)
+            results["lists"] = lists(postgres, [chosen.service] if chosen.service else SERVICES)
         if chosen.only in (None, "pages"):
             results["pages"] = pages()
     kept = BENCH / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"

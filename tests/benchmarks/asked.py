@@ -275,7 +275,7 @@ def wrong_in(route: APIRoute) -> str | None:
     """Return what `ASKED` lacks of a list, or has and the list does not, or None."""
     asked = ASKED.get(route.path)
     if asked is None:
-        return f"{route.path} is a list without a line in ASKED"
+        return f"{route.path} is a list without an entry in ASKED: add one, with values for each filter"
     known, values = Parameters.of(route.dependant).known - PAGING, _values(asked)
     if known != values.keys():
         return f"{route.path}: ASKED has {sorted(values)}, the route {sorted(known)}"
