@@ -137,7 +137,7 @@ def operations(documents: Mapping[str, dict[str, Any]]) -> Iterator[Operation]:
     for name, document in documents.items():
         for path, methods in document["paths"].items():
             for method, operation in methods.items():
-                if "security" in operation:
+                if operation["security"]:
                     yield name, method.upper(), path, operation
 
 
