@@ -19,6 +19,7 @@ from tests.services.every_list import PAGING
 CUSTOMER: Final = id_of("organisation", 0)
 PARTNER: Final = id_of("partner", 0)
 AT_ADDRESS: Final = f"{id_of('account', 4711)}@x.example"
+AT_OWNERS_ADDRESS: Final = f"{OWNER}@x.example"
 
 
 def _actor(kind: OrganisationKind, organisation_id: str, account_id: str) -> Actor:
@@ -83,7 +84,7 @@ ASKED: Final[Mapping[str, Asked]] = {
     ),
     "/refusals": Asked(
         actors=(OF_OPERATOR, OF_CUSTOMER),
-        filters={"account_id": (OWNER,), "email": (AT_ADDRESS,), "rule": ("role-missing", "seat-right-missing")},
+        filters={"account_id": (OWNER,), "email": (AT_OWNERS_ADDRESS,), "rule": ("role-missing", "seat-right-missing")},
         searches=("only", "only 4711", "nothing"),
     ),
     "/people": Asked(
