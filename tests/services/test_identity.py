@@ -221,7 +221,7 @@ async def test_a_sign_up_that_broke_off_leaves_its_password_and_who_repeats_its_
 async def test_the_document_says_what_a_sign_up_answers_besides(bench: Bench) -> None:
     document = (await bench.when("", "GET", "/openapi.json")).json()
     answers = document["paths"]["/accounts"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
-    assert [each["$ref"].rsplit("/", 1)[1] for each in answers["allOf"]] == ["Answer", "SignedUp"]
+    assert [each["$ref"].rsplit("/", 1)[1] for each in answers["allOf"]] == ["AccountAnswer", "SignedUp"]
     schemas = document["components"]["schemas"]
     assert "Session" in str(schemas["SignedUp"]["properties"]["session"]) and "access_token" in str(schemas["Session"])
     assert set(schemas["NameCoordinator"]["properties"]) == {"may_assign_seats"}
