@@ -31,7 +31,7 @@ from shared.eventlog.write.store import (
     Written,
 )
 from shared.events.base import Event
-from shared.events.envelope import BadName, Envelope, StoredEvent, chained, checked_name, source_of
+from shared.events.envelope import BadName, Envelope, StoredEvent, checked_name, hashed, source_of
 from shared.events.upcasts import decode
 
 S = TypeVar("S")
@@ -426,7 +426,7 @@ class Log:
             prevhash=head.hash,
             command_id="" if meta.command_id == meta.causation_id else meta.command_id,
         )
-        return StoredEvent(envelope._replace(hash=chained(envelope, data)), data)
+        return StoredEvent(hashed(envelope, data), data)
 
     async def _first_answer(self, first: Repeated, write: Write, *, derived: bool) -> Answer:
         no_fingerprint = first.fingerprint is None or (derived and not first.fingerprint)
