@@ -188,13 +188,13 @@ async def test_a_caller_that_leaves_as_its_turn_comes_passes_it_on(store: Store)
 
     first, second, third, fourth = (asyncio.create_task(call(name)) for name in ("first", "second", "third", "fourth"))
     await held.asked.wait()
-    assert len(log._turns["counter-one"]) == 3
+    assert len(log._turns._waiting["counter-one"]) == 3
     held.open.set()
     async with asyncio.timeout(5):
         await asyncio.gather(first, second, third, fourth, return_exceptions=True)
     assert second.cancelled()
     assert order == ["first", "third", "fourth"]
-    assert not log._turns, "nothing is kept for a stream that is quiet"
+    assert not log._turns._waiting, "nothing is kept for a stream that is quiet"
 
 
 async def test_a_caller_that_leaves_while_its_write_is_under_way_may_ask_again(store: Store) -> None:

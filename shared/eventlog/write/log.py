@@ -6,7 +6,7 @@ repeated command id gets its first answer again; a refusal is stored with its re
 
 import asyncio
 import json
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -30,6 +30,7 @@ from shared.eventlog.write.store import (
     Write,
     Written,
 )
+from shared.eventlog.write.turns import Turns
 from shared.events.base import Event
 from shared.events.envelope import BadName, Envelope, StoredEvent, checked_name, hashed, source_of
 from shared.events.upcasts import decode
@@ -170,7 +171,7 @@ class Log:
         self._snapshots: Snapshots | None = None
         if snapshot_every > 0 and isinstance(store, KeepsSnapshots):
             self._snapshots = Snapshots(store, snapshot_every)
-        self._turns: dict[str, deque[asyncio.Future[None]]] = {}
+        self._turns = Turns()
 
     async def execute(self, stream: Stream[S, C, E], key: str, command: C, meta: Meta) -> Answer:
         """Decide on the command and commit the decision.
@@ -185,40 +186,11 @@ class Log:
         """
         stream_id = checked_name(stream.id(key), "a stream id")
         _check_names(meta)
-        if stream_id in self._turns:
-            await self._my_turn(stream_id)
-        else:
-            self._turns[stream_id] = deque()
-        try:
+        async with self._turns.turn(stream_id):
             answer = await self._execute(stream, stream_id, command, meta)
-        finally:
-            self._next_turn(stream_id)
         if self._observer is not None:
             self._observer.answered(command, answer)
         return answer
-
-    async def _my_turn(self, stream_id: str) -> None:
-        """Wait until the stream's earlier commands in this process are done.
-
-        Commands on one stream would otherwise conflict with each other.
-        """
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._turns[stream_id].append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():  # The turn had just been given to this task: pass it on.
-                self._next_turn(stream_id)
-            raise
-
-    def _next_turn(self, stream_id: str) -> None:
-        waiting = self._turns[stream_id]
-        while waiting:
-            turn = waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-        del self._turns[stream_id]
 
     async def _execute(self, stream: Stream[S, C, E], stream_id: str, command: C, meta: Meta) -> Answer:
         taken: str | None = None
