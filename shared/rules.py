@@ -27,6 +27,8 @@ IDEMPOTENCY_KEY_REUSED: Final = Rule("idempotency-key-reused", 422)
 """An Idempotency-Key is used for one request only."""
 VERSION_UNKNOWN: Final = Rule("version-unknown", 422)
 """Tenure-At-Least names a version that the service's own log has."""
+VERSION_CHANGED: Final = Rule("version-changed", 412)
+"""A command with If-Match or If-None-Match is decided only on a version that these admit."""
 AS_OF_IN_FUTURE: Final = Rule("as-of-in-future", 422)
 """`as_of` names a time that has come for the organisation."""
 AS_OF_TOO_EARLY: Final = Rule("as-of-too-early", 404)

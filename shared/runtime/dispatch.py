@@ -13,11 +13,13 @@ from starlette.routing import Match, Route
 from starlette.types import Scope
 
 from shared import rules
+from shared.eventlog.write.conditions import ConditionFailed
 from shared.eventlog.write.log import Accepted, Answer, Meta
 from shared.events.base import Event
 from shared.events.envelope import derived_id
 from shared.runtime import refusals, wellformed
 from shared.runtime.auth import Actor
+from shared.runtime.conditions import etag, precondition
 from shared.runtime.csv_items import BulkItem, read_items
 from shared.runtime.forms import read_form, read_path
 from shared.runtime.limits import Limits, source_of
@@ -79,6 +81,7 @@ async def _respond(route: CommandRoute, request: Request) -> Response:
     if not 0 < len(key) <= KEY_CHARACTERS or not (key.isascii() and key.isprintable()):
         reason = f"The Idempotency-Key is empty, longer than {KEY_CHARACTERS} characters or not printable ASCII."
         raise Problem(rule=rules.MALFORMED, reason=reason, remedy="Use a UUID, for instance.")
+    condition = precondition(request.headers, bulk=route.bulk)
     await parts.clocks.fresh(parts.db)
     path = read_path(request.path_params, route.path_types)
     book, authorization = parts.address_book, request.headers.get("authorization", "")
@@ -94,6 +97,7 @@ async def _respond(route: CommandRoute, request: Request) -> Response:
         streams=parts.log.reader(),
         parts=parts,
         app=request.app.state,
+        condition=condition,
     )
     if route.bulk:
         return await _respond_to_each(route, request, context, path, key, items)
@@ -148,6 +152,10 @@ async def _decide(
 
     try:
         answer, addressed = await route.decide(context, path, meta, given)
+    except ConditionFailed as failed:
+        if context.condition is None:
+            raise
+        raise await context.condition.failed(context.log.store, failed) from failed
     except Problem as problem:
         if not context.dry_run:
             await _keep(route, request, context, problem)
@@ -278,6 +286,8 @@ def _answer(answer: Answer, more: Mapping[str, object], *, dry_run: bool) -> Res
         **more,
     }
     headers = {} if dry_run else {"Tenure-Version": f"{answer.stream}@{answer.version}"}
+    if version := answer.version - len(answer.events) * dry_run:
+        headers["ETag"] = etag(answer.stream, version)  # of a dry run: the version that the command would be decided on
     if more:  # the response may contain a token
         headers["Cache-Control"] = "no-store"
     return Response(orjson.dumps(body), 200, headers, "application/json")

@@ -113,6 +113,11 @@ _HEADERS: Final[dict[str, dict[str, Any]]] = {
         "description": "The stream and its version after the command. Send it as Tenure-At-Least to read what was "
         "written. Absent in a dry run.",
     },
+    "ETag": {
+        "schema": {"type": "string"},
+        "description": "The stream and its version after the command, or in a dry run before it, in quotation marks. "
+        "Send it as If-Match with a command that is right only for this version.",
+    },
     "Retry-After": {"schema": {"type": "integer", "minimum": 0}, "description": "Send it again after these seconds."},
     "WWW-Authenticate": {"schema": {"type": "string"}, "description": "What the token lacks (RFC 6750)."},
 }
@@ -138,11 +143,27 @@ _OF_A_COMMAND: Final[list[dict[str, Any]]] = [
         "description": "Return what would happen, and store nothing. Any value except true or false is refused.",
     },
 ]
+_CONDITIONS: Final[list[dict[str, Any]]] = [
+    {
+        "name": "If-Match",
+        "in": "header",
+        "schema": {"type": "string"},
+        "description": "An ETag, or several: decide the command only on this version, otherwise answer 412. `*` means "
+        "any version, if there is one. A repeated request gets its first answer.",
+    },
+    {
+        "name": "If-None-Match",
+        "in": "header",
+        "schema": {"type": "string"},
+        "description": "`*`: decide the command only if what it is about does not exist yet, otherwise answer 412.",
+    },
+]
 _PROBLEMS: Final = {
     "401": "Not signed in",
     "403": "Not allowed",
     "404": "Unknown, or not visible to the caller",
     "409": "Refused by a rule",
+    "412": "The version is not that of If-Match",
     "415": "The body is of a type that the operation does not read",
     "422": "Malformed, with an unknown parameter or field, or an Idempotency-Key used for another request",
     "429": "Too many requests; Retry-After says when to send it again",
@@ -268,6 +289,10 @@ def _describe_query(document: dict[str, Any], route: APIRoute, reads_tables: Cal
 
 def _operation(route: CommandRoute, schemas: _Schemas) -> dict[str, Any]:
     form = schemas.of_model(route.form) if route.form.model_fields else None
+    problems = _PROBLEMS | {"413": f"More than {route.body_bytes} bytes, or the event would be too large"}
+    if route.bulk:
+        del problems["412"]  # many commands have no condition
+    conditions = [] if route.bulk else _CONDITIONS
     parameters = [
         {"name": part[1:-1], "in": "path", "required": True, "schema": {"type": "string"}}
         for part in route.path.split("/")
@@ -287,17 +312,17 @@ def _operation(route: CommandRoute, schemas: _Schemas) -> dict[str, Any]:
         "summary": text.split("\n")[0],
         "description": text,
         "tags": ["commands"],
-        "parameters": [*parameters, *_OF_A_COMMAND, _CORRELATION, _TRACE],
+        "parameters": [*parameters, *_OF_A_COMMAND, *conditions, _CORRELATION, _TRACE],
         "responses": {
             **{
                 status: {
                     "description": meaning,
-                    "headers": _headers(*_ALWAYS, "Tenure-Version"),
+                    "headers": _headers(*_ALWAYS, "Tenure-Version", *(() if route.bulk else ("ETag",))),
                     "content": {"application/json": {"schema": answer}},
                 }
                 for status, meaning in responses.items()
             },
-            **_problems(_PROBLEMS | {"413": f"More than {route.body_bytes} bytes, or the event would be too large"}),
+            **_problems(problems),
         },
     }
     if form is not None:

@@ -36,6 +36,7 @@ from shared.events.base import Event
 from shared.events.envelope import derived_id
 from shared.events.identity import MachineScope
 from shared.runtime.auth import Actor
+from shared.runtime.conditions import Precondition
 from shared.runtime.database import Pool
 from shared.runtime.forms import form_of, has_secret, many_of, part_of, path_types, text_fields
 from shared.runtime.parts import Parts
@@ -70,6 +71,8 @@ class RequestContext(Generic[F_co]):
     parts: Parts
     app: State
     """The service's own state besides the runtime's parts, such as identity's keys."""
+    condition: Precondition | None = None
+    """What the version of the stream that decides has to meet."""
 
     @property
     def log(self) -> Log:
@@ -90,6 +93,7 @@ class RequestContext(Generic[F_co]):
             streams=self.log.reader(),
             parts=self.parts,
             app=self.app,
+            condition=self.condition,
         )
 
     async def state(self, stream: Stream[S, C, E], key: str) -> S:
@@ -322,8 +326,8 @@ def _decide(
         addressed = await call(own, **{name: path[name] for name in signature.parameters})
         key, command = addressed.key, addressed.command
         if not own.dry_run:
-            return await own.log.execute(stream, key, command, meta(key)), addressed
+            return await own.log.execute(stream, key, command, meta(key), own.condition), addressed
         before = cast("Sequence[E]", given.get(stream.id(key), ()))  # a stream's events are of its own kinds
-        return await own.log.dry_run(stream, key, command, before, own.streams), addressed
+        return await own.log.dry_run(stream, key, command, before, own.streams, own.condition), addressed
 
     return decide

@@ -80,6 +80,8 @@ def test_the_headers_of_requests_and_answers_are_described(name: str) -> None:
         asked = {each["name"] for each in operation["parameters"] if each["in"] == "header"}
         assert {"X-Correlation-ID", "traceparent"} <= asked, called
         assert ("Idempotency-Key" in asked) is (operation["tags"] == ["commands"]), called
+        alone = operation["tags"] == ["commands"] and not operation["operationId"].endswith("_bulk")
+        assert ("If-Match" in asked) is ("412" in operation["responses"]) is alone, called
         for status, answer in operation["responses"].items():
             headers = set(answer["headers"])
             assert "X-Correlation-ID" in headers, (called, status)

@@ -39,4 +39,5 @@ def test_a_services_document_has_the_status_of_each_rule(service: str) -> None:
     by_rule = {status_of(rule) for rule in rules_of(service)} - WITHOUT_AN_OPERATION
     for route in definition_of(service).commands.routes:
         documented = document["paths"][route.path][route.method.lower()]["responses"]
-        assert {str(status) for status in by_rule} <= documented.keys(), route.path
+        possible = by_rule - {412} if route.bulk else by_rule  # many commands have no condition
+        assert {str(status) for status in possible} <= documented.keys(), route.path

@@ -156,6 +156,11 @@ async def test_no_key_meets_a_further_command_of_a_request(client: httpx.AsyncCl
     assert all(command.startswith("account:") for command in store._commands)
 
 
+async def test_a_condition_does_not_say_which_of_many_commands_it_is_for(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/counters/one/bulk", json={"items": [{}]}, headers={"If-Match": "*"})
+    assert (answer.status_code, answer.json()["fields"][0]["field"]) == (422, "header.if-match")
+
+
 async def test_a_bulk_request_of_before_an_upgrade_gets_its_first_answers(
     client: httpx.AsyncClient, store: Store
 ) -> None:

@@ -246,5 +246,6 @@ async def test_a_route_stands_in_the_one_document(client: httpx.AsyncClient) -> 
     (dry_run,) = [each for each in operation["parameters"] if each["name"] == "dry_run"]
     assert dry_run["schema"]["enum"] == ["true", "false"]
     named = [parameter["name"] for parameter in operation["parameters"]]
-    assert named == ["key", "Idempotency-Key", "dry_run", "X-Correlation-ID", "traceparent"]
+    conditions = ["If-Match", "If-None-Match"]
+    assert named == ["key", "Idempotency-Key", "dry_run", *conditions, "X-Correlation-ID", "traceparent"]
     assert document["components"]["schemas"]["Count"]["properties"]["limit"]["type"] == "integer"

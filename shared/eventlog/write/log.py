@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 import uuid_utils
 
 from shared.eventlog.decision import NO_CLAIMS, Decision, Rejected, Stream
+from shared.eventlog.write.conditions import Condition, ConditionFailed
 from shared.eventlog.write.reader import Reader, StreamState
 from shared.eventlog.write.snapshots import EVERY, KeepsSnapshots, Snapshots
 from shared.eventlog.write.store import (
@@ -173,10 +174,17 @@ class Log:
             self._snapshots = Snapshots(store, snapshot_every)
         self._turns = Turns()
 
-    async def execute(self, stream: Stream[S, C, E], key: str, command: C, meta: Meta) -> Answer:
+    async def execute(
+        self, stream: Stream[S, C, E], key: str, command: C, meta: Meta, condition: Condition | None = None
+    ) -> Answer:
         """Decide on the command and commit the decision.
 
+        Args:
+            condition: What the version that the command is decided on has to meet. A repeated command gets its first
+                answer, whatever the version is now.
+
         Raises:
+            ConditionFailed: The stream's version does not meet the condition. The command id stays free.
             BadName: An id or a name cannot be written into a header.
             KeyReused: The command id was used before for another command.
             EventTooLarge: The decision has an event larger than `EVENT_BYTES`.
@@ -187,16 +195,23 @@ class Log:
         stream_id = checked_name(stream.id(key), "a stream id")
         _check_names(meta)
         async with self._turns.turn(stream_id):
-            answer = await self._execute(stream, stream_id, command, meta)
+            answer = await self._execute(stream, stream_id, command, meta, condition)
         if self._observer is not None:
             self._observer.answered(command, answer)
         return answer
 
-    async def _execute(self, stream: Stream[S, C, E], stream_id: str, command: C, meta: Meta) -> Answer:
+    async def _execute(
+        self, stream: Stream[S, C, E], stream_id: str, command: C, meta: Meta, condition: Condition | None
+    ) -> Answer:
         taken: str | None = None
         deadline: float | None = None
         while True:
             current = self._cache.get(stream_id) or await self._load(stream, stream_id)
+            if condition is not None and not condition(stream_id, current.head.version):
+                current = await self._catch_up(stream, stream_id, current)  # it may be behind other processes
+                known = await self.store.fingerprints([meta.command_id])
+                if not known and not condition(stream_id, current.head.version):
+                    raise ConditionFailed(stream_id, current.head.version)
             decision = stream.decide(command, current.state) if taken is None else stream.claimed(taken)
             taken = None
             if isinstance(decision, Rejected):
@@ -228,16 +243,28 @@ class Log:
                     return await self._first_answer(first, write, derived=meta.derived)
 
     async def dry_run(
-        self, stream: Stream[S, C, E], key: str, command: C, given: Sequence[E] = (), reader: Reader | None = None
+        self,
+        stream: Stream[S, C, E],
+        key: str,
+        command: C,
+        given: Sequence[E] = (),
+        reader: Reader | None = None,
+        condition: Condition | None = None,
     ) -> Answer:
         """Return the answer that `execute` would give now, without writing anything.
 
         Args:
             given: Events that other dry runs would have appended to the stream before this command.
             reader: The reader of the request, so that a stream is read only once.
+            condition: As of `execute`.
+
+        Raises:
+            ConditionFailed: The stream's version does not meet the condition.
         """
         stream_id = checked_name(stream.id(key), "a stream id")
         current = await (self._fresh(stream, stream_id) if reader is None else reader.current(stream, stream_id))
+        if condition is not None and not condition(stream_id, current.head.version):
+            raise ConditionFailed(stream_id, current.head.version)
         state = reduce(stream.evolve, given, current.state)
         decision = stream.decide(command, state)
         if not isinstance(decision, Rejected):
