@@ -21,6 +21,7 @@ from services.marketplace.domain.policy import Policy
 from services.marketplace.domain.seats_request import ConfirmSeatsRequest, DeclineSeatsRequest, RequestSeats
 from services.marketplace.domain.standing import STANDING
 from services.marketplace.domain.subscription import SUBSCRIPTION, fact_of
+from services.marketplace.domain.terms import Falls, falls
 from shared import days
 from shared.eventlog.deliver.clocks import Clocks
 from shared.events import Money, PartnerReleased, SubscriptionConfirmed, SubscriptionOrdered
@@ -43,6 +44,8 @@ LISTS: Final = APIRouter(route_class=ListRoute)
 
 DUE_AHEAD: Final = timedelta(days=31)
 """The days of instalments that are listed if no other are asked for."""
+LAST_ZONE: Final = "Etc/GMT+12"
+"""The zone in which each day ends last, 12 hours after UTC."""
 
 # ── The parties to a subscription ──────────────────────────────────────────────────────────────────────
 
@@ -264,6 +267,8 @@ class InstalmentView(BaseModel):
     """The customer's zone, in which the days are counted."""
     is_due: bool
     """Whether that day has come for the customer."""
+    falls: Falls
+    """Whether that day is over, is the customer's today, or is still to come."""
     amount: Money
 
 
@@ -296,10 +301,11 @@ async def instalments(
     """List the instalments that fall due from one day until before another.
 
     They are those of the caller's subscriptions. A partner sees those of what it ordered, of one
-    customer or of all; a customer its own. Without days they are those of the next 31 days.
+    customer or of all; a customer its own. Without days they are those of the next 31 days, from the
+    day on that it still is somewhere: an instalment is listed as long as it is due today for the customer.
     """
-    first = due_from or now.date()
-    end = due_before or first + DUE_AHEAD
+    first = due_from or days.day_of(now, LAST_ZONE)
+    end = due_before or (due_from or now.date()) + DUE_AHEAD
     owner = (actor.organisation_id, actor.organisation_kind == "partner")
     found = await INSTALMENTS.fetch(db, page, *owner, customer or None, first, end, searched(q))
     items = [_instalment(row, clocks.time_of(row["customer"])) for row in found.rows]
@@ -307,6 +313,7 @@ async def instalments(
 
 
 def _instalment(row: Row, now: datetime) -> InstalmentView:
+    standing = falls(row["due"], days.day_of(now, row["time_zone"]))
     return InstalmentView(
         subscription_id=row["subscription_id"],
         customer=row["customer"],
@@ -317,7 +324,8 @@ def _instalment(row: Row, now: datetime) -> InstalmentView:
         number=row["number"],
         due=row["due"],
         time_zone=row["time_zone"],
-        is_due=row["due"] <= days.day_of(now, row["time_zone"]),
+        is_due=standing != "ahead",
+        falls=standing,
         amount=Money(amount=row["amount"], currency=row["currency"]),
     )
 

@@ -4,20 +4,21 @@ The fold makes the same view as the tables of `projections.py` do for the presen
 `tests/services/test_as_of.py` compares the two after each step of a subscription's life.
 """
 
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime
 from functools import reduce
 from typing import TypeAlias, assert_never
 
 from services.marketplace.domain import auto_renew, subscription
 from services.marketplace.domain.policy import Policy
 from services.marketplace.domain.terms import still_owed, term_of, zone_of
-from services.marketplace.views import AutoRenewView, SubscriptionView, TermView, plan_view
+from services.marketplace.views import AutoRenewView, ChargeView, SubscriptionView, TermView, charge_views, plan_view
 from shared import days
 from shared.events import (
     AutoRenewDisabled,
     AutoRenewDisableRefused,
     AutoRenewDisableRequested,
+    Instalment,
     RenewalReminded,
     SeatDecreaseScheduled,
     SeatsAdded,
@@ -52,6 +53,7 @@ def subscription_then(
     today = days.day_of(past.now, view.time_zone)
     return view.model_copy(
         update={
+            "instalments": charge_views(view.instalments, today),
             "still_owed": still_owed(view.instalments, view.total.currency, today),
             "auto_renew": view.auto_renew and _in_time(view.auto_renew, past.now),
         }
@@ -110,7 +112,7 @@ def _after(view: SubscriptionView, event: subscription.Event, policy_of: PolicyO
         case SeatsAdded():
             changes = {"seats": event.seats, "seats_next_term": event.seats}
             changes |= {"total": view.total + event.instalment.amount}
-            changes |= {"instalments": [*view.instalments, event.instalment]}
+            changes |= {"instalments": [*view.instalments, *_charges([event.instalment])]}
         case SeatDecreaseScheduled():
             changes = {"seats_next_term": event.seats}
         case RenewalReminded() | AutoRenewDisableRequested() | AutoRenewDisableRefused() | AutoRenewDisabled():
@@ -135,8 +137,13 @@ def _term(view: SubscriptionView, event: SubscriptionConfirmed | SubscriptionRen
         "term": TermView(number=term.number, starts=event.starts, ends=event.ends),
         "time_zone": term.time_zone,
         "auto_renew": renewal,
-        "instalments": [*view.instalments, *event.instalments],
+        "instalments": [*view.instalments, *_charges(event.instalments)],
     }
+
+
+def _charges(parts: Sequence[Instalment]) -> list[ChargeView]:
+    """Return the views of instalments; the day is compared once all events are folded."""
+    return charge_views(parts, date.min)
 
 
 def _auto_renew(

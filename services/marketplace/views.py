@@ -13,7 +13,7 @@ from services.marketplace.domain.checkout import ReviewedLine, cart_empty
 from services.marketplace.domain.plan import Priced, hyphenated, is_orderable
 from services.marketplace.domain.policy import Policy
 from services.marketplace.domain.subscription import NO_REFUNDS
-from services.marketplace.domain.terms import Term, instalments, still_owed, term_ends
+from services.marketplace.domain.terms import Falls, Term, falls, instalments, still_owed, term_ends
 from shared import days
 from shared.events import (
     AutoRenewDisableRefused,
@@ -197,6 +197,13 @@ class AutoRenewView(BaseModel):
     """The latest refusal of such a request, if the latest request was refused."""
 
 
+class ChargeView(Instalment):
+    """An instalment of a subscription."""
+
+    falls: Falls
+    """Whether its day is over, is the customer's today, or is still to come. The last are what is still owed."""
+
+
 class SubscriptionView(BaseModel):
     subscription_id: str
     status: SubscriptionStatus
@@ -222,7 +229,7 @@ class SubscriptionView(BaseModel):
     """The customer's zone, which the order fixed. All dates here are in it, but `cancel_by`, which names its own."""
     term: TermView | None
     auto_renew: AutoRenewView | None
-    instalments: list[Instalment]
+    instalments: list[ChargeView]
     still_owed: Money
     """The sum of the instalments due after the customer's today; they are owed even if auto-renew is turned off."""
 
@@ -385,6 +392,13 @@ def _cart_refusals(state: OpenedCart | CheckedOut, lines: Sequence[ReviewedLine]
     ]
 
 
+def charge_views(parts: Sequence[Instalment], today: date) -> list[ChargeView]:
+    """Return the views of instalments on the customer's day."""
+    return [
+        ChargeView(number=each.number, due=each.due, amount=each.amount, falls=falls(each.due, today)) for each in parts
+    ]
+
+
 def subscription_view(
     row: Row, parts: Sequence[Row], names: Mapping[str, str], policy: Policy, now: datetime
 ) -> SubscriptionView:
@@ -393,7 +407,7 @@ def subscription_view(
     Args:
         names: The organisations' names by id, as far as they are known.
     """
-    currency = row["currency"]
+    currency, today = row["currency"], days.day_of(now, row["time_zone"])
     due = [
         Instalment(number=p["number"], due=p["due"], amount=Money(amount=p["amount"], currency=currency)) for p in parts
     ]
@@ -419,8 +433,8 @@ def subscription_view(
         time_zone=row["time_zone"],
         term=TermView(number=row["term"], starts=row["term_starts"], ends=row["ends"]) if row["ends"] else None,
         auto_renew=_auto_renew(row, now) if row["auto_renew"] else None,
-        instalments=due,
-        still_owed=still_owed(due, currency, days.day_of(now, row["time_zone"])),
+        instalments=charge_views(due, today),
+        still_owed=still_owed(due, currency, today),
     )
 
 

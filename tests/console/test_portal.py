@@ -190,7 +190,7 @@ async def test_auto_renew_says_what_it_does_before_it_is_turned_off(browser: Bro
     at = f"/subscriptions/{SUBSCRIPTION}/auto-renew"
     asked = await browser.send(at)
     said = words(asked.text)
-    assert "The subscription ends on 19 Nov 2027." in said and "€1,200.00 are owed until then" in said
+    assert "The subscription ends on 19 Nov 2027." in said and "After today, €1,200.00 falls due until then" in said
     assert "1 seat is assigned. It has to be taken away first, or this is refused." in said
     done = await browser.post(at, None, **hidden(asked.text))
     assert done.headers["location"] == f"{at}?notice=auto-renew-asked"
@@ -344,7 +344,7 @@ async def test_home_says_what_waits_for_a_customer(browser: Browser, services: S
     assert "Ben Low asks for a role and waits for your answer." in said
     assert "AutoCAD renews after 19 Nov 2027. Auto-renew can be turned off until 12 Nov 2027." in said
     assert "1 instalment falls due in the next 31 days: €1,200.00." in said
-    assert "1 request for seats waits for your partner." in said
+    assert "Your request for 7 seats of AutoCAD waits for CADworks." in said
 
 
 async def test_home_says_which_own_seats_can_not_be_used_much_longer(browser: Browser, services: Services) -> None:

@@ -9,7 +9,7 @@ import pytest
 from shared import days
 from shared.events import ClockMoved, OrderConfirmed, ProfileUpdated
 from tests.contracts.golden import sample
-from tests.examples.marketplace import AUTOCAD_MONTHLY
+from tests.examples.marketplace import AUTOCAD, AUTOCAD_MONTHLY
 from tests.services.entitled import NOON, confirmed, open_doors
 from tests.services.market import ORDER, Market
 from tests.services.world import World
@@ -64,6 +64,22 @@ async def test_what_is_owed_in_auckland_is_less_from_midnight_there(market: Mark
         assert preview["still_owed"] == shown["still_owed"]
         owed.append(shown["still_owed"]["amount"])
     assert owed[0] - owed[1] == share, "the second instalment is due from midnight in Auckland on"
+
+
+@pytest.mark.parametrize("zone", [AUCKLAND, "America/Los_Angeles"])
+async def test_what_is_due_today_is_listed_as_long_as_the_day_lasts_there(market: Market, zone: str) -> None:
+    moved = sample(ProfileUpdated).model_copy(update={"account_id": "mina", "country": "NZ", "time_zone": zone})
+    await market.hears("identity", "account-mina", moved)
+    subscription = await checked_out(market, await market.cart((AUTOCAD.product_id, 3)), FIRST)
+    begins, ends = days.begins(FIRST, zone), days.ends(FIRST, zone)
+    for now, falls in ((begins - MINUTE, "ahead"), (begins, "today"), (ends - MINUTE, "today"), (ends, "past")):
+        await market.clock(now)
+        shown = await market.when("mina", "GET", f"/subscriptions/{subscription}").then_ok()
+        assert [each["falls"] for each in shown["instalments"]] == [falls]
+        assert (shown["still_owed"]["amount"] > 0) is (falls == "ahead")
+        listed = (await market.when("mina", "GET", "/instalments").then_ok())["items"]
+        expected = [(falls, falls != "ahead")] if listed or falls != "past" else []
+        assert [(each["falls"], each["is_due"]) for each in listed] == expected
 
 
 async def test_the_next_term_begins_as_the_last_one_ends_at_midnight(market: Market) -> None:

@@ -1,6 +1,7 @@
 """The answers of marketplace's routes, as far as the pages read them."""
 
 from datetime import date, datetime
+from typing import Literal
 
 from pydantic import BaseModel
 
@@ -64,11 +65,12 @@ class AutoRenew(BaseModel):
 
 
 class InstalmentOwed(BaseModel):
-    """A part of the price, and its day."""
+    """A part of the price, its day, and how that lies to the customer's today."""
 
     number: int
     due: date
     amount: Money
+    falls: Literal["past", "today", "ahead"]
 
 
 class Subscription(BaseModel):
@@ -163,8 +165,10 @@ class InstalmentDue(BaseModel):
     """An instalment that falls due."""
 
     subscription_id: str
+    product_name: str
+    number: int
     due: date
-    is_due: bool
+    falls: Literal["past", "today", "ahead"]
     amount: Money
 
 

@@ -1,6 +1,7 @@
 """The answers of marketplace's routes to partners, as far as the pages read them."""
 
 from datetime import date, datetime
+from typing import Literal
 
 from pydantic import BaseModel
 
@@ -100,6 +101,12 @@ class Instalment(BaseModel):
     number: int
     due: date
     amount: Money
+
+
+class Charge(Instalment):
+    """An instalment of a subscription, and how its day lies to the customer's today."""
+
+    falls: Literal["past", "today", "ahead"]
 
 
 class LineRefusal(BaseModel):
@@ -211,7 +218,7 @@ class Subscription(BaseModel):
     time_zone: str
     term: Term | None
     auto_renew: AutoRenew | None
-    instalments: list[Instalment]
+    instalments: list[Charge]
     still_owed: Money
 
 
@@ -330,7 +337,7 @@ class DueInstalment(BaseModel):
     product_name: str
     number: int
     due: date
-    is_due: bool
+    falls: Literal["past", "today", "ahead"]
     amount: Money
 
 

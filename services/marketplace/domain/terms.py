@@ -8,6 +8,7 @@ from calendar import monthrange
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Literal, TypeAlias
 
 from shared import days
 from shared.events import (
@@ -27,6 +28,9 @@ from shared.events.fields import time_zones
 from shared.events.marketplace import Billing
 
 INSTALMENTS = 12
+
+Falls: TypeAlias = Literal["past", "today", "ahead"]
+"""Whether a day on which something is due is over, is today, or is still to come, for the customer."""
 
 
 def months_after(day: date, months: int) -> date:
@@ -74,9 +78,16 @@ def zone_of(order: CartCheckedOut | SubscriptionOrdered) -> str:
     return order.time_zone if order.time_zone in time_zones() else "UTC"
 
 
+def falls(due: date, today: date) -> Falls:
+    """Return how a day on which something is due lies to the customer's today."""
+    return "today" if due == today else "ahead" if due > today else "past"
+
+
 def still_owed(parts: Iterable[Instalment], currency: str, today: date) -> Money:
     """Return the sum of the instalments that are due after today."""
-    return Money(amount=sum(part.amount.amount for part in parts if part.due > today), currency=currency)
+    return Money(
+        amount=sum(part.amount.amount for part in parts if falls(part.due, today) == "ahead"), currency=currency
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,7 +67,7 @@ SUBSCRIPTION: Final[Mapping[str, Any]] = {
     "time_zone": "Europe/Berlin",
     "term": TERM,
     "auto_renew": {"state": "on", "cancel_by": DEADLINE, "in_time": True, "ends": None, "refused": None},
-    "instalments": [INSTALMENT, {**INSTALMENT, "number": 2}],
+    "instalments": [{**INSTALMENT, "falls": "today"}, {**INSTALMENT, "number": 2, "falls": "ahead"}],
     "still_owed": {"amount": 0, "currency": "EUR"},
 }
 CUSTOMER: Final[Mapping[str, Any]] = {
@@ -147,7 +147,7 @@ POOL: Final = {
 DUE: Final = {
     "due_from": "2026-11-29",
     "due_before": "2026-12-30",
-    "items": [{"subscription_id": "sub-1", "product_name": "AutoCAD", "is_due": True, **INSTALMENT}],
+    "items": [{"subscription_id": "sub-1", "product_name": "AutoCAD", "falls": "today", **INSTALMENT}],
     "next": None,
 }
 PREVIEW: Final = {

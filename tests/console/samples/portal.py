@@ -117,7 +117,7 @@ BOUGHT: Final[dict[str, Any]] = {
     "time_zone": "Europe/Berlin",
     "term": {"number": 1, "starts": "2026-11-20", "ends": "2027-11-19"},
     "auto_renew": AUTO_RENEW,
-    "instalments": [{"number": 1, "due": "2026-11-20", "amount": MONEY}],
+    "instalments": [{"number": 1, "due": "2026-11-20", "amount": MONEY, "falls": "ahead"}],
     "still_owed": MONEY,
 }
 PREVIEW: Final = {
@@ -217,7 +217,14 @@ ANSWERS: Final = {
     "GET /seats-requests": listed(REQUEST),
     "GET /partners": listed(ENGAGED),
     "GET /instalments": listed(
-        {"subscription_id": SUBSCRIPTION, "due": "2026-12-20", "is_due": False, "amount": MONEY}
+        {
+            "subscription_id": SUBSCRIPTION,
+            "product_name": "AutoCAD",
+            "number": 2,
+            "due": "2026-12-20",
+            "falls": "ahead",
+            "amount": MONEY,
+        }
     ),
     "GET /pools": listed(POOL),
     f"GET /pools/{SUBSCRIPTION}": answer(**POOL, holders=[HOLDER]),
@@ -242,6 +249,7 @@ PATHS: Final = (
     "/people",
     "/people/{account_id}",
     "/subscriptions",
+    "/instalments",
     "/subscriptions/{subscription_id}",
     "/subscriptions/{subscription_id}/history",
     "/subscriptions/{subscription_id}/auto-renew",

@@ -50,6 +50,7 @@ AREA: Final = Area(
             show=subscriptions.subscriptions,
             act=subscriptions.turn_several_off,
         ),
+        PageAt(path="/instalments", show=subscriptions.instalments),
         PageAt(path="/subscriptions/{subscription_id}", show=subscriptions.subscription_page),
         PageAt(path="/subscriptions/{subscription_id}/history", show=subscriptions.subscription_history),
         PageAt(

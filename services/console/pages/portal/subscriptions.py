@@ -11,7 +11,14 @@ from services.console.doors import Refused, path
 from services.console.forms import whole_number
 from services.console.names import names_of
 from services.console.pages.portal import histories
-from services.console.shapes.marketplace import CancelPreview, Partners, SeatsRequests, Subscription, Subscriptions
+from services.console.shapes.marketplace import (
+    CancelPreview,
+    InstalmentsDue,
+    Partners,
+    SeatsRequests,
+    Subscription,
+    Subscriptions,
+)
 from services.console.texts import marked
 from services.console.visits import Visit
 
@@ -56,6 +63,14 @@ async def _product(visit: Visit, subscription_id: str) -> str:
     except Refused:
         return subscription_id
     return found.plan.product_name
+
+
+async def instalments(visit: Visit) -> Response:
+    """List the instalments that fall due soon."""
+    if visit.wants_csv:
+        return await visit.export("marketplace", "/instalments", "instalments")
+    found = await visit.see_list("marketplace", "/instalments", InstalmentsDue)
+    return visit.page("portal/instalments.html", found=found)
 
 
 # ── One subscription ───────────────────────────────────────────────────────────────────────────────────
@@ -128,7 +143,7 @@ async def turn_off(visit: Visit) -> Response:
         if preview.would_end:
             said.append(texts.gettext("The subscription ends on %(day)s.") % {"day": texts.day(preview.would_end)})
         owed = texts.money(preview.still_owed.amount, preview.still_owed.currency)
-        said.append(texts.gettext("%(money)s are owed until then, as without this.") % {"money": owed})
+        said.append(texts.gettext("After today, %(money)s falls due until then, as without this.") % {"money": owed})
         if count := len(preview.seats_to_unassign):
             said.append(
                 texts.ngettext(

@@ -7,7 +7,14 @@ from typing import Final
 from services.console.areas import Attention
 from services.console.doors import path
 from services.console.shapes.entitlements import MySeats, Pools
-from services.console.shapes.marketplace import InstalmentsDue, Partners, SeatsRequests, Subscription, Subscriptions
+from services.console.shapes.marketplace import (
+    InstalmentDue,
+    InstalmentsDue,
+    Partners,
+    SeatsRequests,
+    Subscription,
+    Subscriptions,
+)
 from services.console.visits import Visit
 
 AHEAD: Final = timedelta(days=90)
@@ -68,21 +75,35 @@ async def first_partner(visit: Visit) -> Sequence[Attention]:
 
 
 async def instalments_due(visit: Visit) -> list[Attention]:
-    """Say what falls due in the next month."""
+    """Say what is due today, and what falls due in the next month."""
     found = await visit.see("marketplace", "/instalments", InstalmentsDue, limit="200")
+    now = [each for each in found.items if each.falls == "today"]
+    soon = [each for each in found.items if each.falls == "ahead"]
+    texts, said = visit.texts, []
+    if count := len(now):
+        text = texts.ngettext(
+            "%(num)d instalment is due today: %(money)s.", "%(num)d instalments are due today: %(money)s.", count
+        )
+        said.append(_instalments(visit, text, now))
+    if count := len(soon):
+        text = texts.ngettext(
+            "%(num)d instalment falls due in the next 31 days: %(money)s.",
+            "%(num)d instalments fall due in the next 31 days: %(money)s.",
+            count,
+        )
+        said.append(_instalments(visit, text, soon))
+    return said
+
+
+def _instalments(visit: Visit, text: str, due: Sequence[InstalmentDue]) -> Attention:
+    """Return what is said of instalments, with their sums and the page that shows them."""
     sums: dict[str, int] = {}
-    for each in found.items:
+    for each in due:
         sums[each.amount.currency] = sums.get(each.amount.currency, 0) + each.amount.amount
-    if not sums:
-        return []
-    texts, count = visit.texts, len(found.items)
-    money = ", ".join(texts.money(amount, currency) for currency, amount in sorted(sums.items()))
-    text = texts.ngettext(
-        "%(num)d instalment falls due in the next 31 days: %(money)s.",
-        "%(num)d instalments fall due in the next 31 days: %(money)s.",
-        count,
-    )
-    return [Attention(text=text % {"num": count, "money": money}, path="/subscriptions")]
+    money = ", ".join(visit.texts.money(amount, currency) for currency, amount in sorted(sums.items()))
+    alone = f"{path('/subscriptions/{id}', id=due[0].subscription_id)}#instalments"
+    at = alone if len(due) == 1 else "/instalments"
+    return Attention(text=text % {"num": len(due), "money": money}, path=at)
 
 
 async def pools_full(visit: Visit) -> list[Attention]:
@@ -100,13 +121,14 @@ async def pools_full(visit: Visit) -> list[Attention]:
 
 
 async def seats_asked_for(visit: Visit) -> list[Attention]:
-    """Say how many requests for seats the partner has not answered."""
-    found = await visit.see("marketplace", "/seats-requests", SeatsRequests, status="open", limit="200")
-    count, texts = len(found.items), visit.texts
-    if not count:
-        return []
-    text = texts.ngettext(
-        "%(num)d request for seats waits for your partner.", "%(num)d requests for seats wait for your partner.", count
-    )
-    at = path("/subscriptions/{id}", id=found.items[0].subscription_id) if count == 1 else "/subscriptions"
-    return [Attention(text=text % {"num": count}, path=at)]
+    """Say which requests for seats the partner has not answered."""
+    found = await visit.see("marketplace", "/seats-requests", SeatsRequests, status="open", limit=str(SHOWN))
+    sentence = visit.texts.gettext("Your request for %(seats)s seats of %(product)s waits for %(partner)s.")
+    return [
+        Attention(
+            text=sentence
+            % {"partner": each.partner_name, "product": each.product_name, "seats": visit.texts.number(each.seats)},
+            path=path("/subscriptions/{id}", id=each.subscription_id),
+        )
+        for each in found.items
+    ]
