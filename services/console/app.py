@@ -40,9 +40,9 @@ from services.console.pages import (
 from services.console.pages.oidc import flow, signing_up
 from services.console.providers import clients
 from services.console.visits import Page, not_found, part, shown
-from shared.runtime.http import Requests
 from shared.runtime.limits import Limits
 from shared.runtime.metrics import Metrics
+from shared.runtime.middleware import Requests
 from shared.runtime.settings import Settings
 from shared.services import EDGES, SERVICES
 

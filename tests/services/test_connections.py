@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
-from shared.runtime import http
+from shared.runtime import middleware
 from shared.runtime.auth import TokenVerifier
 from shared.runtime.connections import HEAD_BYTES, HEADERS_AT_MOST
 from shared.runtime.http import make_app
@@ -262,7 +262,7 @@ async def test_as_large_a_head_as_is_promised_is_read(served: Served) -> None:
 
 
 async def test_a_body_that_trickles_in_is_408(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "BODY_S", SOON_S)
+    monkeypatch.setattr(middleware, "BODY_S", SOON_S)
     client = await served.connect()
     await client.send(post("/echo", b"", announced=1000))
     answer = await client.trickle(b"x" * 200)
@@ -273,7 +273,7 @@ async def test_a_body_that_trickles_in_is_408(served: Served, monkeypatch: pytes
 async def test_a_body_of_no_announced_length_that_trickles_in_is_408(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "BODY_S", SOON_S)
+    monkeypatch.setattr(middleware, "BODY_S", SOON_S)
     client = await served.connect()
     head = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
     await client.send(head)
