@@ -39,6 +39,7 @@ from shared.runtime.exports import ListRoute
 from shared.runtime.histories import History, HistoryPage, history_of
 from shared.runtime.http import CurrentActor, CurrentLog, Database, Now
 from shared.runtime.problems import unknown
+from shared.runtime.versions import shown_by_log, shown_by_tables
 from shared.sql import Queryable, Row, statements
 
 SQL: Final = statements(__file__)
@@ -66,7 +67,7 @@ async def available_update(
 # ── Rollouts ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-@QUERIES.get("/contracts/{contract_id}/rollouts/{rollout_id}")
+@QUERIES.get("/contracts/{contract_id}/rollouts/{rollout_id}", dependencies=[shown_by_tables(ROLLOUT, "{rollout_id}")])
 async def rollout(
     contract_id: Identifier, rollout_id: DerivedIdentifier, actor: CurrentActor, db: Database, as_of: AsOf
 ) -> RolloutView:
@@ -113,7 +114,7 @@ async def rollout_history(
 # ── Groups ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@QUERIES.get("/contracts/{contract_id}/groups/{group_id}")
+@QUERIES.get("/contracts/{contract_id}/groups/{group_id}", dependencies=[shown_by_log(FLEET, "{contract_id}")])
 async def group(
     contract_id: Identifier, group_id: Identifier, actor: CurrentActor, db: Database, log: CurrentLog, as_of: AsOf
 ) -> GroupWithPolicy:

@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field, Strict
 
+from services.entitlements.domain.credits import CREDITS
 from services.entitlements.domain.seat_pool import SEAT_POOL
 from services.entitlements.lists import (
     LISTS,
@@ -27,6 +28,7 @@ from shared.runtime.exports import ListRoute
 from shared.runtime.histories import History, HistoryPage, history_of
 from shared.runtime.http import CurrentActor, CurrentLog, Database
 from shared.runtime.problems import unknown
+from shared.runtime.versions import shown_by_tables
 from shared.runtime.written import WRITTEN, WrittenCount
 from shared.sql import statements
 
@@ -37,7 +39,7 @@ QUERIES: Final = APIRouter(route_class=ListRoute)
 QUERIES.routes.extend(LISTS.routes)
 
 
-@QUERIES.get("/pools/{subscription_id}")
+@QUERIES.get("/pools/{subscription_id}", dependencies=[shown_by_tables(SEAT_POOL, "{subscription_id}")])
 async def pool(
     subscription_id: Identifier, actor: CurrentActor, db: Database, request: Request, as_of: AsOf
 ) -> PoolView:
@@ -87,7 +89,7 @@ class CreditsView(BaseModel):
     """Send it as `after` for the next entries; null at the end."""
 
 
-@QUERIES.get("/contracts/{contract_id}/credits")
+@QUERIES.get("/contracts/{contract_id}/credits", dependencies=[shown_by_tables(CREDITS, "{contract_id}")])
 async def contract_credits(
     contract_id: Identifier,
     actor: CurrentActor,

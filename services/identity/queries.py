@@ -52,6 +52,7 @@ from shared.runtime.http import CurrentActor, CurrentLog, Database
 from shared.runtime.lists import By, Listing, ListOf, Page, Search, searched
 from shared.runtime.people import person_of_list
 from shared.runtime.problems import unknown
+from shared.runtime.versions import shown_by_log
 from shared.runtime.visibility import listed, sees
 from shared.sql import statements
 
@@ -70,7 +71,7 @@ QUERIES.routes.extend(notifications.ROUTES.routes)
 QUERIES.routes.extend(NAMES.routes)
 
 
-@QUERIES.get("/me")
+@QUERIES.get("/me", dependencies=[shown_by_log(ACCOUNT, "{me}")])
 async def me(actor: CurrentActor, log: CurrentLog) -> AccountView:
     """Return the caller's own account, with its personal fields."""
     account = await log.state(ACCOUNT, actor.account_id)
@@ -92,7 +93,7 @@ async def me(actor: CurrentActor, log: CurrentLog) -> AccountView:
     )
 
 
-@QUERIES.get("/accounts/{account_id}")
+@QUERIES.get("/accounts/{account_id}", dependencies=[shown_by_log(ACCOUNT, "{account_id}")])
 async def colleague(account_id: Identifier, actor: CurrentActor, db: Database, log: CurrentLog) -> AccountView:
     """Return the name of a colleague, or of an account that `POST /accounts/names` names."""
     account = await log.state(ACCOUNT, account_id)
@@ -205,7 +206,7 @@ async def list_contracts(
     return await CONTRACTS.show(db, page, ContractSummary, *listed(actor), programme or None, person, searched(q))
 
 
-@QUERIES.get("/contracts/{contract_id}")
+@QUERIES.get("/contracts/{contract_id}", dependencies=[shown_by_log(CONTRACT, "{contract_id}")])
 async def one_contract(contract_id: Identifier, actor: CurrentActor, log: CurrentLog, as_of: AsOf) -> ContractView:
     """Return a contract with its roles, role requests, agreements and the caller's access."""
     present = await visible(log, contract_id, actor)
@@ -229,7 +230,7 @@ async def contract_history(contract_id: Identifier, actor: CurrentActor, log: Cu
     return await history_of(log, CONTRACT, contract_id, page)
 
 
-@QUERIES.get("/contracts/{contract_id}/access")
+@QUERIES.get("/contracts/{contract_id}/access", dependencies=[shown_by_log(CONTRACT, "{contract_id}")])
 async def my_access(contract_id: Identifier, actor: CurrentActor, log: CurrentLog) -> AccessView:
     """Return whether the caller has administrative access, and what is missing if not."""
     return access_view(await visible(log, contract_id, actor), actor.account_id)

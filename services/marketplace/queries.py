@@ -85,6 +85,7 @@ from shared.runtime.histories import History, HistoryPage, history_of
 from shared.runtime.http import CurrentActor, CurrentLog, Database, Now
 from shared.runtime.policies import policy_of
 from shared.runtime.problems import rejected, unknown
+from shared.runtime.versions import shown_by_log, shown_by_tables
 from shared.runtime.written import WrittenDay
 from shared.sql import Queryable, Row, statements
 
@@ -184,7 +185,7 @@ async def standing(actor: CurrentActor, db: Database, log: CurrentLog) -> Standi
 # ── Carts ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@QUERIES.get("/carts/{cart_id}")
+@QUERIES.get("/carts/{cart_id}", dependencies=[shown_by_log(CART, "{cart_id}")])
 async def cart(
     cart_id: Identifier,
     actor: CurrentActor,
@@ -269,7 +270,7 @@ def _cancel_by(starts: date, country: str, time_zone: str, policy: Policy) -> Ca
 # ── Orders and subscriptions ───────────────────────────────────────────────────────────────────────────
 
 
-@QUERIES.get("/subscriptions/{subscription_id}")
+@QUERIES.get("/subscriptions/{subscription_id}", dependencies=[shown_by_tables(SUBSCRIPTION, "{subscription_id}")])
 async def subscription(
     subscription_id: Identifier, actor: CurrentActor, db: Database, clocks: AllClocks, as_of: AsOf
 ) -> SubscriptionView:
@@ -320,7 +321,9 @@ async def who_supports_whom(
     )
 
 
-@QUERIES.get("/subscriptions/{subscription_id}/cancel-preview")
+@QUERIES.get(
+    "/subscriptions/{subscription_id}/cancel-preview", dependencies=[shown_by_log(SUBSCRIPTION, "{subscription_id}")]
+)
 async def preview_cancel(
     subscription_id: Identifier, actor: CurrentActor, db: Database, log: CurrentLog, clocks: AllClocks
 ) -> CancelPreview:

@@ -92,25 +92,35 @@ def precondition(headers: Headers, *, bulk: bool) -> Precondition | None:
         return None
     if bulk:
         raise _malformed(next(iter(given)), "a bulk request has many commands: send it for each one alone")
-    tags = {name: _tags(name, ", ".join(values), strong=name == "if-match") for name, values in given.items()}
+    tags = {name: _versions(name, values) for name, values in given.items()}
     return Precondition(tags.get("if-match"), tags.get("if-none-match", frozenset()))
 
 
-def _tags(name: str, value: str, *, strong: bool) -> frozenset[str]:
-    """Return the tags without their digests. Of a strong comparison weak tags are no part."""
+def tags_of(value: str, *, strong: bool) -> frozenset[str] | None:
+    """Return the tags in a header, `*` for any, or None if it is malformed.
+
+    Args:
+        strong: Whether a weak tag is equal to none.
+    """
     if value.strip() == ANY:
         return frozenset({ANY})
     tags, position = set[str](), 0
     while position < len(value):
         found = _TAG.match(value, position)
         if found is None:
-            break
+            return None
         if not (strong and found[1]):
-            tags.add(found[2].partition(";")[0])
+            tags.add(found[2])
         position = found.end()
-    if not value.strip() or position < len(value):
+    return frozenset(tags) if value.strip() else None
+
+
+def _versions(name: str, values: Sequence[str]) -> frozenset[str]:
+    """Return the tags without their digests. Raises Problem 422 for a malformed header."""
+    tags = tags_of(", ".join(values), strong=name == "if-match")
+    if tags is None:
         raise _malformed(name, 'it is neither * nor a list of tags such as "subscription-1@7"')
-    return frozenset(tags)
+    return frozenset(tag.partition(";")[0] for tag in tags)
 
 
 def _malformed(name: str, error: str) -> Problem:

@@ -30,6 +30,7 @@ from shared.runtime.openapi import describe
 from shared.runtime.parts import Parts
 from shared.runtime.people import person_of_list
 from shared.runtime.problems import Problem
+from shared.runtime.representations import Representations
 from shared.runtime.routes import CommandRoutes
 from shared.runtime.scopes import EVERY_MACHINE, require_scope, scopes_of
 from shared.runtime.sizes import BODY_BYTES
@@ -211,6 +212,7 @@ def make_app(parts: Parts, commands: CommandRoutes, queries: APIRouter | None, *
         """Return the process's metrics in Prometheus' text format."""
         return Response(parts.metrics.page(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
+    app.add_middleware(Representations)
     app.add_middleware(Requests, parts=parts, limit_of=limit_of(commands) if api else lambda _: BODY_BYTES)
     return app
 

@@ -1,4 +1,4 @@
-"""The middleware of every request: size and time limits, correlation id, trace, log, metrics."""
+"""The middleware of every request: limits, correlation id, trace, log, metrics."""
 
 import asyncio
 import re

@@ -115,8 +115,9 @@ _HEADERS: Final[dict[str, dict[str, Any]]] = {
     },
     "ETag": {
         "schema": {"type": "string"},
-        "description": "The stream and its version after the command, or in a dry run before it, in quotation marks. "
-        "Send it as If-Match with a command that is right only for this version.",
+        "description": "In quotation marks, the stream that is shown and its version, after a command or, in a dry "
+        "run, before it: send it as If-Match with a command that is right only for this version. A query's has a "
+        "digest besides: send it as If-None-Match to get 304 while the answer is the same.",
     },
     "Retry-After": {"schema": {"type": "integer", "minimum": 0}, "description": "Send it again after these seconds."},
     "WWW-Authenticate": {"schema": {"type": "string"}, "description": "What the token lacks (RFC 6750)."},
@@ -158,6 +159,12 @@ _CONDITIONS: Final[list[dict[str, Any]]] = [
         "description": "`*`: decide the command only if what it is about does not exist yet, otherwise answer 412.",
     },
 ]
+_IF_NONE_MATCH: Final[dict[str, Any]] = {
+    "name": "If-None-Match",
+    "in": "header",
+    "schema": {"type": "string"},
+    "description": "An ETag, or several: answer 304 if the answer is still the one with this tag.",
+}
 _PROBLEMS: Final = {
     "401": "Not signed in",
     "403": "Not allowed",
@@ -283,8 +290,15 @@ def _describe_query(document: dict[str, Any], route: APIRoute, reads_tables: Cal
         for response in operation["responses"].values():
             response.setdefault("headers", {}).update(_headers(*_ALWAYS))
         operation["responses"] |= _problems(_OF_A_QUERY if signed_in else _OF_AN_OPEN_QUERY)
-        waits = [_AT_LEAST] if signed_in and reads_tables(route) else []
-        operation.setdefault("parameters", []).extend([*waits, _CORRELATION, _TRACE])
+        more = [_AT_LEAST] if signed_in and reads_tables(route) else []
+        if method == "GET":
+            more.append(_IF_NONE_MATCH)
+            operation["responses"]["200"]["headers"] |= _headers("ETag")
+            operation["responses"]["304"] = {
+                "description": "As it was for If-None-Match",
+                "headers": _headers(*_ALWAYS, "ETag"),
+            }
+        operation.setdefault("parameters", []).extend([*more, _CORRELATION, _TRACE])
 
 
 def _operation(route: CommandRoute, schemas: _Schemas) -> dict[str, Any]:

@@ -82,6 +82,10 @@ def test_the_headers_of_requests_and_answers_are_described(name: str) -> None:
         assert ("Idempotency-Key" in asked) is (operation["tags"] == ["commands"]), called
         alone = operation["tags"] == ["commands"] and not operation["operationId"].endswith("_bulk")
         assert ("If-Match" in asked) is ("412" in operation["responses"]) is alone, called
+        query = called.startswith("get ")
+        assert ("304" in operation["responses"]) is query, called
+        tagged = any("ETag" in answer["headers"] for answer in operation["responses"].values())
+        assert tagged is (query or alone), called
         for status, answer in operation["responses"].items():
             headers = set(answer["headers"])
             assert "X-Correlation-ID" in headers, (called, status)
