@@ -6,7 +6,7 @@ A path is one of the console's own; what people enter is in bodies, or is quoted
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal, TypeAlias, TypeVar
 from urllib.parse import quote, urlencode
 
 import httpx
@@ -23,6 +23,7 @@ TIMEOUT: Final = httpx.Timeout(10.0, connect=2.0)
 LINES_TIMEOUT: Final = httpx.Timeout(60.0, connect=2.0)
 """A file of a thousand lines is a thousand commands."""
 Method = Literal["GET", "POST", "PUT", "DELETE"]
+Condition: TypeAlias = Mapping[str, str]
 Answer = TypeVar("Answer", bound=BaseModel)
 
 
@@ -65,6 +66,8 @@ class Call:
     """A CSV file, for the routes that read one in place of a body."""
     key: str = ""
     """The Idempotency-Key of a command, which repeats with the form that it comes from."""
+    condition: Condition = field(default_factory=dict)
+    """If-Match or If-None-Match: on which version of its stream a command may be decided; empty for any."""
     at_least: str = ""
     """The version of a stream that the answer has to know, or "" for any."""
 
@@ -171,6 +174,7 @@ def _headers(call: Call, caller: Caller) -> dict[str, str]:
     named = {
         "Authorization": f"Bearer {caller.token}" if caller.token else "",
         "Idempotency-Key": call.key,
+        **call.condition,
         "Tenure-At-Least": call.at_least,
         "X-Forwarded-For": caller.address,
         "X-Correlation-ID": caller.correlation_id,

@@ -14,6 +14,7 @@ class Notice(NamedTuple):
 
 
 NOTICES: Final[Mapping[str, Notice]] = {
+    "nothing-changed": Notice(marked("Nothing has changed: it was so already.")),
     # Sessions and the person's own account
     "ended": Notice(
         marked(

@@ -22,6 +22,7 @@ from services.console.cookies import Cookies, Session, new_seed
 from services.console.doors import (
     Call,
     Caller,
+    Condition,
     Doors,
     Method,
     NoSuchId,
@@ -183,13 +184,17 @@ class Visit:
         answer: type[Answer],
         body: dict[str, JsonValue] | None = None,
         lines: str = "",
+        *,
+        condition: Condition | None = None,
     ) -> Answer:
         """Send a request to a service, for the person who is signed in, if anybody is.
 
         A command has the key of the form that it comes from, so that a form that is sent twice acts once.
         """
         key = "" if method == "GET" else self.form.key
-        call = Call(service=service, method=method, path=path_, body=body, lines=lines, key=key)
+        call = Call(
+            service=service, method=method, path=path_, body=body, lines=lines, key=key, condition=condition or {}
+        )
 
         def stored(version: str) -> None:
             self.stored = f"{service}:{version}"

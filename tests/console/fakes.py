@@ -49,6 +49,17 @@ def problem(status: int, rule: str, detail: str = "No.", **more: Any) -> httpx.R
     return httpx.Response(status, json=body, headers=headers)
 
 
+def outcome(*events: tuple[str, dict[str, Any]], before: int = 4) -> httpx.Response:
+    """The answer to a command on a stream at a version, or to its dry run."""
+    shown = [{"type": kind, "data": data} for kind, data in events]
+    body = {"stream": "s-1", "version": before + len(shown), "events": shown}
+    return httpx.Response(200, json=body)
+
+
+CHANGED: Final = {"events": [{"type": "Changed", "data": {}}]}
+"""The answer to a line of a file that changes something."""
+
+
 Answer = httpx.Response | Callable[[httpx.Request], httpx.Response]
 
 

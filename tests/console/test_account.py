@@ -5,7 +5,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.console.fakes import Browser, Services, hidden, problem, words
+from tests.console.fakes import Browser, Services, hidden, outcome, problem, words
 
 SEAT = {
     "subscription_id": "s-1",
@@ -54,7 +54,7 @@ async def test_a_password_that_is_too_short_is_said_beside_its_field(browser: Br
 
 
 async def test_an_account_is_closed_once_it_is_said_what_is_lost(browser: Browser, services: Services) -> None:
-    services.answers["DELETE /me"] = httpx.Response(200, json={"stream": "s", "events": []})
+    services.answers["DELETE /me"] = outcome(("AccountClosed", {}))
     asked = await browser.send("/profile/close", "")
     said = words(asked.text)
     assert "Your seat of AutoCAD is free for others." in said and "can't be undone" in said

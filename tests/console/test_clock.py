@@ -6,10 +6,10 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from tests.console.fakes import ACCOUNT, Browser, Services, hidden, problem, words
+from tests.console.fakes import ACCOUNT, Browser, Services, hidden, outcome, problem, words
 
 CLOCK: Final = {"organisation_id": "o-1", "sandbox": True, "ahead_s": 86_400, "now": "2027-03-01T09:00:00Z"}
-MOVED: Final = {"stream": "clock-o-1", "events": [{"type": "ClockMoved", "data": {"ahead_s": 90_000}}]}
+MOVED: Final = outcome(("ClockMoved", {"ahead_s": 90_000}))
 
 
 def subscription(product: str, ends: str, last_day: str, state: str = "on", last: str | None = None) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def services() -> Services:
         {
             "GET /me": httpx.Response(200, json={**ACCOUNT, "sandbox": True}),
             "GET /me/clock": httpx.Response(200, json=CLOCK),
-            "POST /clock": httpx.Response(200, json=MOVED),
+            "POST /clock": MOVED,
             "GET /subscriptions": httpx.Response(200, json={"items": listed, "next": None}),
             "GET /instalments": httpx.Response(200, json={"items": owed, "next": None}),
         }

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.console.fakes import ACCOUNT, Browser, Services, hidden, problem, words
+from tests.console.fakes import ACCOUNT, Browser, Services, hidden, outcome, problem, words
 from tests.console.samples.machines import ANSWERS, MACHINE
 
 FORM = {"name": "Render node", "scopes[]": "read", "whom": "organisation", "email": "", "until": "2027-06-30"}
@@ -25,7 +25,7 @@ async def browser(services: Services, tmp_path: Path) -> Browser:
 
 
 def done(**more: Any) -> httpx.Response:
-    return httpx.Response(200, json={"stream": "machine-m-1", "events": [], **more})
+    return httpx.Response(200, json={**outcome(("MachineRegistered", {})).json(), **more})
 
 
 async def form(browser: Browser) -> dict[str, str]:
@@ -40,8 +40,8 @@ async def test_a_machine_is_registered_and_its_secret_shown_once(browser: Browse
     confirmed = {**hidden(asked.text), "scopes[]": "read"}
     made = await browser.post("/machines/new", None, **confirmed)
     assert "s3cret" in made.text and "shown this once" in words(made.text)
-    dry, sent = services.bodies("POST", "/machines")
-    assert dry == sent and sent["expires_at"] == "2027-06-30T21:59:00+00:00" and "acts_for" not in sent
+    dry, again, sent = services.bodies("POST", "/machines")
+    assert dry == again == sent and sent["expires_at"] == "2027-06-30T21:59:00+00:00" and "acts_for" not in sent
     services.answers["POST /machines"] = done()
     assert "It was shown already" in words((await browser.post("/machines/new", None, **confirmed)).text)
 
@@ -90,7 +90,7 @@ async def test_a_new_secret_says_how_long_the_old_one_is_valid(browser: Browser,
     services.answers["POST /machines/m-1/secret"] = done(client_id="m-1", client_secret="s3cret")  # a fake's
     made = await browser.post("/machines/m-1", None, **hidden(asked.text))
     assert "s3cret" in made.text
-    assert services.bodies("POST", "/machines/m-1/secret") == [{"overlap_days": 7}, {"overlap_days": 7}]
+    assert services.bodies("POST", "/machines/m-1/secret") == [{"overlap_days": 7}] * 3
 
 
 async def test_a_machine_is_revoked(browser: Browser, services: Services) -> None:

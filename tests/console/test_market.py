@@ -10,7 +10,7 @@ import pytest
 
 from services.console.pages.market.orders import as_far_as
 from services.console.shapes.sales import Happening
-from tests.console.fakes import ACCOUNT, Browser, Services, hidden, problem, words
+from tests.console.fakes import ACCOUNT, CHANGED, Browser, Services, hidden, outcome, problem, words
 from tests.console.samples.market import (
     CART,
     CUSTOMER,
@@ -31,7 +31,7 @@ ID: Final = PLAN["product_id"]
 
 
 def event(type_: str, **data: Any) -> httpx.Response:
-    return found({"stream": "s", "events": [{"type": type_, "data": data}]})
+    return outcome((type_, data))
 
 
 @pytest.fixture
@@ -281,7 +281,7 @@ async def test_a_declined_order_is_sent_again_or_given_up(
     asked = await browser.post("/orders/sub-1", None, **fields(page, action), **entered)
     done = await browser.post("/orders/sub-1", None, **hidden(asked.text))
     assert done.status_code == 303 and done.headers["location"].startswith("/orders/sub-1?notice=")
-    assert services.bodies("POST", f"/subscriptions/sub-1/{at}") == [body, body]
+    assert services.bodies("POST", f"/subscriptions/sub-1/{at}") == [body] * 3
 
 
 async def test_more_seats_show_their_price_before_they_are_added(browser: Browser, services: Services) -> None:
@@ -304,7 +304,7 @@ async def test_a_request_for_seats_is_confirmed_or_declined_with_a_reason(browse
         asked = await browser.post("/orders/sub-1", None, **fields(page, action), **entered)
         await browser.post("/orders/sub-1", None, **hidden(asked.text))
         path = f"{at}/{'confirmation' if action == 'confirm' else 'decline'}"
-        assert services.bodies("POST", path) == [body, body]
+        assert services.bodies("POST", path) == [body] * 3
 
 
 async def test_an_order_shows_what_its_end_would_mean_and_who_supports_whom(browser: Browser) -> None:
@@ -327,7 +327,7 @@ async def test_declined_orders_are_sent_again_or_given_up_together(browser: Brow
     assert page.count('name="chosen[]"') == 1, "only what was declined is chosen"
     none = await browser.post("/orders", None, **fields(page, "resend"))
     assert none.status_code == 422 and "Choose at least one declined order." in words(none.text)
-    items = {"items": [{"line": 2, "status": 200, "answer": {}}], "accepted": 1, "dry_run": True}
+    items = {"items": [{"line": 2, "status": 200, "answer": CHANGED}], "accepted": 1, "dry_run": True}
     for action, path, entered, line in (
         ("resend", "resubmit", {"starts": "2026-12-01", "reason": ""}, "starts\nsub-1,2026-12-01"),
         ("abandon", "abandon", {"starts": "", "reason": "no credit, again"}, 'reason\nsub-1,"no credit, again"'),
@@ -357,7 +357,8 @@ async def test_open_carts_are_gone_on_with_or_discarded(browser: Browser, servic
     assert "Discard this cart?" in words(asked.text)
     done = await browser.post("/carts", None, **hidden(asked.text))
     assert done.headers["location"] == "/carts?notice=discarded"
-    assert [each.url.query for each in services.of("DELETE", "/carts/cart-1")] == [b"dry_run=true", b""]
+    sent = [each.url.query for each in services.of("DELETE", "/carts/cart-1")]
+    assert sent == [b"dry_run=true", b"dry_run=true", b""]
     assert "Your cart is empty" in (await browser.get("/cart")).text
 
 
@@ -370,8 +371,8 @@ async def test_renewals_are_grouped_by_month_and_turned_off_together(browser: Br
     assert "November 2027 1 0 3 €6,825.00" in words(page)
     query = services.of("GET", "/subscriptions")[0].url.params
     assert (query["ends_from"], query["ends_before"], query["sort"]) == ("2027-11-01", "2027-12-01", "ends")
-    outcome = {"items": [{"line": 2, "status": 200, "answer": {}}], "accepted": 1, "dry_run": True}
-    services.answers["POST /subscriptions/disable-auto-renew/bulk"] = found(outcome)
+    previewed = {"items": [{"line": 2, "status": 200, "answer": CHANGED}], "accepted": 1, "dry_run": True}
+    services.answers["POST /subscriptions/disable-auto-renew/bulk"] = found(previewed)
     none = await browser.post("/renewals", None, **fields(page, "turn-off"))
     assert none.status_code == 422 and "Choose at least one subscription" in words(none.text)
     shown = await browser.post("/renewals", None, **fields(page, "turn-off"), **{"chosen[]": "sub-1"})

@@ -1,14 +1,13 @@
 """The account portal: what its pages show and ask, and how refusals are said where they were caused."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-import httpx
 import pytest
 
 from services.console.pages.portal.credits import chart
 from services.console.shapes.entitlements import Entry
-from tests.console.fakes import ACCOUNT, Browser, Services, hidden, problem, words
+from tests.console.fakes import ACCOUNT, CHANGED, Browser, Services, hidden, outcome, problem, words
 from tests.console.samples.portal import (
     ANA,
     ANSWERS,
@@ -26,6 +25,7 @@ from tests.console.samples.portal import (
 )
 
 AT_CONTRACT, AT_POOL = f"/contracts/{CONTRACT}", f"/pools/{SUBSCRIPTION}"
+SOMETHING: Final[tuple[str, dict[str, Any]]] = ("Changed", {})
 BULK_REFUSAL = {"type": "", "title": "", "status": 409, "detail": "No.", "rule": "user-unknown"}
 
 
@@ -39,10 +39,6 @@ async def browser(services: Services, tmp_path: Path) -> Browser:
     browser = Browser(services, tmp_path)
     await browser.sign_in()
     return browser
-
-
-def foreseen(*events: tuple[str, dict[str, Any]]) -> httpx.Response:
-    return answer(stream="s", events=[{"type": kind, "data": data} for kind, data in events])
 
 
 def addressed(services: Services, account_id: str | None) -> None:
@@ -77,7 +73,7 @@ async def test_a_request_is_declined_with_a_reason_only(browser: Browser, servic
     answered = await browser.send(at, "", answer="decline", reason=" ")
     assert answered.status_code == 422 and "Reason : Fill in this field." in words(answered.text)
     declined = {"account_id": BEN, "reason": "Not yet."}
-    services.answers[f"POST {AT_CONTRACT}/role-requests/{BEN}/decline"] = foreseen(("RoleRequestDeclined", declined))
+    services.answers[f"POST {AT_CONTRACT}/role-requests/{BEN}/decline"] = outcome(("RoleRequestDeclined", declined))
     asked = await browser.send(at, "", answer="decline", reason="Not yet.")
     assert "Ben Low is told that the request is declined, and why." in words(asked.text)
     assert services.bodies("POST", f"{AT_CONTRACT}/role-requests/{BEN}/decline") == [{"reason": "Not yet."}]
@@ -85,7 +81,7 @@ async def test_a_request_is_declined_with_a_reason_only(browser: Browser, servic
 
 async def test_a_request_is_approved_with_the_right_to_assign_seats(browser: Browser, services: Services) -> None:
     given = {"account_id": BEN, "role": "software_coordinator", "may_assign_seats": True}
-    services.answers[f"POST {AT_CONTRACT}/role-requests/{BEN}/approval"] = foreseen(("RoleAssigned", given))
+    services.answers[f"POST {AT_CONTRACT}/role-requests/{BEN}/approval"] = outcome(("RoleAssigned", given))
     at = f"/contracts/{CONTRACT}/requests/{BEN}"
     asked = await browser.send(at, "", answer="approve-seats", reason="")
     assert "Ben Low becomes Software Coordinator and may assign seats." in words(asked.text)
@@ -100,7 +96,7 @@ async def test_a_coordinator_is_named_by_address(browser: Browser, services: Ser
     unknown = await browser.send(at, "", email="nobody@northhaus.example")
     assert "Nobody in your organisation has this address. Invite them first." in words(unknown.text)
     addressed(services, BEN)
-    services.answers[f"PUT {AT_CONTRACT}/coordinators/{BEN}"] = foreseen()
+    services.answers[f"PUT {AT_CONTRACT}/coordinators/{BEN}"] = outcome(SOMETHING)
     await browser.send(at, "", email="ben@northhaus.example")
     assert services.bodies("PUT", f"{AT_CONTRACT}/coordinators/{BEN}") == [{"may_assign_seats": False}]
     assert services.bodies("POST", "/accounts/by-address")[-1] == {"items": [{"email": "ben@northhaus.example"}]}
@@ -109,7 +105,7 @@ async def test_a_coordinator_is_named_by_address(browser: Browser, services: Ser
 async def test_a_handover_says_who_loses_and_who_gains_before_it_is_done(browser: Browser, services: Services) -> None:
     addressed(services, ANA)
     role = {"role": "contract_manager"}
-    services.answers[f"POST {AT_CONTRACT}/handover"] = foreseen(
+    services.answers[f"POST {AT_CONTRACT}/handover"] = outcome(
         ("RoleRevoked", {"account_id": "a-1", **role}), ("RoleAssigned", {"account_id": ANA, **role})
     )
     at = f"/contracts/{CONTRACT}/handover"
@@ -132,7 +128,7 @@ async def test_a_refused_handover_is_said_beside_the_address(browser: Browser, s
 
 
 async def test_a_leavers_dry_run_says_what_is_taken(browser: Browser, services: Services) -> None:
-    services.answers[f"DELETE /people/{ANA}"] = foreseen()
+    services.answers[f"DELETE /people/{ANA}"] = outcome(SOMETHING)
     asked = await browser.send(f"/people/{ANA}", "", act="remove")
     said = words(asked.text)
     assert "Remove Ana Sol?" in said and "They lose 1 role." in said and "Their seat of AutoCAD is free." in said
@@ -146,10 +142,10 @@ async def test_a_contract_manager_hands_over_before_they_are_removed(browser: Br
 
 
 async def test_an_invitation_goes_out_and_is_withdrawn(browser: Browser, services: Services) -> None:
-    services.answers["POST /invitations"] = foreseen()
+    services.answers["POST /invitations"] = outcome(SOMETHING)
     asked = await browser.send("/people/invite", "", email="cara@x.example")
     assert "A link goes to cara@x.example." in words(asked.text)
-    services.answers["DELETE /invitations/i-1"] = foreseen()
+    services.answers["DELETE /invitations/i-1"] = outcome(SOMETHING)
     await browser.send("/people", "", invitation_id="i-1")
     assert services.of("DELETE", "/invitations/i-1")[0].url.query == b"dry_run=true"
 
@@ -163,7 +159,7 @@ async def test_people_without_a_role_are_told_who_may_see_the_list(browser: Brow
 
 
 async def test_a_pasted_list_of_leavers_is_previewed_by_its_own_lines(browser: Browser, services: Services) -> None:
-    items = [{"line": 2, "status": 200, "answer": {}}, {"line": 3, "status": 409, "answer": BULK_REFUSAL}]
+    items = [{"line": 2, "status": 200, "answer": CHANGED}, {"line": 3, "status": 409, "answer": BULK_REFUSAL}]
     services.answers["POST /people/remove/bulk"] = answer(items=items, accepted=1, dry_run=True)
     preview = await browser.send("/people/leavers", "", pasted="ana@x.example\nnobody@x.example")
     said = words(preview.text)
@@ -186,7 +182,7 @@ async def test_a_subscription_shows_its_term_price_and_partner(browser: Browser)
 
 
 async def test_auto_renew_says_what_it_does_before_it_is_turned_off(browser: Browser, services: Services) -> None:
-    services.answers[f"POST /subscriptions/{SUBSCRIPTION}/disable-auto-renew"] = foreseen()
+    services.answers[f"POST /subscriptions/{SUBSCRIPTION}/disable-auto-renew"] = outcome(SOMETHING)
     at = f"/subscriptions/{SUBSCRIPTION}/auto-renew"
     asked = await browser.send(at)
     said = words(asked.text)
@@ -226,7 +222,7 @@ async def test_several_subscriptions_are_turned_off_with_an_outcome_each(browser
 
 
 async def test_several_seats_are_taken_away_with_an_outcome_each(browser: Browser, services: Services) -> None:
-    items = [{"line": 2, "status": 200, "answer": {}}]
+    items = [{"line": 2, "status": 200, "answer": CHANGED}]
     services.answers[f"POST {AT_POOL}/seats/unassign/bulk"] = answer(items=items, accepted=1, dry_run=True)
     preview = await browser.send(f"/seats/{SUBSCRIPTION}", "", **{"chosen[]": ANA})
     assert "1 Ana Sol ana@northhaus.example accepted" in words(preview.text)
@@ -236,10 +232,10 @@ async def test_several_seats_are_taken_away_with_an_outcome_each(browser: Browse
 
 
 async def test_all_seats_are_taken_away_before_auto_renew_is_turned_off(browser: Browser, services: Services) -> None:
-    items = [{"line": 2, "status": 200, "answer": {}}]
+    items = [{"line": 2, "status": 200, "answer": CHANGED}]
     services.answers[f"POST {AT_POOL}/seats/unassign/bulk"] = answer(items=items, accepted=1, dry_run=False)
     every = {"all": "yes", "for": "auto-renew"}
-    done = await browser.send(f"/seats/{SUBSCRIPTION}", "", **every, confirmed="yes")
+    done = await browser.send(f"/seats/{SUBSCRIPTION}", "", **every)
     assert services.of("POST", f"{AT_POOL}/seats/unassign/bulk")[0].content.decode() == f"account_id\n{ANA}"
     assert f'href="/subscriptions/{SUBSCRIPTION}/auto-renew"' in done.text
 
@@ -256,7 +252,7 @@ async def test_a_refund_is_answered_by_the_rule_and_its_record(browser: Browser,
 async def test_more_seats_are_asked_for_by_number(browser: Browser, services: Services) -> None:
     at = f"/subscriptions/{SUBSCRIPTION}/seats"
     assert "Enter a whole number." in words((await browser.send(at, "", seats="many")).text)
-    services.answers[f"POST /subscriptions/{SUBSCRIPTION}/seats-requests"] = foreseen()
+    services.answers[f"POST /subscriptions/{SUBSCRIPTION}/seats-requests"] = outcome(SOMETHING)
     assert "There shall be 7 seats in all." in words((await browser.send(at, "", seats="7")).text)
     assert services.bodies("POST", f"/subscriptions/{SUBSCRIPTION}/seats-requests") == [{"seats": 7}]
 
@@ -265,7 +261,7 @@ async def test_more_seats_are_asked_for_by_number(browser: Browser, services: Se
 
 
 async def test_a_seat_is_assigned_by_address(browser: Browser, services: Services) -> None:
-    services.answers[f"POST {AT_POOL}/seats"] = foreseen(("SeatAssigned", {"account_id": BEN, "seat": 2}))
+    services.answers[f"POST {AT_POOL}/seats"] = outcome(("SeatAssigned", {"account_id": BEN, "seat": 2}))
     asked = await browser.send(f"/seats/{SUBSCRIPTION}/assign", "", email="ben@northhaus.example")
     assert "ben@northhaus.example gets seat 2." in words(asked.text)
     assert services.bodies("POST", f"{AT_POOL}/seats") == [{"email": "ben@northhaus.example"}]
@@ -278,7 +274,7 @@ async def test_an_unknown_address_is_said_beside_its_field(browser: Browser, ser
 
 
 async def test_a_seat_moves_in_one_step(browser: Browser, services: Services) -> None:
-    services.answers[f"POST {AT_POOL}/seats/transfer"] = foreseen()
+    services.answers[f"POST {AT_POOL}/seats/transfer"] = outcome(SOMETHING)
     at = f"/seats/{SUBSCRIPTION}/holders/{ANA}"
     asked = await browser.send(at, "", act="move", to_email="ben@x.example")
     assert "Ana Sol loses the seat, and ben@x.example gets it, in one step." in words(asked.text)
@@ -286,7 +282,7 @@ async def test_a_seat_moves_in_one_step(browser: Browser, services: Services) ->
 
 
 async def test_a_seat_is_taken_away(browser: Browser, services: Services) -> None:
-    services.answers[f"DELETE {AT_POOL}/seats/{ANA}"] = foreseen()
+    services.answers[f"DELETE {AT_POOL}/seats/{ANA}"] = outcome(SOMETHING)
     asked = await browser.send(f"/seats/{SUBSCRIPTION}/holders/{ANA}", "", act="take", to_email="")
     assert "Ana Sol can't use the product any more." in words(asked.text)
 
@@ -309,17 +305,17 @@ async def test_a_chart_has_a_step_for_each_entry_and_says_itself_in_words(browse
 
 
 async def test_credits_are_spent_under_the_forms_key(browser: Browser, services: Services) -> None:
-    services.answers[f"POST {AT_CONTRACT}/credits/consumptions"] = foreseen()
+    services.answers[f"POST {AT_CONTRACT}/credits/consumptions"] = outcome(SOMETHING)
     at = f"/credits/{CONTRACT}/spend"
     asked = await browser.send(at, "", amount="3", purpose="rendering")
     assert "3 credits are spent for: rendering." in words(asked.text)
     await browser.post(at, None, **hidden(asked.text))
-    first, second = services.bodies("POST", f"{AT_CONTRACT}/credits/consumptions")
-    assert first == second and first["consumption_id"] == hidden(asked.text)["key"] and first["amount"] == 3
+    first, *others = services.bodies("POST", f"{AT_CONTRACT}/credits/consumptions")
+    assert others == [first, first] and first["consumption_id"] == hidden(asked.text)["key"] and first["amount"] == 3
 
 
 async def test_a_session_is_ended(browser: Browser, services: Services) -> None:
-    services.answers["DELETE /sessions/s-2"] = foreseen()
+    services.answers["DELETE /sessions/s-2"] = outcome(SOMETHING)
     done = await browser.send("/sessions")
     assert done.headers["location"] == "/sessions?notice=session-over"
 
@@ -328,7 +324,7 @@ async def test_a_partner_is_engaged_by_its_number_and_released(browser: Browser,
     services.answers["PUT /partners/new"] = problem(404, "partner-unknown")
     refusal = await browser.send("/partners", "", act="engage", partner="new")
     assert 'id="partner-error">There is no partner with this number.' in refusal.text
-    services.answers[f"DELETE /partners/{PARTNER}"] = foreseen()
+    services.answers[f"DELETE /partners/{PARTNER}"] = outcome(SOMETHING)
     asked = await browser.send("/partners", "", act="release", partner=PARTNER)
     assert "It orders nothing more for you." in words(asked.text)
 

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.console.fakes import Browser, Services, hidden, problem, words
+from tests.console.fakes import CHANGED, Browser, Services, hidden, outcome, problem, words
 from tests.console.samples.publisher import ANSWERS, ORDER, many
 from tests.console.samples.publisher import PLAN as OFFERED
 
@@ -40,7 +40,7 @@ async def browser(services: Services, tmp_path: Path) -> Browser:
 
 
 def foresees(*types: str) -> httpx.Response:
-    return httpx.Response(200, json={"stream": "s", "events": [{"type": each, "data": {}} for each in types]})
+    return outcome(*((each, {}) for each in types))
 
 
 async def form(browser: Browser, page: str = "/profile") -> dict[str, str]:
@@ -156,9 +156,8 @@ async def test_orders_to_answer_wait_on_the_first_page(browser: Browser) -> None
 
 
 async def test_credits_are_granted_once_it_is_said_until_when(browser: Browser, services: Services) -> None:
-    granted = {"type": "CreditsGranted", "data": {"amount": 500, "expires_on": "2027-11-28"}}
-    outcome = httpx.Response(200, json={"stream": "s", "events": [granted]})
-    services.answers["POST /contracts/c-1/credits/grants"] = outcome
+    granted = ("CreditsGranted", {"amount": 500, "expires_on": "2027-11-28"})
+    services.answers["POST /contracts/c-1/credits/grants"] = outcome(granted)
     fields = {"grant_id": "G-2", "amount": "500", "account_id": "a-1"}
     asked = await browser.post("/publisher/credits/c-1", None, **await form(browser), **fields)
     assert "500 credits are granted. They can be spent until 28 Nov 2027 (UTC)." in words(asked.text)
@@ -188,9 +187,9 @@ async def test_a_number_of_a_grant_that_is_taken_is_said_beside_its_field(browse
 
 
 async def test_a_file_of_grants_shows_each_line_first(browser: Browser, services: Services) -> None:
-    items = [{"line": 2, "status": 200, "answer": {}}]
-    outcome = httpx.Response(200, json={"items": items, "accepted": 1, "dry_run": True})
-    services.answers["POST /contracts/c-1/credits/grants/bulk"] = outcome
+    items = [{"line": 2, "status": 200, "answer": CHANGED}]
+    previewed = httpx.Response(200, json={"items": items, "accepted": 1, "dry_run": True})
+    services.answers["POST /contracts/c-1/credits/grants/bulk"] = previewed
     lines = "grant_id,amount\nG-3,20"
     asked = await browser.post("/publisher/credits/c-1/file", None, **await form(browser), pasted=lines)
     assert "1 line will be carried out." in words(asked.text)

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from services.console.cookies import Cookies, Session, read_secrets
-from tests.console.fakes import Browser, Services, problem, tokens, words
+from tests.console.fakes import Browser, Services, outcome, problem, tokens, words
 
 SECRET = "a-secret-of-at-least-24-characters"
 SESSION = Session(access_token="a", access_until=1, refresh_token="r", until=2, session_id="s")
@@ -159,7 +159,8 @@ async def test_metrics_count_the_pages(browser: Browser) -> None:
 async def test_a_page_after_a_command_waits_for_what_that_has_stored(tmp_path: Path) -> None:
     services = Services({"GET /sessions": httpx.Response(200, json={"items": []})})
     stored = {"tenure-version": "sessions-a-1@7"}
-    services.answers["DELETE /sessions/s-2"] = httpx.Response(200, json={}, headers=stored)
+    ended = outcome(("SessionEnded", {})).json()
+    services.answers["DELETE /sessions/s-2"] = httpx.Response(200, json=ended, headers=stored)
     browser = Browser(services, tmp_path)
     await browser.sign_in()
     done = await browser.send("/sessions", "", session_id="s-2")

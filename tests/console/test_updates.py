@@ -4,12 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from services.console.pages.updates.words import length
 from services.console.texts import texts_for
-from tests.console.fakes import Browser, Services, hidden, problem, words
+from tests.console.fakes import CHANGED, Browser, Services, hidden, outcome, problem, words
 from tests.console.samples.updates import ANSWERS, CONTRACT, ONE_ROLLOUT, event, many, one
 from tests.console.samples.updates import ROLLOUT as ROLLOUT_SHOWN
 
@@ -28,10 +27,6 @@ async def browser(services: Services, tmp_path: Path) -> Browser:
     browser = Browser(services, tmp_path)
     await browser.sign_in()
     return browser
-
-
-def foresees(*events: dict[str, Any]) -> httpx.Response:
-    return one({"stream": "s", "events": [*events]})
 
 
 async def test_the_only_contract_is_shown_at_once_and_without_one_ones_own_updates(
@@ -65,8 +60,8 @@ async def test_a_rollout_is_called_by_the_title_of_its_update(browser: Browser, 
 
 
 async def test_an_approval_in_phases_is_confirmed_in_words(browser: Browser, services: Services) -> None:
-    approved = {"type": "UpdateApproved", "data": {"phases": PHASES}}
-    services.answers["POST /contracts/c/updates/autodesk/ACD-2027.2/approval"] = foresees(approved)
+    approved = ("UpdateApproved", {"phases": PHASES})
+    services.answers["POST /contracts/c/updates/autodesk/ACD-2027.2/approval"] = outcome(approved)
     fields = {"course": "phases", "who_1": "g", "success_1": "90", "error_1": "10 %", "groups[]": "g"}
     asked = await browser.send(f"{UPDATE}/approve", "", **fields)
     said = words(asked.text)
@@ -79,8 +74,8 @@ async def test_an_approval_in_phases_is_confirmed_in_words(browser: Browser, ser
 
 
 async def test_a_schedule_is_a_time_in_the_persons_zone(browser: Browser, services: Services) -> None:
-    scheduled = {"type": "UpdateScheduled", "data": {"phases": PHASES, "starts_at": "2026-12-01T21:00:00Z"}}
-    services.answers["POST /contracts/c/updates/autodesk/ACD-2027.2/schedule"] = foresees(scheduled)
+    scheduled = ("UpdateScheduled", {"phases": PHASES, "starts_at": "2026-12-01T21:00:00Z"})
+    services.answers["POST /contracts/c/updates/autodesk/ACD-2027.2/schedule"] = outcome(scheduled)
     fields = {"when": "later", "starts_at": "2026-12-01T22:00", "groups[]": "default"}
     said = words((await browser.send(f"{UPDATE}/approve", "", **fields)).text)
     (body,) = services.bodies("POST", "/contracts/c/updates/autodesk/ACD-2027.2/schedule")
@@ -117,7 +112,7 @@ def test_a_length_is_in_the_units_that_fit() -> None:
 
 
 async def test_a_policy_has_several_windows(browser: Browser, services: Services) -> None:
-    services.answers["PUT /contracts/c/groups/g/policy"] = foresees()
+    services.answers["PUT /contracts/c/groups/g/policy"] = outcome()
     window = {"weekday_2": "sunday", "starts_2": "01:00", "minutes_2": "30", "time_zone_2": "UTC"}
     await browser.send("/updates/c/groups/g/policy", "", cadence="monthly", **window)
     (body,) = services.bodies("PUT", "/contracts/c/groups/g/policy")
@@ -131,7 +126,7 @@ async def test_a_policy_has_several_windows(browser: Browser, services: Services
 
 async def test_a_file_of_addresses_needs_no_heading(browser: Browser, services: Services) -> None:
     services.answers["POST /contracts/c/groups/g/users/bulk"] = one(
-        {"items": [{"line": 2, "status": 200, "answer": {}}], "accepted": 1, "dry_run": True}
+        {"items": [{"line": 2, "status": 200, "answer": CHANGED}], "accepted": 1, "dry_run": True}
     )
     form = hidden((await browser.get("/updates/c/groups/g/file")).text)
     answer = await browser.client.post("/updates/c/groups/g/file", data=form, files={"file": ("m.csv", b"a@x.example")})
@@ -199,7 +194,7 @@ async def test_users_are_picked_by_their_outcome(browser: Browser) -> None:
 async def test_a_rollout_is_steered(
     browser: Browser, services: Services, deed: str, route: str, fields: dict[str, str], body: dict[str, Any]
 ) -> None:
-    services.answers[f"POST /contracts/c/rollouts/c-1/{route}"] = foresees(event("RolloutPaused"))
+    services.answers[f"POST /contracts/c/rollouts/c-1/{route}"] = outcome(("RolloutPaused", {}))
     asked = await browser.send(f"{ROLLOUT}/{deed}", "", **fields)
     (sent,) = services.of("POST", f"/contracts/c/rollouts/c-1/{route}")
     assert sent.url.query == b"dry_run=true" and json.loads(sent.content) == body

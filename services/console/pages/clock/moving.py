@@ -42,7 +42,6 @@ async def move(visit: Visit) -> Response:
     if to is None:
         form.errors["to"] = texts.gettext(NOT_A_TIME)
         return await again(visit, clock)
-    due = [] if form["confirmed"] == "yes" else await _due(visit, now, to)
     deed = Deed(
         service="identity",
         method="POST",
@@ -50,7 +49,8 @@ async def move(visit: Visit) -> Response:
         body={"to": to.isoformat()},
         question=texts.gettext("Move the clock to %(time)s?") % {"time": texts.time(to)},
         button=texts.gettext("Move the clock"),
-        says=partial(_sentences, texts, due),
+        says=partial(_sentences, texts, await _due(visit, now, to)),
+        idle=texts.gettext("The clock shows this time already."),
         grave=True,
         then="/clock",
         notice="clock-moved",
@@ -58,10 +58,8 @@ async def move(visit: Visit) -> Response:
     return await carry_out(visit, deed, clock)
 
 
-def _sentences(texts: Texts, due: Sequence[str], outcome: Outcome) -> Sequence[str]:
+def _sentences(texts: Texts, due: Sequence[str], _: Outcome) -> Sequence[str]:
     """Return what the move does, and what falls due until then."""
-    if not outcome.events:
-        return [texts.gettext("The clock shows this time already: nothing changes.")]
     moves = texts.gettext(
         "All services follow it, for everybody in the organisation. What is due by then happens at once."
     )

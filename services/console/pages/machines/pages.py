@@ -7,8 +7,8 @@ from typing import Final
 from pydantic import JsonValue
 from starlette.responses import Response
 
-from services.console.deeds import Deed, again, carry_out, refuse
-from services.console.doors import Refused, path
+from services.console.deeds import Deed, again, carry_out, once_confirmed, refuse
+from services.console.doors import Condition, Refused, path
 from services.console.names import names_of
 from services.console.pages.portal.roles import account_at
 from services.console.shapes.machines import Machine, Machines, MachineSecret
@@ -109,14 +109,12 @@ async def _rotate(visit: Visit) -> Response:
 
 async def _with_secret(visit: Visit, deed: Deed, show: Page) -> Response:
     """Ask for confirmation, or carry a confirmed deed out and show the secret, this once."""
-    if visit.form["confirmed"] != "yes":
-        return await carry_out(visit, deed, show)
-    visit.form.values.pop("confirmed")
-    try:
-        made = await visit.ask(deed.service, deed.method, deed.path, MachineSecret, dict(deed.body or {}))
-    except Refused as refused:
-        return await refuse(visit, refused, show)
-    return visit.page("machines/secret.html", made=made)
+
+    async def do(condition: Condition) -> Response:
+        made = await visit.ask(deed.service, deed.method, deed.path, MachineSecret, deed.sent, condition=condition)
+        return visit.page("machines/secret.html", made=made)
+
+    return await once_confirmed(visit, deed, show, do)
 
 
 # ── Registering ────────────────────────────────────────────────────────────────────────────────────────

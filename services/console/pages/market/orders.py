@@ -233,6 +233,7 @@ async def _seats(visit: Visit) -> Response:
         question=gettext(marked("Change the number of seats?")),
         button=gettext(marked("Change it")),
         says=lambda outcome: seats_changed(visit, outcome),
+        idle=gettext(marked("There are as many seats already.")),
         then=_here(visit),
         notice="seats-changed",
     )
@@ -259,7 +260,7 @@ def seats_changed(visit: Visit, outcome: Outcome) -> list[str]:
             said.append(
                 texts.gettext(sentence) % {"seats": event.data["seats"], "day": _day(visit, event.data["takes_effect"])}
             )
-    return said or [texts.gettext(marked("Nothing changes: there are as many seats already."))]
+    return said
 
 
 async def _auto_renew_off(visit: Visit) -> Response:

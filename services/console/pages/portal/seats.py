@@ -90,14 +90,12 @@ async def assign(visit: Visit) -> Response:
         body={"email": email},
         question=texts.gettext("Assign a seat?"),
         button=texts.gettext("Assign the seat"),
-        says=lambda outcome: (
-            [
-                texts.gettext("%(email)s gets seat %(seat)s.") % {"email": email, "seat": event.data["seat"]}
-                for event in outcome.events
-                if "seat" in event.data
-            ]
-            or [texts.gettext("%(email)s holds a seat already.") % {"email": email}]
-        ),
+        says=lambda outcome: [
+            texts.gettext("%(email)s gets seat %(seat)s.") % {"email": email, "seat": event.data["seat"]}
+            for event in outcome.events
+            if "seat" in event.data
+        ],
+        idle=texts.gettext("%(email)s holds a seat already.") % {"email": email},
         then=_back(visit),
         notice="seat-assigned",
     )

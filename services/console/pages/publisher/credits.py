@@ -71,6 +71,7 @@ async def grant(visit: Visit) -> Response:
         question=texts.gettext("Grant these credits?"),
         button=texts.gettext("Grant the credits"),
         says=_granted(visit),
+        idle=texts.gettext("This grant was made already."),
         grave=True,
         then=path("/publisher/credits/{contract_id}", contract_id=contract_id),
         notice="credits-granted",
@@ -90,7 +91,7 @@ def _granted(visit: Visit) -> Callable[[Outcome], Sequence[str]]:
             }
             for each in outcome.events
             if each.type == "CreditsGranted"
-        ] or [texts.gettext("This grant was made already: nothing changes.")]
+        ]
 
     return says
 

@@ -57,11 +57,8 @@ async def change(visit: Visit) -> Response:
         body={"csn": form["csn"].strip(), "organisation_id": form["organisation_id"]},
         question=texts.gettext("Issue CSN %(csn)s?") % {"csn": form["csn"].strip()},
         button=texts.gettext("Issue it"),
-        says=lambda outcome: [
-            texts.gettext("The partner can order specialised products at once.")
-            if outcome.events
-            else texts.gettext("The partner has this CSN already: nothing changes.")
-        ],
+        says=lambda _: [texts.gettext("The partner can order specialised products at once.")],
+        idle=texts.gettext("The partner has this CSN already."),
         then="/publisher/csns",
         notice="csn-issued",
     )

@@ -82,17 +82,16 @@ async def list_plan(visit: Visit) -> Response:
         body={**body, "commitment_months": months, "price": price},
         question=texts.gettext("List this plan?"),
         button=texts.gettext("List it"),
-        says=lambda outcome: _says(visit, bool(outcome.events)),
+        says=lambda _: _says(visit),
+        idle=texts.gettext("The catalogue has it so already."),
         then="/publisher/plans",
         notice="plan-listed",
     )
     return await carry_out(visit, deed, new)
 
 
-def _says(visit: Visit, changes: bool) -> list[str]:
+def _says(visit: Visit) -> list[str]:
     texts, form = visit.texts, visit.form
-    if not changes:
-        return [texts.gettext("The catalogue has it so already: nothing changes.")]
     price = _price(visit)
     sentence = texts.gettext("Partners can order %(plan)s (%(product_id)s) from now on, at %(price)s a seat.")
     money = texts.money(int(str(price["amount"])), str(price["currency"]))

@@ -56,13 +56,12 @@ async def publish(visit: Visit) -> Response:
         body=body,
         question=texts.gettext("Publish %(title)s?") % {"title": form["title"].strip()},
         button=texts.gettext("Publish it"),
-        says=lambda outcome: [
+        says=lambda _: [
             texts.gettext(
                 "Every customer of the product is offered it. It can't be changed afterwards, only withdrawn."
             )
-            if outcome.events
-            else texts.gettext("It is published so already: nothing changes.")
         ],
+        idle=texts.gettext("It is published so already."),
         then="/publisher/updates",
         notice="update-published",
     )

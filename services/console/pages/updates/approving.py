@@ -81,6 +81,7 @@ async def approve(visit: Visit) -> Response:
         question=texts.gettext("Schedule %(update)s for: %(groups)s?") % values if later else at_once,
         button=texts.gettext("Schedule it") if later else texts.gettext("Approve it"),
         says=lambda outcome: _says(visit, outcome, groups),
+        idle=texts.gettext("It was decided so already."),
         then=at_update(visit),
         notice="update-scheduled" if later else "update-approved",
     )
@@ -99,7 +100,7 @@ def _says(visit: Visit, outcome: Outcome, groups: Sequence[Group]) -> Sequence[s
         else:
             said.append(texts.gettext("The rollout begins at once, in the maintenance windows of each group."))
         said += phases_in_words(_PHASES.validate_python(event.data["phases"]), groups, texts)
-    return said or [texts.gettext("It was decided so already: nothing changes.")]
+    return said
 
 
 def _phases(visit: Visit) -> list[JsonValue]:
@@ -177,6 +178,7 @@ async def hold(visit: Visit) -> Response:
         question=texts.gettext("Hold %(update)s for: %(groups)s?") % values,
         button=texts.gettext("Hold it"),
         says=lambda outcome: _says_held(visit, outcome),
+        idle=texts.gettext("It was decided so already."),
         then=at_update(visit),
         notice="update-held",
     )
@@ -185,8 +187,6 @@ async def hold(visit: Visit) -> Response:
 
 def _says_held(visit: Visit, outcome: Outcome) -> Sequence[str]:
     texts = visit.texts
-    if not outcome.events:
-        return [texts.gettext("It was decided so already: nothing changes.")]
     rollouts = [each for event in outcome.events if isinstance(each := event.data.get("rollouts"), list)]
     said = [texts.gettext("It reaches nobody of these groups until somebody decides otherwise.")]
     if any(rollouts):

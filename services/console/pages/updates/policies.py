@@ -128,6 +128,7 @@ async def set_policy(visit: Visit) -> Response:
         question=texts.gettext("Set this policy?"),
         button=texts.gettext("Set the policy"),
         says=lambda outcome: _says(visit, outcome),
+        idle=texts.gettext("It is the group's policy already."),
         then=at_group(visit),
         notice="policy-set",
     )
@@ -135,13 +136,12 @@ async def set_policy(visit: Visit) -> Response:
 
 
 def _says(visit: Visit, outcome: Outcome) -> Sequence[str]:
-    said = [
+    return [
         sentence
         for event in outcome.events
         if event.type == "GroupPolicySet"
         for sentence in policy_in_words(_POLICY.validate_python(event.data), visit.texts)
     ]
-    return said or [visit.texts.gettext("It is the group's policy already: nothing changes.")]
 
 
 def _windows(visit: Visit) -> list[JsonValue]:

@@ -122,6 +122,7 @@ async def steer(visit: Visit) -> Response:
         question=texts.gettext(steering.question),
         button=texts.gettext(steering.button),
         says=lambda outcome: _says(visit, outcome, steering),
+        moves=True,
         grave=steering.grave,
         then=at_rollout(visit),
         notice=steering.notice,
@@ -143,8 +144,6 @@ def _body(visit: Visit, name: str) -> dict[str, JsonValue]:
 
 def _says(visit: Visit, outcome: Outcome, steering: Steering) -> Sequence[str]:
     texts = visit.texts
-    if not outcome.events:
-        return [texts.gettext("It is so already: nothing changes.")]
     follows = [texts.gettext(FOLLOWS[event.type]) for event in outcome.events[1:] if event.type in FOLLOWS]
     return [texts.gettext(steering.explained), *follows]
 
