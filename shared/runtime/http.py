@@ -21,6 +21,7 @@ from shared.eventlog.write.log import Log
 from shared.events.fields import Address, OptionalIdentifier
 from shared.runtime import problems, refusals, wellformed
 from shared.runtime.auth import Actor
+from shared.runtime.contract import contract_queries
 from shared.runtime.database import Pool
 from shared.runtime.dispatch import limit_of, mounted
 from shared.runtime.exports import ListRoute
@@ -206,6 +207,7 @@ def make_app(parts: Parts, commands: CommandRoutes, queries: APIRouter | None, *
 
     if api:
         app.router.routes.extend(_included(_refusal_queries()))
+        app.router.routes.extend(_included(contract_queries()))
 
     @app.get("/metrics", tags=["operation"])
     async def metrics() -> Response:

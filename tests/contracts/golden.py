@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AwareDatetime, BaseModel, TypeAdapter, ValidationError
 
+from shared.documents.schemas import released_file
 from shared.events import EVENTS
 from shared.events.base import Event, json_schema
 
@@ -35,7 +36,7 @@ def golden_file(event: type[Event], version: int = 0) -> Path:
 
 
 def schema_file(event: type[Event], version: int = 0) -> Path:
-    return HERE / "schemas" / f"{event.type()}.v{version or event.SCHEMA}.json"
+    return released_file(event.type(), version or event.SCHEMA)
 
 
 def sample(model: type[BaseModel]) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from shared.documents.compatibility import breaks
 from shared.events import EVENTS, upcasts
 from shared.events.base import Event, Record, json_schema
 from shared.events.envelope import Envelope, Unreadable
@@ -78,44 +79,6 @@ def test_a_change_that_breaks_a_reader_fails_with_the_name_of_what_it_breaks(nam
     event = EVENTS[name]
     problems = breaks(json.loads(schema_file(event).read_text()), json_schema(event))
     assert not problems, f"{name} v{event.SCHEMA}: {'; '.join(problems)}. Raise SCHEMA and add an upcast."
-
-
-def breaks(before: Schema, after: Schema) -> list[str]:
-    """What a reader of the released schema would miss in the present one, and the other way round."""
-    found = _fields("", before, after)
-    for name, part in before.get("$defs", {}).items():
-        if name not in after.get("$defs", {}):
-            found.append(f"{name} is gone")
-        else:
-            found += _fields(f"{name}.", part, after["$defs"][name])
-    return found
-
-
-def _fields(where: str, before: Schema, after: Schema) -> list[str]:
-    old, new = before.get("properties", {}), after.get("properties", {})
-    plain = {name: _plain(field) for name, field in new.items()}
-    found = [f"field {where}{name} is gone" for name in old if name not in new]
-    found += [f"field {where}{n} has another type" for n in old if n in new and _plain(old[n]) != plain[n]]
-    bound = [name for name in old if name in new and "default" in old[name] and "default" not in new[name]]
-    found += [f"field {where}{name} has a default no more" for name in bound]
-    added = [name for name in new if name not in old]
-    found += [f"new field {where}{name} has no default" for name in added if "default" not in new[name]]
-    return found
-
-
-def _plain(field: Schema) -> Schema:
-    """What readers depend on: not the words, not what stands when it is left out, and not how much less than its type
-    allows may stand there from now on. A new member of an enumeration is something that they don't know."""
-    plain = {key: value for key, value in field.items() if key not in _WORDS and key not in _NARROWER}
-    if "anyOf" in plain:
-        plain["anyOf"] = [_plain(part) for part in plain["anyOf"]]
-    if "items" in plain:
-        plain["items"] = _plain(plain["items"])
-    return plain
-
-
-_WORDS = ("description", "title", "default")
-_NARROWER = ("pattern", "minLength", "maxLength", "minimum", "maximum", "exclusiveMaximum", "minItems", "maxItems")
 
 
 def _changed(change: str) -> Schema:

@@ -23,7 +23,19 @@ KEY, THEIRS = (ECKey.generate_key("P-256", {"kid": "key"}) for _ in range(2))
 
 ACTOR = Actor(account_id="account", organisation_id="organisation", organisation_kind="operator")
 
-EVERYWHERE = {"/health", "/ready", "/metrics", "/openapi.json", "/docs", "/docs/oauth2-redirect", "/docs/assets"}
+EVERYWHERE = {
+    "/health",
+    "/ready",
+    "/metrics",
+    "/openapi.json",
+    "/docs",
+    "/docs/oauth2-redirect",
+    "/docs/assets",
+    "/asyncapi.json",
+    "/schemas",
+    "/schemas/{event_type}/{version}",
+    "/schemas/{event_type}/{version}/sent",
+}
 
 OPEN = {
     ("identity", "POST", "/accounts"),

@@ -1,0 +1,1 @@
+"""Documents of the event contract, made from the registry: schemas, examples, AsyncAPI."""

@@ -1,0 +1,221 @@
+"""The AsyncAPI 3.0 documents: the topics, their records, and who may send and read them."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from shared.documents.examples import example_data, example_envelope
+from shared.documents.schemas import HOSTS, parts_of, schema_path
+from shared.events.base import Event
+from shared.events.envelope import to_headers
+from shared.events.registry import EVENTS_ON, INBOUND, service_of
+
+Part = dict[str, Any]
+
+VERSION: Final = "1"
+"""The version of the event contract: of the topics' names."""
+KEPT_FOR_EVER: Final[Part] = {"cleanup.policy": ["delete"], "retention.ms": -1}
+PARTITIONS: Final = {"events": 6, "inbound": 3}
+"""The partitions of a service's own topic and of an inbound topic, as they are declared for the deployment."""
+_CONTENT: Final = "application/json"
+_BINDING: Final = "0.5.0"
+
+_SHA256: Final = "^[0-9a-f]{64}$"
+_NUMBER: Final = "^[1-9][0-9]{0,18}$"
+_HEADERS: Final[Mapping[str, tuple[str, str]]] = {
+    "ce_specversion": ("^1\\.0$", "The version of CloudEvents."),
+    "ce_id": ("", "The event's id. With the source it identifies the event."),
+    "ce_source": ("", "Who published it: `urn:tenure:<service>` or `urn:publisher:<publisher>`."),
+    "ce_type": ("", "The type of the event."),
+    "ce_subject": ("", "The stream that the event belongs to; of an inbound event, what it is about."),
+    "ce_time": ("", "When it was decided, RFC 3339."),
+    "ce_dataschema": ("", "The JSON Schema of the data."),
+    "ce_partitionkey": ("", "The record's key: the stream."),
+    "content-type": ("", "The media type of the value."),
+    "ce_correlationid": ("", "The request, import or process that the event belongs to."),
+    "ce_causationid": ("", "The id of the event or command that caused it."),
+    "ce_commandid": ("", "The id of the command, unless it is the causation id."),
+    "ce_actor": ("", "The account or the automatic actor that decided it."),
+    "ce_tenant": ("", "The organisation that the event belongs to. The id of a sandbox begins with `sandbox-`."),
+    "ce_traceparent": ("", "The trace (W3C Trace Context) that it was decided in."),
+    "ce_sequence": (_NUMBER, "The event's number in its stream, from 1, without a gap."),
+    "ce_position": (_NUMBER, "The event's number in its service's log, from 1, without a gap."),
+    "ce_prevhash": (_SHA256, "The hash of the event before it in its stream; zeros for the first one."),
+    "ce_hash": (_SHA256, "SHA-256 over the previous hash, the envelope and the value."),
+    "ce_sandbox": ("^true$", "Present on the events of a sandbox."),
+}
+"""Each header's pattern, where it has one, and what it means."""
+_REQUIRED_OF_SERVICES: Final = (
+    "ce_specversion",
+    "ce_id",
+    "ce_source",
+    "ce_type",
+    "ce_subject",
+    "ce_time",
+    "ce_dataschema",
+    "ce_partitionkey",
+    "content-type",
+    "ce_sequence",
+    "ce_position",
+    "ce_prevhash",
+    "ce_hash",
+)
+_REQUIRED_OF_PUBLISHERS: Final = ("ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time")
+_OF_PUBLISHERS: Final = (
+    *_REQUIRED_OF_PUBLISHERS,
+    "ce_subject",
+    "ce_dataschema",
+    "ce_partitionkey",
+    "ce_correlationid",
+    "ce_traceparent",
+    "content-type",
+)
+
+
+def asyncapi_of(topics: Iterable[str], title: str, bases: Mapping[str, str], bootstrap: str) -> Part:
+    """Return the document of these topics.
+
+    Args:
+        bases: the URL of each service, without a slash at the end, for the links to the schemas.
+        bootstrap: the host and port of Kafka.
+    """
+    read = {topic: {event.type(): event for event in EVENTS_ON[topic]} for topic in topics}
+    messages = {
+        _key(name, topic): _message(event, bases[HOSTS[name]], sent=topic == INBOUND)
+        for topic, events in read.items()
+        for name, event in events.items()
+    }
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": title,
+            "version": VERSION,
+            "description": _ABOUT,
+            "license": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
+            "tags": [{"name": service_of(topic) or "publishers"} for topic in read],
+        },
+        "defaultContentType": _CONTENT,
+        "servers": {
+            "kafka": {
+                "host": bootstrap,
+                "protocol": "kafka-secure",
+                "description": "Each client has a user of its own, and the rights that this user was granted.",
+                "security": [{"$ref": "#/components/securitySchemes/scram"}],
+            }
+        },
+        "channels": {_name(topic): _channel(topic, found) for topic, found in read.items()},
+        "operations": {_operation(topic): _operation_of(topic, found) for topic, found in read.items()},
+        "components": {
+            "messages": dict(sorted(messages.items())),
+            "messageTraits": {
+                "ofAService": _trait(_HEADERS, _REQUIRED_OF_SERVICES),
+                "ofAPublisher": _trait(_OF_PUBLISHERS, _REQUIRED_OF_PUBLISHERS),
+            },
+            "schemas": _schemas(read),
+            "securitySchemes": {"scram": {"type": "scramSha512", "description": "SASL over TLS."}},
+        },
+    }
+
+
+_ABOUT: Final = """Records are CloudEvents 1.0 in Kafka's binary mode: the attributes are headers, the value the data.
+A topic may repeat an event; it never reorders a stream and never skips an event. Readers ignore fields and headers that
+they do not know. The text of personal fields is encrypted under a key per person; erasing the key erases the person."""
+
+
+def _schemas(read: Mapping[str, Mapping[str, type[Event]]]) -> Part:
+    """Return the schemas of the records of the topics, and of the parts of these."""
+    found: Part = {}
+    for topic, events in read.items():
+        template = f"#/components/schemas/{_key('{model}', topic)}"
+        parts = parts_of(events, template, sent=topic == INBOUND)
+        found |= {_key(name, topic): part for name, part in parts.items()}
+    return dict(sorted(found.items()))
+
+
+def _key(name: str, topic: str) -> str:
+    """Return the key of a message or a schema, which differs for what publishers send.
+
+    They send within bounds that the readers of a topic can't rely on.
+    """
+    return f"sent.{name}" if topic == INBOUND else name
+
+
+def _name(topic: str) -> str:
+    return topic.replace(".", "-")
+
+
+def _operation(topic: str) -> str:
+    owner = service_of(topic)
+    return f"publish{owner.capitalize()}Events" if owner else "receivePublishersEvents"
+
+
+def _channel(topic: str, events: Mapping[str, type[Event]]) -> Part:
+    own = bool(service_of(topic))
+    channel: Part = {
+        "address": topic if own else f"{INBOUND}.{{publisher}}",
+        "description": f"The events of {service_of(topic)}, kept for ever. The key is the stream."
+        if own
+        else "The events of one publisher's system, kept for ever. Only that system may write to it. The operator "
+        f"imports events of any publisher on `{INBOUND}`.",
+        "messages": {name: {"$ref": f"#/components/messages/{_key(name, topic)}"} for name in sorted(events)},
+        "bindings": {
+            "kafka": {
+                **({"topic": topic} if own else {}),
+                "partitions": PARTITIONS["events" if own else "inbound"],
+                "topicConfiguration": KEPT_FOR_EVER,
+                "bindingVersion": _BINDING,
+            }
+        },
+    }
+    if not own:
+        channel["parameters"] = {"publisher": {"description": "The publisher's name, as in the record's source."}}
+    return channel
+
+
+def _operation_of(topic: str, events: Mapping[str, type[Event]]) -> Part:
+    own = service_of(topic)
+    channel = f"#/channels/{_name(topic)}"
+    return {
+        "action": "send" if own else "receive",
+        "channel": {"$ref": channel},
+        "summary": f"{own.capitalize()} publishes what it decided." if own else "A publisher's system sends events.",
+        "messages": [{"$ref": f"{channel}/messages/{name}"} for name in sorted(events)],
+    }
+
+
+def _trait(names: Iterable[str], required: Iterable[str]) -> Part:
+    return {
+        "headers": {
+            "type": "object",
+            "required": list(required),
+            "properties": {
+                name: {
+                    "type": "string",
+                    **({"pattern": pattern} if pattern else {"minLength": 1, "maxLength": 500}),
+                    "description": description,
+                }
+                for name in names
+                for pattern, description in (_HEADERS[name],)
+            },
+        },
+        "bindings": {
+            "kafka": {"key": {"type": "string", "description": "The stream, or any."}, "bindingVersion": _BINDING}
+        },
+    }
+
+
+def _message(event: type[Event], base: str, *, sent: bool) -> Part:
+    name = event.type()
+    summary, _, rest = " ".join((event.__doc__ or "").split()).partition(". ")
+    headers = {key: value.decode() for key, value in to_headers(example_envelope(event, sent=sent))}
+    return {
+        "name": name,
+        "title": name,
+        "summary": f"{summary.rstrip('.')}.",
+        **({"description": rest} if rest else {}),
+        "contentType": _CONTENT,
+        "payload": {"$ref": f"#/components/schemas/{_key(name, INBOUND if sent else '')}"},
+        "externalDocs": {"description": "JSON Schema", "url": base + schema_path(name, event.SCHEMA, sent=sent)},
+        "traits": [{"$ref": f"#/components/messageTraits/{'ofAPublisher' if sent else 'ofAService'}"}],
+        "examples": [{"name": name, "headers": headers, "payload": json.loads(example_data(event))}],
+    }
