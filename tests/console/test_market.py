@@ -26,6 +26,7 @@ from tests.console.samples.market import (
     listed,
 )
 from tests.console.samples.market import SAMPLES as PAGES
+from tests.console.samples.portal import NO_REFUNDS
 
 ID: Final = PLAN["product_id"]
 
@@ -178,6 +179,7 @@ async def test_the_checkout_is_asked_with_its_sums_and_then_done_once(browser: B
     page = (await browser.get(f"/cart?customer=cust-1&purchaser={OSKAR}&starts=2026-11-29")).text
     asked = await browser.post("/cart", None, **fields(page, "order"))
     said = words(asked.text)
+    assert NO_REFUNDS in words(page) and NO_REFUNDS in said
     assert "Order this for Northhaus?" in said and "3 × AutoCAD: €6,825.00" in said and "can't be undone" in said
     (dry,) = services.of("POST", "/carts/cart-1/checkout")
     assert dry.url.query == b"dry_run=true"

@@ -17,6 +17,7 @@ from tests.console.samples.portal import (
     CONTRACT,
     CONTRACT_SHOWN,
     MY_SEAT,
+    NO_REFUNDS,
     PARTNER,
     SUBSCRIPTION,
     answer,
@@ -245,8 +246,14 @@ async def test_a_refund_is_answered_by_the_rule_and_its_record(browser: Browser,
     services.answers[f"POST /subscriptions/{SUBSCRIPTION}/refund"] = refusal
     answered = await browser.send(f"/subscriptions/{SUBSCRIPTION}/refund", "", reason="Changed our minds")
     said = words(answered.text)
-    assert "There are no returns and no refunds. Every subscription runs" in said and "kept as r-7" in said
+    assert f"{NO_REFUNDS} Turn auto-renew off" in said and "kept as r-7" in said
     assert services.of("POST", f"/subscriptions/{SUBSCRIPTION}/refund")[0].url.query == b""
+
+
+async def test_no_page_of_a_subscription_offers_a_refund(browser: Browser) -> None:
+    for at in (f"/subscriptions/{SUBSCRIPTION}", f"/subscriptions/{SUBSCRIPTION}/refund"):
+        said = words((await browser.get(at)).text)
+        assert NO_REFUNDS in said and "on record" in said and "Ask for a refund" not in said
 
 
 async def test_more_seats_are_asked_for_by_number(browser: Browser, services: Services) -> None:

@@ -150,6 +150,9 @@ ENGAGED: Final = {
     "subscriptions": 1,
 }
 
+NO_REFUNDS: Final = "There are no returns and no refunds at any time: a subscription runs to the end of its term."
+"""What every page says that says anything about refunds."""
+
 # ── entitlements ───────────────────────────────────────────────────────────────────────────────────────
 
 POOL: Final[dict[str, Any]] = {

@@ -259,7 +259,9 @@ def _sentences(visit: Visit, seen: Cart | None) -> list[str]:
     if seen.total is not None:
         total = texts.money(seen.total.amount, seen.total.currency)
         lines.append(gettext(marked("%(total)s in all, for a term of twelve months.")) % {"total": total})
-    lines.append(gettext(marked("There are no returns and no refunds.")))
+    lines.append(
+        gettext(marked("There are no returns and no refunds at any time: a subscription runs to the end of its term."))
+    )
     return lines
 
 

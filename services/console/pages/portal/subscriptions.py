@@ -204,7 +204,7 @@ async def ask_seats(visit: Visit) -> Response:
 
 
 async def refund_page(visit: Visit) -> Response:
-    """Show the form that asks for a refund, with the rule that answers it."""
+    """Show the rule about refunds, and the form that puts a request on record."""
     found = await subscription_of(visit)
     visit.form.values = {"reason": ""} | visit.form.values
     return visit.page("portal/refund.html", found=found)
@@ -220,8 +220,8 @@ async def ask_refund(visit: Visit) -> Response:
         method="POST",
         path=f"{at}/refund",
         body={"reason": visit.form["reason"].strip()},
-        question=visit.texts.gettext("Ask for a refund?"),
-        button=visit.texts.gettext("Ask for a refund"),
+        question=visit.texts.gettext("Put the request on record?"),
+        button=visit.texts.gettext("Put the request on record"),
         then=at,
         notice="saved",
     )
