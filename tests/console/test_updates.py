@@ -11,6 +11,7 @@ from services.console.texts import texts_for
 from tests.console.fakes import CHANGED, Browser, Services, hidden, outcome, problem, words
 from tests.console.samples.updates import ANSWERS, CONTRACT, ONE_ROLLOUT, event, many, one
 from tests.console.samples.updates import ROLLOUT as ROLLOUT_SHOWN
+from tests.console.samples.updates import UPDATE as UPDATE_SHOWN
 
 UPDATE = "/updates/c/of/autodesk/ACD-2027.2"
 ROLLOUT = "/updates/c/rollouts/c-1"
@@ -57,6 +58,22 @@ async def test_a_rollout_is_called_by_the_title_of_its_update(browser: Browser, 
     services.answers["GET /contracts/c/rollouts"] = many({**ROLLOUT_SHOWN, "status": "paused"})
     services.answers["GET /contracts"] = many(CONTRACT)
     assert "The rollout of AutoCAD 2027.2 is paused." in words((await browser.get("/")).text)
+
+
+@pytest.mark.parametrize(("severity", "more"), [("important", 0), ("critical", 2), ("normal", 2), ("normal", 0)])
+async def test_home_leads_to_the_updates_that_nobody_has_decided(
+    browser: Browser, services: Services, severity: str, more: int
+) -> None:
+    others = [{**UPDATE_SHOWN, "severity": "normal", "update_id": f"n-{number}"} for number in range(more)]
+    services.answers["GET /contracts"] = many(CONTRACT)
+    services.answers["GET /contracts/c/updates"] = many({**UPDATE_SHOWN, "severity": severity}, *others)
+    text = (await browser.get("/")).text
+    assert services.of("GET", "/contracts/c/updates")[0].url.params["decision"] == "none"
+    by_name = f'<a href="{UPDATE}">Nothing is decided about AutoCAD 2027.2 yet: approve, schedule or hold it.</a>'
+    assert (by_name in text) is (severity != "normal")
+    by_number = [line for line in text.splitlines() if "undecided" in line]
+    assert bool(by_number) is (severity == "normal" or more > 0)
+    assert all('<a href="/updates/c?decision=none">' in line for line in by_number)
 
 
 async def test_an_approval_in_phases_is_confirmed_in_words(browser: Browser, services: Services) -> None:

@@ -30,5 +30,8 @@ AREA: Final = Area(
         PageAt(path=f"{_ROLLOUT}/{{deed}}", show=steering.ask, act=steering.steer),
     ),
     links=(Link(path="/updates", text=marked("Updates"), kinds=frozenset({"customer"})),),
-    watches=(Watch(find=rollouts.paused, kinds=frozenset({"customer"})),),
+    watches=(
+        Watch(find=rollouts.paused, kinds=frozenset({"customer"})),
+        Watch(find=available.undecided, kinds=frozenset({"customer"})),
+    ),
 )

@@ -1,10 +1,12 @@
 """The updates that are available for a contract, and one of them."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 from starlette.responses import Response
 
+from services.console.areas import Attention
 from services.console.doors import path
 from services.console.names import names_of
 from services.console.pages.updates.contracts import AT_ONCE, administered, at_contract, groups_of
@@ -13,6 +15,9 @@ from services.console.products import products_of
 from services.console.shapes.distribution import Decisions, Rollouts, Update, Updates
 from services.console.visits import Visit
 
+GRAVE: Final = ("critical", "important")
+NAMED: Final = 5
+"""The number of grave updates of a contract that Home names."""
 ONE: Final = "/contracts/{contract_id}/updates/{publisher}/{update_id}"
 
 
@@ -51,6 +56,47 @@ async def updates(visit: Visit) -> Response:
         products=products,
         choices=sorted(((each, products[each]) for each in offered), key=lambda each: each[1].casefold()),
     )
+
+
+async def undecided(visit: Visit) -> Sequence[Attention]:
+    """Return what waits for an administrator: updates that nobody has decided."""
+    contracts = await administered(visit)
+    found = await asyncio.gather(
+        *(
+            visit.see(
+                "distribution",
+                path("/contracts/{contract_id}/updates", contract_id=each.contract_id),
+                Updates,
+                decision="none",
+                limit=AT_ONCE,
+            )
+            for each in contracts
+        )
+    )
+    return [
+        each
+        for contract, listed in zip(contracts, found, strict=True)
+        for each in _undecided(visit, path("/updates/{contract_id}", contract_id=contract.contract_id), listed.items)
+    ]
+
+
+def _undecided(visit: Visit, at: str, updates: Sequence[Update]) -> Sequence[Attention]:
+    texts, grave = visit.texts, [each for each in updates if each.severity in GRAVE][:NAMED]
+    by_name = texts.gettext("Nothing is decided about %(update)s yet: approve, schedule or hold it.")
+    said = [
+        Attention(
+            text=by_name % {"update": each.title},
+            path=at + path("/of/{publisher}/{update_id}", publisher=each.publisher, update_id=each.update_id),
+            urgent=True,
+        )
+        for each in grave
+    ]
+    if rest := len(updates) - len(grave):
+        text = texts.ngettext("%(num)d update is undecided.", "%(num)d updates are undecided.", rest)
+        if grave:
+            text = texts.ngettext("%(num)d more update is undecided.", "%(num)d more updates are undecided.", rest)
+        said.append(Attention(text=text % {"num": rest}, path=path(at, {"decision": "none"})))
+    return said
 
 
 async def asked_update(visit: Visit) -> Update:
