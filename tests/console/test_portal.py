@@ -317,8 +317,25 @@ async def test_credits_are_spent_under_the_forms_key(browser: Browser, services:
     asked = await browser.send(at, "", amount="3", purpose="rendering")
     assert "3 credits are spent for: rendering." in words(asked.text)
     await browser.post(at, None, **hidden(asked.text))
-    first, *others = services.bodies("POST", f"{AT_CONTRACT}/credits/consumptions")
+    _, first, *others = services.bodies("POST", f"{AT_CONTRACT}/credits/consumptions")
     assert others == [first, first] and first["consumption_id"] == hidden(asked.text)["key"] and first["amount"] == 3
+
+
+@pytest.mark.parametrize("at", [f"/credits/{CONTRACT}", f"/credits/{CONTRACT}/spend", "/own"])
+@pytest.mark.parametrize(
+    ("rule", "why"),
+    [("credits-exhausted", "The publisher grants them, to everybody"), ("seat-needed", "You need a seat of this")],
+)
+async def test_who_can_not_spend_credits_is_told_why_instead(
+    browser: Browser, services: Services, at: str, rule: str, why: str
+) -> None:
+    offered = (await browser.get(at)).text
+    assert 'name="amount"' in offered or f'href="/credits/{CONTRACT}/spend"' in offered
+    services.answers[f"POST {AT_CONTRACT}/credits/consumptions"] = problem(409, rule)
+    refused = (await browser.get(at)).text
+    assert why in words(refused) and 'name="amount"' not in refused and f'/credits/{CONTRACT}/spend"' not in refused
+    dry = services.of("POST", f"{AT_CONTRACT}/credits/consumptions")
+    assert {each.url.query for each in dry} == {b"dry_run=true"}, "nothing is spent by looking"
 
 
 async def test_a_session_is_ended(browser: Browser, services: Services) -> None:

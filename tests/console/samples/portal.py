@@ -236,6 +236,7 @@ ANSWERS: Final = {
     "GET /me/seats": listed(MY_SEAT),
     f"GET /contracts/{CONTRACT}/credits": answer(**CREDITS),
     f"GET /contracts/{CONTRACT}/credits/entries": listed(*ENTRIES),
+    f"POST /contracts/{CONTRACT}/credits/consumptions": answer(stream="s", version=1, events=[]),
 }
 """What the services answer to the portal's pages, by method and path."""
 

@@ -4,13 +4,16 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from http import HTTPStatus
 from typing import Final
+from uuid import uuid4
 
+from pydantic import JsonValue
 from starlette.responses import Response
 
-from services.console.deeds import Deed, again, carry_out
+from services.console.deeds import DRY_RUN, Deed, again, carry_out
 from services.console.doors import Refused, path
-from services.console.forms import whole_number
+from services.console.forms import whole_number, words_of
 from services.console.names import names_of
 from services.console.pages.portal.subscriptions import NOT_A_NUMBER
 from services.console.shapes.entitlements import Credits, Entries, Entry, MySeats
@@ -51,10 +54,11 @@ async def credits_page(visit: Visit) -> Response:
     at = _at(visit.id("contract_id"))
     if visit.wants_csv:
         return await visit.export("entitlements", f"{at}/entries", "credits", "kind", "account_id")
-    found, entries, latest = await asyncio.gather(
+    found, entries, latest, hindrance = await asyncio.gather(
         visit.see("entitlements", at, Credits, limit="1"),
         visit.see("entitlements", f"{at}/entries", Entries, **{"sort": "-entry", **visit.listed("kind", "account_id")}),
         visit.see("entitlements", f"{at}/entries", Entries, sort="-entry", limit=IN_CHART),
+        _hindrance(visit, visit.id("contract_id")),
     )
     people = [*(each.account_id for each in found.lots), *(each.account_id for each in entries.items)]
     return visit.page(
@@ -63,6 +67,7 @@ async def credits_page(visit: Visit) -> Response:
         entries=entries,
         chart=chart(list(reversed(latest.items))),
         names=await names_of(visit, people),
+        hindrance=hindrance,
     )
 
 
@@ -105,12 +110,29 @@ def chart(entries: Sequence[Entry]) -> Chart | None:
 # ── Spending ───────────────────────────────────────────────────────────────────────────────────────────
 
 
+async def _hindrance(visit: Visit, contract_id: str) -> str:
+    """Return why the person can't spend a single credit now, in words; "" if they can.
+
+    A dry run says so, so that it is what the spending itself would say.
+    """
+    one: dict[str, JsonValue] = {"consumption_id": str(uuid4()), "amount": 1}
+    try:
+        await visit.do("entitlements", "POST", path(f"{_at(contract_id)}/consumptions", DRY_RUN), one)
+    except Refused as refused:
+        problem = refused.problem
+        if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise
+        return words_of(problem.rule or "", f"{problem.detail} {problem.remedy or ''}".strip(), visit.texts)
+    return ""
+
+
 async def spend_page(visit: Visit) -> Response:
     """Show the form by which a person spends credits."""
     found = await visit.see("entitlements", _at(visit.id("contract_id")), Credits, limit="1")
+    hindrance = "" if visit.form.wrong else await _hindrance(visit, visit.id("contract_id"))
     own = visit.account.account_id if visit.account else ""
     visit.form.values = {"amount": "", "purpose": ""} | visit.form.values
-    return visit.page("portal/spend.html", found=found, individual=found.individual.get(own, 0))
+    return visit.page("portal/spend.html", found=found, individual=found.individual.get(own, 0), hindrance=hindrance)
 
 
 async def spend(visit: Visit) -> Response:
@@ -162,12 +184,14 @@ class OwnUse:
     individual: int
     pool: int
     entries: Sequence[Entry]
+    hindrance: str
+    """Why they can't spend any; "" if they can."""
 
 
 async def _own_use(visit: Visit, contract_id: str) -> OwnUse | None:
     own = visit.account.account_id if visit.account else ""
     try:
-        found, entries = await asyncio.gather(
+        found, entries, hindrance = await asyncio.gather(
             visit.see("entitlements", _at(contract_id), Credits, limit="1"),
             visit.see(
                 "entitlements",
@@ -177,7 +201,8 @@ async def _own_use(visit: Visit, contract_id: str) -> OwnUse | None:
                 sort="-entry",
                 limit="20",
             ),
+            _hindrance(visit, contract_id),
         )
     except Refused:
         return None
-    return OwnUse(found.individual.get(own, 0), found.pool, entries.items)
+    return OwnUse(found.individual.get(own, 0), found.pool, entries.items, hindrance)
