@@ -15,8 +15,8 @@ import uuid_utils
 
 from deploy import OperatorError
 from services import migrations_of
-from services.identity.domain.invitation import INVITATION, OPERATOR, IssueInvitation
-from services.identity.persons import Persons, holder_of
+from services.identity.domain.invitation import INVITATION, OPERATOR, IssueInvitation, already_member
+from services.identity.persons import Persons, colleague_at, holder_of
 from services.identity.signin import credentials, keys
 from services.identity.signin.invitations import operators_choice
 from shared.eventlog.migrate import require_migrated
@@ -57,6 +57,7 @@ async def invite(kind: OrganisationKind, name: str, email: str, publisher: str =
     async with _identity() as (db, store, loaded):
         invitation_id, now = str(uuid_utils.uuid7()), utc_now()
         into = operators_choice(kind, name, publisher)
+        event_log = Log(store, "identity", sealer=Persons(db))
         issue = IssueInvitation(
             invitation_id=invitation_id,
             email=email,
@@ -66,10 +67,9 @@ async def invite(kind: OrganisationKind, name: str, email: str, publisher: str =
             sandbox=into.sandbox,
             issued_by=OPERATOR,
             now=now,
-            refused=None,
+            refused=already_member(await colleague_at(event_log, email, into.organisation_id)),
             publisher=into.publisher,
         )
-        event_log = Log(store, "identity", sealer=Persons(db))
         answer = await event_log.execute(INVITATION, invitation_id, issue, Meta(invitation_id, OPERATOR, now))
         if isinstance(answer, Refused):
             raise OperatorError(f"{answer.reason} {answer.remedy}")

@@ -15,10 +15,11 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from services.identity.domain.account import ACCOUNT, claims_of, former_claim_of
+from services.identity.domain.account import ACCOUNT, OpenedAccount, claims_of, former_claim_of, normalised
 from services.identity.domain.invitation import INVITATION
 from services.identity.mail import outbox
 from services.identity.notifications import store
+from shared.eventlog.write.log import Log
 from shared.eventlog.write.store import Store
 from shared.events.base import Event
 from shared.events.envelope import Envelope
@@ -93,6 +94,25 @@ async def holder_of(store: Store, email: str) -> str | None:
         if (holder := await store.holder(name)) is not None:
             return holder
     return None
+
+
+async def colleague_at(log: Log, email: str, organisation_id: str) -> OpenedAccount | None:
+    """Return the organisation's open account that is known by this address, or None.
+
+    It is known by the address that it has proven or was opened with. One that it has changed to and not proven may be
+    somebody else's.
+
+    Args:
+        organisation_id: "" for an account of any organisation.
+    """
+    holder = await holder_of(log.store, email)
+    if holder is None:
+        return None
+    account = await log.state(ACCOUNT, holder.removeprefix(ACCOUNT.id("")))
+    if not isinstance(account, OpenedAccount) or organisation_id not in ("", account.opened.organisation_id):
+        return None
+    known = account.verified or normalised(account.opened.email) == normalised(account.profile.email)
+    return account if known else None
 
 
 async def erase(db: Queryable, account_id: str) -> None:

@@ -12,7 +12,6 @@ from services.identity.domain import contract_state
 from services.identity.domain.account import (
     ACCOUNT,
     OpenedAccount,
-    normalised,
 )
 from services.identity.domain.clock import CLOCK
 from services.identity.domain.contract import (
@@ -22,7 +21,7 @@ from services.identity.lists import LISTS
 from services.identity.names import ROUTES as NAMES
 from services.identity.names import known_by_name
 from services.identity.notifications import routes as notifications
-from services.identity.persons import holder_of
+from services.identity.persons import colleague_at
 from services.identity.projections import supports
 from services.identity.signin import elsewhere, sessions
 from services.identity.signin.addresses import ADDRESS_QUERIES
@@ -130,26 +129,8 @@ async def accounts_by_address(
     if not own and not await supports(db, actor.organisation_id, wanted):
         return AccountsByAddress(items=[AccountAtAddress(account_id=None) for _ in form.items])
     accounts = await asyncio.gather(*(colleague_at(log, item.email, wanted) for item in form.items))
-    return AccountsByAddress(items=[AccountAtAddress(account_id=account) for account in accounts])
-
-
-async def colleague_at(log: Log, email: str, organisation_id: str) -> str | None:
-    """Return the id of the organisation's open account that is known by this address, or None.
-
-    It is known by the address that it has proven or was opened with. One that it has changed to and not proven may be
-    somebody else's.
-
-    Args:
-        organisation_id: "" for an account of any organisation.
-    """
-    holder = await holder_of(log.store, email)
-    if holder is None:
-        return None
-    account = await log.state(ACCOUNT, holder.removeprefix(ACCOUNT.id("")))
-    if not isinstance(account, OpenedAccount) or organisation_id not in ("", account.opened.organisation_id):
-        return None
-    known = account.verified or normalised(account.opened.email) == normalised(account.profile.email)
-    return account.opened.account_id if known else None
+    found = [None if account is None else account.opened.account_id for account in accounts]
+    return AccountsByAddress(items=[AccountAtAddress(account_id=account_id) for account_id in found])
 
 
 @QUERIES.get("/me/clock")

@@ -209,6 +209,23 @@ async def test_a_member_without_the_right_neither_invites_nor_lists_nor_revokes(
     await bench.when(member, "DELETE", f"/invitations/{answer['invitation_id']}").then_refused("may-not-invite")
 
 
+async def test_whoever_is_in_the_organisation_is_not_invited_into_it(bench: Bench) -> None:
+    """The person would stand in both lists, of people and of invitations."""
+    _, manager = await bench.join("oskar")
+    await bench.invited(manager, "mina")
+    for email in ("mina@x.example", " MINA@X.example", "oskar@x.example"):
+        await bench.when(manager, "POST", "/invitations", {"email": email}).then_refused("already-a-member")
+
+
+async def test_an_address_that_a_member_has_not_proven_is_invited(bench: Bench) -> None:
+    """A member who enters somebody else's address can't keep them out."""
+    _, manager = await bench.join("oskar")
+    _, member = await bench.invited(manager, "mina")
+    await bench.when(member, "PUT", "/me/profile", {"email": "zoe@x.example"})
+    answer = await bench.when(manager, "POST", "/invitations", {"email": "zoe@x.example"})
+    assert answer.status_code == 200
+
+
 async def test_of_another_organisation_nobody_learns_anything(bench: Bench) -> None:
     _, manager = await bench.join("oskar")
     answer = await issued(bench, manager)

@@ -130,6 +130,18 @@ def not_entitled(inviter: account.State, organisation_id: str, kind: Organisatio
     )
 
 
+def already_member(holder: account.OpenedAccount | None) -> Rejected | None:
+    """Return why an address is not invited that a member has; None if no member has it."""
+    if holder is None:
+        return None
+    return Rejected(
+        rules.ALREADY_A_MEMBER,
+        "The person with this address is in the organisation already.",
+        "Find them in the list of people (GET /people); they need no invitation.",
+        (holder.opened,),
+    )
+
+
 def not_invited(state: State, email: str, inviter: account.State, now: datetime) -> Rejected | None:
     """Return why the invitation does not admit this address now; None when it does.
 
@@ -168,7 +180,7 @@ class IssueInvitation:
     issued_by: ActorId
     now: datetime
     refused: Rejected | None
-    """The refusal if the inviter may not."""
+    """The refusal if the inviter may not, or if the person is in the organisation already."""
     publisher: OptionalPublisher = ""
     """The publisher of a publisher's organisation."""
 

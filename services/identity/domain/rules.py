@@ -59,6 +59,8 @@ MAY_NOT_REMOVE_PEOPLE: Final = Rule("may-not-remove-people", 403)
 """Only those who manage an organisation's people remove a person from it."""
 FIRST_ACCOUNT_ONLY: Final = Rule("first-account-only", 403)
 """Only the organisation's first account, or the operator, decides who else manages people, and removes those who do."""
+ALREADY_A_MEMBER: Final = "already-a-member"
+"""An invitation is for somebody who is not in the organisation yet."""
 INVITATION_NOT_VALID: Final = "invitation-not-valid"
 """An invitation admits one person, with the invited address, until it expires or is revoked."""
 INVITATION_USED: Final = "invitation-used"

@@ -25,10 +25,12 @@ from services.identity.domain.invitation import (
     Pending,
     RevokeInvitation,
     Settled,
+    already_member,
     not_entitled,
     not_invited,
     organisation_id_of,
 )
+from services.identity.persons import colleague_at
 from services.identity.signin.keys import INVITATION_S, current_keys
 from services.identity.views import Invitation, InvitationState, InvitationView
 from shared.eventlog.decision import Rejected
@@ -99,7 +101,8 @@ async def issue_invitation(context: RequestContext[Invite]) -> Addressed[IssueIn
         sandbox=into.sandbox,
         issued_by=actor.account_id,
         now=context.time_of(into.organisation_id),
-        refused=not_entitled(inviter, into.organisation_id, into.kind),
+        refused=not_entitled(inviter, into.organisation_id, into.kind)
+        or already_member(await colleague_at(context.log, form.email, into.organisation_id)),
         publisher=into.publisher,
     )
 

@@ -9,6 +9,7 @@ from services.identity.domain import account
 from services.identity.domain.account import (
     ACCOUNT,
     NamePeopleAdministrator,
+    OpenedAccount,
     RemovePeopleAdministrator,
 )
 from services.identity.domain.invitation import (
@@ -21,6 +22,7 @@ from services.identity.domain.invitation import (
     RecordAcceptance,
     RevokeInvitation,
     Settled,
+    already_member,
     claims,
     evolve,
     not_entitled,
@@ -91,6 +93,13 @@ def test_an_invitation_is_for_one_address_and_seven_days() -> None:
 
 def test_issuing_it_again_changes_nothing() -> None:
     given(INVITATION, ISSUED).when(ISSUE).then_nothing()
+
+
+def test_somebody_who_is_in_the_organisation_is_not_invited() -> None:
+    assert isinstance(MEMBER, OpenedAccount)
+    there = already_member(MEMBER)
+    given(INVITATION).when(replace(ISSUE, refused=there)).then_refused("already-a-member", because=[MEMBER.opened])
+    assert already_member(None) is None
 
 
 def test_the_first_account_whoever_it_named_and_nobody_else_may_invite() -> None:
