@@ -19,7 +19,7 @@ logger = structlog.get_logger("console")
 async def _serve(server: Server) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, server.stop)
+        loop.add_signal_handler(number, server.drain)
     await server.serve()
     logger.info("stopped")
 

@@ -231,7 +231,8 @@ async def _respond_to_each(
             if isinstance(answer, Accepted):
                 accepted += 1
                 given.setdefault(answer.stream, []).extend(event.event for event in answer.events)
-                headers = {name: value for name, value in response.headers.items() if name == "tenure-version"}
+                kept = ("tenure-version", "cache-control")  # the latter if an item has a token
+                headers |= {name: value for name, value in response.headers.items() if name in kept}
         numbered = {} if line is None else {"line": line}
         answers.append({**numbered, "status": response.status_code, "answer": orjson.Fragment(bytes(response.body))})
     request.state.noted = {"command": route.name, "items": len(answers), "accepted": accepted}

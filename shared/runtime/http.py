@@ -13,13 +13,14 @@ from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute
 
 from shared import rules
 from shared.eventlog.write.log import Log
 from shared.events.fields import Address, OptionalIdentifier
-from shared.runtime import problems, refusals, wellformed
+from shared.runtime import cors, problems, refusals, wellformed
 from shared.runtime.auth import Actor
 from shared.runtime.contract import contract_queries
 from shared.runtime.database import Pool
@@ -216,6 +217,8 @@ def make_app(parts: Parts, commands: CommandRoutes, queries: APIRouter | None, *
 
     app.add_middleware(Representations)
     app.add_middleware(Requests, parts=parts, limit_of=limit_of(commands) if api else lambda _: BODY_BYTES)
+    if origins := cors.origins_of(parts.settings.cors_origins):
+        app.add_middleware(CORSMiddleware, **cors.options(origins, credentials=parts.settings.cors_credentials))
     return app
 
 

@@ -76,8 +76,8 @@ class Requests:
         if without_body:  # answered as GET is, by the same route; source: RFC 9110, section 9.3.2
             scope = {**scope, "method": "GET"}
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        given = headers.get(b"x-correlation-id", "")
-        correlation = given if _CORRELATION.match(given) else self.parts.new_id()
+        request_id, given = (_valid(headers.get(name, "")) for name in (b"x-request-id", b"x-correlation-id"))
+        correlation = given or request_id or self.parts.new_id()
         trace = headers.get(b"traceparent", "")
         scope.setdefault("state", {}).update(
             correlation_id=correlation,
@@ -89,14 +89,16 @@ class Requests:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-correlation-id", correlation.encode())]
+                ids = ((b"x-correlation-id", correlation), (b"x-request-id", request_id or correlation))
+                message["headers"] = [*message["headers"], *((name, value.encode()) for name, value in ids)]
                 if scope["state"].get("sandbox"):
                     message["headers"].append(SANDBOX)
             elif without_body:
                 message = {**message, "body": b""}
             await send(message)
 
-        bound = structlog.contextvars.bound_contextvars(correlation_id=correlation)
+        named = {"request_id": request_id} if request_id not in ("", correlation) else {}
+        bound = structlog.contextvars.bound_contextvars(correlation_id=correlation, **named)
         with bound, self.parts.limits.request() as uncount:
             try:
                 await self._limited(scope, receive, answer, headers.get(b"content-length", "0"))
@@ -152,6 +154,11 @@ class Requests:
             duration_ms=round(seconds * 1000, 1),
             **scope["state"].get("noted", {}),
         )
+
+
+def _valid(given: str) -> str:
+    """Return an id that a request names, "" if it is malformed."""
+    return given if _CORRELATION.match(given) else ""
 
 
 def _too_slow() -> Problem:

@@ -30,6 +30,8 @@ from shared.rule_status import Rule, status_of
 logger = structlog.get_logger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
+BEARER: Final = "Bearer"
+"""The challenge that every 401 has at least. Source: RFC 9110, section 15.5.2."""
 
 
 class ProblemDetails(BaseModel):
@@ -62,7 +64,9 @@ class Problem(Exception):
     ) -> None:
         super().__init__(reason)
         self.rule, self.reason, self.remedy = rule, reason, remedy
-        self.because, self.fields, self.headers = list(because), list(fields), headers or {}
+        self.because, self.fields, self.headers = list(because), list(fields), dict(headers or {})
+        if self.status == HTTPStatus.UNAUTHORIZED:
+            self.headers.setdefault("WWW-Authenticate", BEARER)
         self.command_id = ""
 
     @property

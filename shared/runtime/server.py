@@ -1,5 +1,6 @@
 """The HTTP server of a process: uvicorn with bounded connections and no signal handling."""
 
+import asyncio
 import contextlib
 import resource
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from shared.runtime.connections import IDLE_S, Connections, bounded, trusting
+from shared.runtime.drain import Drain
 from shared.runtime.settings import Settings
 
 logger = structlog.get_logger("service")
@@ -20,7 +22,11 @@ _OTHER_FILES: Final = 200
 
 
 class Server(uvicorn.Server):
-    """HTTP server that its process stops, instead of a signal."""
+    """HTTP server that its process stops, instead of a signal.
+
+    A stop in order is `drain`: not ready any more, then, after the setting `drain_s`, no new connections, and, once the
+    running requests are finished or after ten seconds, the end.
+    """
 
     def __init__(
         self, app: ASGIApp, settings: Settings, port: int, refused: Callable[[str], None] = lambda _: None
@@ -37,9 +43,10 @@ class Server(uvicorn.Server):
             trusted=trusting(settings.trusted_proxies),
             refused=refused,
         )
+        self._drain, self._drain_s = Drain(app), settings.drain_s
         super().__init__(
             uvicorn.Config(
-                app,
+                self._drain,
                 host=settings.host,
                 port=port,
                 log_config=None,
@@ -59,8 +66,18 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         yield
 
+    def drain(self) -> None:
+        """Begin to stop. Stop at once if that has begun before."""
+        if self._drain.begun or not self._drain_s:
+            self.stop()
+            return
+        self._drain.begun = True
+        logger.info("draining", seconds=self._drain_s)
+        asyncio.get_running_loop().call_later(self._drain_s, self.stop)
+
     def stop(self) -> None:
-        self.should_exit = True
+        """Take no more connections, finish the running requests and end."""
+        self._drain.begun = self.should_exit = True
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
         await super().startup(sockets)

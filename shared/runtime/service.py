@@ -181,7 +181,7 @@ class ServiceProcess:
         server = Server(self.app, self.settings, self.settings.port_of(self.service.name), self.metrics.limited)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, server.stop)
+            loop.add_signal_handler(number, server.drain)
         serving = asyncio.create_task(server.serve(), name="http")
         working = asyncio.create_task(self._work(), name="work")
         await asyncio.wait((serving, working), return_when=asyncio.FIRST_COMPLETED)

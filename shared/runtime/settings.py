@@ -5,15 +5,16 @@ import sys
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from pydantic import AfterValidator, Field, PrivateAttr, SecretStr
+from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.migrate import operator_of, owner_of
 from shared.runtime.connections import trusting
+from shared.runtime.cors import origins_of
 from shared.runtime.limits import parsed as parsed_limits
 from shared.services import PORTS, SERVICES, local_url, url_variable
 
@@ -30,6 +31,11 @@ def _valid_limits(limits: str) -> str:
 def _valid_networks(proxies: str) -> str:
     trusting(proxies)
     return proxies
+
+
+def _valid_origins(origins: str) -> str:
+    origins_of(origins)
+    return origins
 
 
 class Settings(BaseSettings):
@@ -85,8 +91,22 @@ class Settings(BaseSettings):
     """The greatest number of a process's connections."""
     connections_of_a_source: Annotated[int, Field(ge=1)] = 300
     """The greatest number of a process's connections from one network address (an IPv6 /64)."""
+    drain_s: Annotated[float, Field(ge=0, le=300)] = 0
+    """How long a process that was told to stop goes on answering, not ready any more, before it takes no more
+    connections: longer than a load balancer's interval between two looks at `/ready`."""
+    cors_origins: Annotated[str, AfterValidator(_valid_origins)] = ""
+    """The web origins whose pages may send requests from browsers, such as `https://app.example.org`, separated by
+    commas; `*` means all. Unset means none. See `shared.runtime.cors`."""
+    cors_credentials: bool = False
+    """Whether these pages may have browsers add cookies and the like. No service reads any: a token is a header."""
     log: Literal["json", "console"] | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @model_validator(mode="after")
+    def _credentials_for_some(self) -> Self:
+        if self.cors_credentials and "*" in origins_of(self.cors_origins):
+            raise ValueError("TENURE_CORS_CREDENTIALS needs TENURE_CORS_ORIGINS that are named: * would be everybody")
+        return self
 
     def dsn(self, service: str) -> str:
         """Return the URL of a service's own database on the server of DATABASE_URL.

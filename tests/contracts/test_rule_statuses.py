@@ -34,6 +34,13 @@ def test_nobody_gives_a_rule_a_second_status() -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
+def test_a_refusal_for_want_of_a_caller_says_how_one_signs_in(service: str) -> None:
+    """RFC 9110 asks for a challenge with each 401, also where no token was expected."""
+    unknown = [rule for rule in rules_of(service) if status_of(rule) == 401]
+    assert unknown and {Problem(rule=rule, reason="No.").headers["WWW-Authenticate"] for rule in unknown} == {"Bearer"}
+
+
+@pytest.mark.parametrize("service", SERVICES)
 def test_a_services_document_has_the_status_of_each_rule(service: str) -> None:
     document = app_of(service).openapi()
     by_rule = {status_of(rule) for rule in rules_of(service)} - WITHOUT_AN_OPERATION

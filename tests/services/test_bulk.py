@@ -6,14 +6,16 @@ from typing import Any, cast
 
 import httpx
 import pytest
+from pydantic import BaseModel
 
 from services import definition_of
-from shared.eventlog.write.log import Log, Meta
+from shared.eventlog.write.log import Accepted, Log, Meta
 from shared.eventlog.write.memory import MemoryStore
 from shared.eventlog.write.store import Outcome, Unavailable, Write
 from shared.runtime.database import Pool
 from shared.runtime.http import make_app
 from shared.runtime.problems import Problem
+from shared.runtime.representations import COMPRESSED_FROM
 from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
 from shared.runtime.sizes import BODY_BYTES, CEILING_BYTES
 from shared.services import SERVICES
@@ -33,6 +35,10 @@ class Store(MemoryStore):
             raise Unavailable("away")
         self.left -= 1
         return await super().append(write)
+
+
+class Secret(BaseModel):
+    token: str
 
 
 class Refusals:
@@ -154,6 +160,25 @@ async def test_no_key_meets_a_further_command_of_a_request(client: httpx.AsyncCl
         await send(client, "ana", key=key)
     assert len(store._commands) == len(set(store._commands)) == 5 * 3
     assert all(command.startswith("account:") for command in store._commands)
+
+
+async def test_an_answer_with_an_items_secret_is_stored_by_nobody(store: Store) -> None:
+    async def secret(_: Accepted) -> BaseModel:
+        return Secret(token="token")
+
+    async def invite(context: RequestContext[Count], key: str) -> Addressed[Count]:
+        return Addressed(key, context.asked, extra_response=secret if context.asked.by == "ana" else None)
+
+    commands, made = CommandRoutes(), parts()
+    commands.route("POST", "/invitations/{key}/bulk", COUNTER, bulk=True, extra_response=Secret)(invite)
+    made.opened_log, made.opened_db = Log(store, "entitlements"), cast("Pool", Refusals())
+    transport = httpx.ASGITransport(make_app(made, commands, None, api=True))
+    headers = {"Authorization": f"Bearer {TOKEN}", "Accept-Encoding": "gzip"}
+    async with httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers) as asking:
+        items = [{"by": "ana"}, *[{"by": "ben"}] * 40]
+        answer = await asking.post("/invitations/one/bulk", json={"items": items})
+    assert answer.json()["items"][0]["answer"]["token"] == "token" and len(answer.content) > COMPRESSED_FROM
+    assert answer.headers["Cache-Control"] == "no-store" and "Content-Encoding" not in answer.headers
 
 
 async def test_a_condition_does_not_say_which_of_many_commands_it_is_for(client: httpx.AsyncClient) -> None:

@@ -387,3 +387,29 @@ async def test_what_has_ended_is_not_counted(served: Served) -> None:
         if not served.server.connections.open:
             break
     assert (served.server.connections.open, dict(served.server.connections.by_source)) == (0, {})
+
+
+async def test_a_process_that_drains_is_not_ready_first_and_then_finishes_what_it_began() -> None:
+    async with running(drain_s=300) as served:
+        idle, busy = await served.connect(), await served.connect()
+        await idle.send(HEALTH)
+        assert "connection" not in (await idle.answer()).headers
+        request = post("/echo", BODY)
+        await busy.send(request[:-5])
+        served.server.drain()
+        for path, status in (("ready", 503), ("health", 200)):
+            answer = await served.ask(f"GET /{path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            assert (answer.status, answer.headers["connection"]) == (status, "close"), path
+        served.server.stop()
+        assert await idle.closed() == b"", "a connection without a request is closed at the end"
+        await busy.send(request[-5:])
+        answered = await busy.answer()
+        assert (answered.status, answered.headers["connection"]) == (200, "close")
+
+
+async def test_a_second_signal_ends_a_drain() -> None:
+    async with running(drain_s=300) as served:
+        served.server.drain()
+        assert not served.server.should_exit
+        served.server.drain()
+        assert served.server.should_exit

@@ -69,6 +69,20 @@ async def test_every_answer_has_a_correlation_id(client: httpx.AsyncClient) -> N
     assert 0 < len(made) < 100, "one of its own, where the one given is too long"
 
 
+async def test_an_answer_has_the_requests_id_or_its_correlation(client: httpx.AsyncClient) -> None:
+    """Who names one id finds it in both headers; who names two finds each in its own."""
+
+    async def ids(**given: str) -> list[str]:
+        headers = {name.replace("_", "-"): value for name, value in given.items()}
+        answer = await client.get("/health", headers=headers)
+        return [answer.headers[name] for name in ("X-Request-ID", "X-Correlation-ID")]
+
+    assert await ids(X_Request_ID="this") == await ids(X_Correlation_ID="this") == ["this", "this"]
+    assert await ids(X_Request_ID="this", X_Correlation_ID="all") == ["this", "all"]
+    made, same = await ids(X_Request_ID="no id")
+    assert made == same != "no id"
+
+
 async def test_a_repeated_key_gets_its_first_answer(client: httpx.AsyncClient, store: MemoryStore) -> None:
     again = {"Idempotency-Key": "key-1"}
     first = (await client.post("/counters/one", json={}, headers=again)).json()
