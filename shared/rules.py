@@ -1,6 +1,6 @@
 """Ids of the rules that more than one service applies.
 
-A rule's id is the stable name that a refusal carries in `rule` and in its type, `urn:tenure:rule:<id>`. It occurs in
+A rule's id is the stable name that a refusal carries in `rule` and in its type, `/problems/<id>`. It occurs in
 the code once: here, or in `services/<name>/domain/rules.py` if only one service applies the rule. The docstring under
 each id states the rule. A rule is refused with 409, or with the status that its constant names.
 """

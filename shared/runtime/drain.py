@@ -1,4 +1,4 @@
-"""The end of a process's HTTP: not ready first, then nothing new, then what it has begun.
+"""The end of a process's HTTP: not ready first, then nothing new, then what it has begun."""
 
 from typing import Final
 

@@ -34,6 +34,7 @@ from shared.runtime.people import person_of_list
 from shared.runtime.problems import Problem
 from shared.runtime.representations import Representations
 from shared.runtime.routes import CommandRoutes
+from shared.runtime.rule_pages import rule_pages
 from shared.runtime.scopes import EVERY_MACHINE, require_scope, scopes_of
 from shared.runtime.sizes import BODY_BYTES
 
@@ -209,6 +210,8 @@ def make_app(parts: Parts, commands: CommandRoutes, queries: APIRouter | None, *
     if api:
         app.router.routes.extend(_included(_refusal_queries()))
         app.router.routes.extend(_included(contract_queries()))
+
+    app.router.routes.extend(_included(rule_pages()))
 
     @app.get("/metrics", tags=["operation"])
     async def metrics() -> Response:

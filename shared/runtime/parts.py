@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
 from shared import rules
 from shared.eventlog.deliver.clocks import Clocks
@@ -34,6 +35,8 @@ class Parts:
     own_projections: Sequence[str] = ()
     own_categories: Sequence[str] = ()
     """The categories of the service's own streams."""
+    sources: Sequence[Path] = ()
+    """The folders of the service's own code, for the pages about its rules."""
     waiting_for: Callable[[], dict[str, str]] = field(default=lambda: {"start": "starting"})
     """Why the process is not ready, by part; empty if it is."""
     figures: Figures | None = None

@@ -30,6 +30,8 @@ from shared.rule_status import Rule, status_of
 logger = structlog.get_logger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
+TYPE: Final = "/problems/{rule}"
+"""What a problem's `type` is: the path of the page about its rule, at the service that refused. See `rule_pages.py`."""
 BEARER: Final = "Bearer"
 """The challenge that every 401 has at least. Source: RFC 9110, section 15.5.2."""
 
@@ -75,7 +77,7 @@ class Problem(Exception):
 
     def response(self) -> Response:
         body: dict[str, Any] = {
-            "type": f"urn:tenure:rule:{self.rule}",
+            "type": TYPE.format(rule=self.rule),
             "title": HTTPStatus(self.status).phrase,
             "status": self.status,
             "detail": self.reason,
@@ -136,6 +138,11 @@ def malformed(error: ValidationError | RequestValidationError, parameter: str = 
     )
 
 
+def phrase_rule(status: HTTPStatus) -> Rule:
+    """Return the rule of an error that only HTTP knows, such as `method-not-allowed`."""
+    return Rule(status.phrase.lower().replace(" ", "-"), status)
+
+
 def _unavailable(error: Exception) -> Problem:
     logger.warning("the database is unavailable", fault=repr(error))
     return Problem(
@@ -182,10 +189,9 @@ def to_problem(error: Exception) -> Problem:
                 remedy="Send the body as JSON.",
             )
         case HTTPException(status_code=status, detail=detail):
-            phrase = HTTPStatus(status).phrase
             return Problem(
-                rule=Rule(phrase.lower().replace(" ", "-"), status),
-                reason=f"{detail or phrase}.",
+                rule=phrase_rule(HTTPStatus(status)),
+                reason=f"{detail or HTTPStatus(status).phrase}.",
                 headers=dict(error.headers or {}),
             )
         case _:

@@ -155,6 +155,7 @@ class ServiceProcess:
             new_id=lambda: str(uuid_utils.uuid7()),
             own_projections=self.service.own_projections,
             own_categories=[stream.category for stream in self.service.streams],
+            sources=(self.service.migrations.parent,),
             waiting_for=self.waiting_for,
             figures=self.figures,
         )

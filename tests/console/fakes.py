@@ -45,7 +45,7 @@ def tokens(number: int = 1, expires_in: int = 300) -> dict[str, Any]:
 
 def problem(status: int, rule: str, detail: str = "No.", **more: Any) -> httpx.Response:
     headers = {"WWW-Authenticate": "Bearer"} if rule in ("not-signed-in", "session-ended") else {}
-    body = {"type": f"urn:tenure:rule:{rule}", "title": "", "status": status, "detail": detail, "rule": rule, **more}
+    body = {"type": f"/problems/{rule}", "title": "", "status": status, "detail": detail, "rule": rule, **more}
     return httpx.Response(status, json=body, headers=headers)
 
 

@@ -1,6 +1,5 @@
 """A rule's refusals have one HTTP status, whoever refuses by it, and each OpenAPI document names it."""
 
-import importlib
 import inspect
 
 import pytest
@@ -10,15 +9,10 @@ from services import definition_of
 from shared.rule_status import CONFLICT, Rule, status_of
 from shared.runtime.problems import Problem
 from shared.services import SERVICES
-from tests.services.every_route import app_of
+from tests.services.every_route import app_of, rules_of
 
 WITHOUT_AN_OPERATION = {400, 408, 431, 500}
 """The statuses of what is refused before an operation is known, and of a defect."""
-
-
-def rules_of(service: str) -> set[str]:
-    own = importlib.import_module(f"services.{service}.domain.rules")
-    return {rule for rules in (own, shared.rules) for constant, rule in vars(rules).items() if constant.isupper()}
 
 
 def test_a_rule_has_the_status_of_its_constant() -> None:

@@ -1,6 +1,7 @@
 """Every route of every service, and which of them are open to everybody."""
 
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 from fastapi import FastAPI
@@ -8,6 +9,7 @@ from joserfc.jwk import ECKey
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+import shared.rules
 from services import definition_of
 from shared.eventlog.write.log import utc_now
 from shared.runtime.auth import Actor, TokenVerifier, public_keys
@@ -27,6 +29,8 @@ EVERYWHERE = {
     "/health",
     "/ready",
     "/metrics",
+    "/problems",
+    "/problems/{rule}",
     "/openapi.json",
     "/docs",
     "/docs/oauth2-redirect",
@@ -51,6 +55,12 @@ OPEN = {
     ("identity", "POST", "/oauth/token"),
     ("identity", "POST", "/oauth/introspect"),
 }
+
+
+def rules_of(service: str) -> set[str]:
+    """The rules that a service refuses by."""
+    own = import_module(f"services.{service}.domain.rules")
+    return {rule for rules in (own, shared.rules) for constant, rule in vars(rules).items() if constant.isupper()}
 
 
 async def _keys() -> Any:

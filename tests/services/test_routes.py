@@ -105,7 +105,7 @@ async def test_a_refusal_is_a_problem_with_its_rule_and_evidence(client: httpx.A
     assert answer.status_code == 409
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json() == {
-        "type": "urn:tenure:rule:limit",
+        "type": "/problems/limit",
         "title": "Conflict",
         "status": 409,
         "detail": "1 is the limit.",

@@ -46,7 +46,7 @@ class PendingRequest:
         response = await self
         problem = response.json()
         assert (response.status_code, problem.get("rule")) == (status_of(rule), rule), response.text
-        assert problem["type"] == f"urn:tenure:rule:{rule}"
+        assert problem["type"] == f"/problems/{rule}"
         assert problem["detail"] and problem["remedy"]
         if because is not None:
             assert problem["because"] == list(because)

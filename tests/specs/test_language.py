@@ -62,7 +62,7 @@ def test_it_is_nothing_else(wrong: Callable[[], object]) -> None:
 
 @sends
 async def problem(because: str, status: int = 409) -> httpx.Response:
-    refusal = {"type": "urn:tenure:rule:cart-empty", "rule": "cart-empty", "detail": "It is.", "remedy": "Add a line."}
+    refusal = {"type": "/problems/cart-empty", "rule": "cart-empty", "detail": "It is.", "remedy": "Add a line."}
     return httpx.Response(status, json=refusal | {"because": [because]})
 
 
