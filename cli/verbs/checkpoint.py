@@ -12,7 +12,7 @@ from cli.context import Context, service_of_consumer, services_of_consumer
 from cli.exit_codes import NOT_FOUND, USAGE, OperatorError
 from cli.operation import ChangePlan, Operation, Outcome
 from cli.output import Output, count, when
-from shared.eventlog.deliver.plan import Raw
+from shared.eventlog.deliver.received import Raw
 from shared.eventlog.deliver.records import raw_of
 from shared.eventlog.repair import checkpoints as engine
 from shared.eventlog.repair.checkpoints import Checkpoint

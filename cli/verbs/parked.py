@@ -16,7 +16,7 @@ from cli.context import Context, consumers, service_of_consumer, services_of_con
 from cli.exit_codes import NOT_FOUND, REFUSED, USAGE, OperatorError
 from cli.operation import ChangePlan, Consent, Operation, Outcome
 from cli.output import Output, count, when
-from shared.eventlog.deliver.plan import Raw
+from shared.eventlog.deliver.received import Raw
 from shared.eventlog.repair import parked as engine
 from shared.eventlog.repair.parked import Line, Parked, Retried, Tried
 from shared.eventlog.write.log import Accepted, Answer

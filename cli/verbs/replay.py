@@ -16,7 +16,7 @@ from cli.operation import ChangePlan, Operation, Outcome
 from cli.options import Since, Until
 from cli.output import Output, count
 from cli.verbs.transfer import AT_ONCE, EventFilter, events, known_types, send, span
-from shared.eventlog.deliver.plan import Raw
+from shared.eventlog.deliver.received import Raw
 from shared.eventlog.repair import parked
 from shared.eventlog.repair.anchors import FORMER
 from shared.events.envelope import to_headers

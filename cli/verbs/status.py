@@ -16,7 +16,7 @@ from cli import horizon
 from cli.app import Result, verb
 from cli.context import Context
 from cli.output import Output, count, duration, size
-from shared.eventlog.deliver.plan import Partition
+from shared.eventlog.deliver.received import Partition
 from shared.eventlog.write.postgres import TRANSIENT
 from shared.services import SERVICES
 from shared.sql import statements

@@ -22,7 +22,7 @@ from services.distribution.domain.rules import UPDATE_NOT_AVAILABLE, USER_NOT_MA
 from services.entitlements.domain.rules import SEAT_NEEDED, USER_UNKNOWN
 from services.marketplace.domain.rules import CONTRACT_MANAGER_ONLY, NOT_CONFIRMED, PARTNER_UNKNOWN, PURCHASER_UNKNOWN
 from shared.eventlog.deliver.kafka import InvalidKafkaSettings, KafkaAccess
-from shared.eventlog.deliver.plan import receive
+from shared.eventlog.deliver.received import receive
 from shared.eventlog.deliver.records import raw_of
 from shared.events.envelope import Envelope
 from shared.events.registry import INBOUND, inbound_topic, topic_of

@@ -19,8 +19,8 @@ import structlog
 
 from shared import rules
 from shared.eventlog.deliver.kafka import KafkaAccess
-from shared.eventlog.deliver.plan import Raw
 from shared.eventlog.deliver.readers import Follower, names
+from shared.eventlog.deliver.received import Raw
 from shared.eventlog.deliver.tail import Tail
 from shared.eventlog.repair.chains import own_event
 from shared.events import (

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 import asyncpg
 import structlog
 
-from shared.eventlog.deliver.plan import ALARMING
+from shared.eventlog.deliver.received import ALARMING
 from shared.eventlog.write.postgres import TRANSIENT
 from shared.sql import statements
 

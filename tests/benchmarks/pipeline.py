@@ -20,8 +20,9 @@ from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.consumer import Consumer
 from shared.eventlog.deliver.host import ConsumerHost
 from shared.eventlog.deliver.kafka import KafkaAccess
-from shared.eventlog.deliver.plan import BatchPlan, Partition, Received
+from shared.eventlog.deliver.plan import BatchPlan
 from shared.eventlog.deliver.projection import Connection, Projection
+from shared.eventlog.deliver.received import Partition, Received
 from shared.eventlog.deliver.relay import Relay
 from shared.eventlog.write.log import Accepted, Log, utc_now
 from shared.eventlog.write.postgres import PostgresStore

@@ -11,8 +11,8 @@ from shared.eventlog.decision import Stream
 from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.consumer import Consumer
 from shared.eventlog.deliver.kafka import KafkaAccess
-from shared.eventlog.deliver.plan import Raw, receive
 from shared.eventlog.deliver.projection import Projection
+from shared.eventlog.deliver.received import Raw, receive
 from shared.eventlog.write.log import Accepted, Log, Meta, utc_now
 from shared.eventlog.write.postgres import PostgresStore
 from shared.eventlog.write.store import Head

@@ -19,8 +19,8 @@ from deploy.topics import declared
 from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.consumer import Consumer
 from shared.eventlog.deliver.kafka import KafkaAccess
-from shared.eventlog.deliver.plan import Raw, receive
 from shared.eventlog.deliver.projection import Dispatch, Reactions
+from shared.eventlog.deliver.received import Raw, receive
 from shared.eventlog.repair.anchors import FORMER, topic_of_anchors
 from shared.eventlog.write.log import Log, utc_now
 from shared.eventlog.write.postgres import PostgresStore

@@ -7,8 +7,9 @@ from typing import Any
 from shared.eventlog.decision import Stream
 from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.consumer import Consumer
-from shared.eventlog.deliver.plan import BatchPlan, Raw, receive
+from shared.eventlog.deliver.plan import BatchPlan
 from shared.eventlog.deliver.projection import Projection
+from shared.eventlog.deliver.received import Raw, receive
 from shared.eventlog.deliver.relay import partition_of
 from shared.eventlog.write.log import Log, Meta, utc_now
 from shared.eventlog.write.postgres import PostgresStore

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from shared.eventlog.deliver.plan import ConsumerCheckpoint, Raw, plan, receive
+from shared.eventlog.deliver.plan import ConsumerCheckpoint, plan
+from shared.eventlog.deliver.received import Raw, receive
 from shared.events.envelope import Envelope, chained, source_of, to_headers
 from shared.events.registry import (
     EVENTS,

@@ -8,8 +8,9 @@ import pytest
 
 from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.consumer import Consumer, Fault
-from shared.eventlog.deliver.plan import BatchPlan, ConsumerCheckpoint, Known, Raw, Seen, plan, receive
+from shared.eventlog.deliver.plan import BatchPlan, ConsumerCheckpoint, Known, Seen, plan
 from shared.eventlog.deliver.projection import Projection
+from shared.eventlog.deliver.received import Raw, receive
 from shared.eventlog.repair import parked
 from shared.eventlog.write.log import Log, utc_now
 from shared.eventlog.write.postgres import PostgresStore

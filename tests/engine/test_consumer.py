@@ -11,8 +11,8 @@ import pytest
 
 from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.consumer import Consumer, Fault
-from shared.eventlog.deliver.plan import Raw, receive
 from shared.eventlog.deliver.projection import Dispatch, Projection, ReactionContext, Reactions
+from shared.eventlog.deliver.received import Raw, receive
 from shared.eventlog.write.log import Log, utc_now
 from shared.eventlog.write.postgres import PostgresStore
 from shared.events import SeatUnassigned

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.eventlog.deliver.plan import BatchPlan, ConsumerCheckpoint, Raw, digest_of, park, plan, receive
+from shared.eventlog.deliver.plan import BatchPlan, ConsumerCheckpoint, park, plan
+from shared.eventlog.deliver.received import Raw, digest_of, receive
 from shared.events.registry import ENTITLEMENTS, EVENTS, INBOUND
 from tests.contracts.golden import sample
 from tests.examples.records import TYPES, at, received, topic, without

@@ -10,7 +10,7 @@ from services.entitlements.projections import POOLS
 from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.consumer import Consumer
 from shared.eventlog.deliver.kafka import KafkaAccess
-from shared.eventlog.deliver.plan import Partition, Raw, receive
+from shared.eventlog.deliver.received import Partition, Raw, receive
 from shared.eventlog.repair import asof, rebuild
 from shared.eventlog.repair.asof import as_of
 from shared.eventlog.repair.rebuild import Rebuild

@@ -14,8 +14,8 @@ from aiokafka import AIOKafkaProducer
 
 from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.consumer import Consumer
-from shared.eventlog.deliver.plan import Raw, receive
 from shared.eventlog.deliver.projection import Dispatch, Reactions
+from shared.eventlog.deliver.received import Raw, receive
 from shared.eventlog.deliver.relay import partition_of
 from shared.eventlog.repair import resuming
 from shared.eventlog.repair.guard import Guard

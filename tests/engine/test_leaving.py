@@ -9,7 +9,8 @@ from structlog.testing import capture_logs
 
 from shared.eventlog.deliver import leaving
 from shared.eventlog.deliver.leaving import LOGGED_PER_REASON, STATEMENT_BYTES
-from shared.eventlog.deliver.plan import ParkedRecord, Raw, headers_of, receive
+from shared.eventlog.deliver.plan import ParkedRecord
+from shared.eventlog.deliver.received import Raw, headers_of, receive
 from shared.eventlog.deliver.tables import LOCK_CHECKPOINTS, SQL, PostgresTables
 from shared.events.registry import ENTITLEMENTS
 from tests.databases import execute_as_operator

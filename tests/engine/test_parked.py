@@ -10,8 +10,8 @@ import pytest
 
 from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.consumer import Consumer, Fault
-from shared.eventlog.deliver.plan import Raw, Received, receive
 from shared.eventlog.deliver.projection import Dispatch, Projection, ReactionContext, Reactions
+from shared.eventlog.deliver.received import Raw, Received, receive
 from shared.eventlog.repair import checkpoints, parked
 from shared.eventlog.write.log import Log, Refused, utc_now
 from shared.eventlog.write.postgres import PostgresStore

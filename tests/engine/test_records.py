@@ -18,8 +18,8 @@ from aiokafka.structs import TopicPartition
 from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.consumer import Consumer
 from shared.eventlog.deliver.host import ConsumerHost
-from shared.eventlog.deliver.plan import Raw
 from shared.eventlog.deliver.projection import Projection
+from shared.eventlog.deliver.received import Raw
 from shared.eventlog.deliver.records import UNPACKED_AT_MOST, Batches, raw_of
 from shared.eventlog.repair.parked import list_parked
 from shared.eventlog.repair.sources import Topics

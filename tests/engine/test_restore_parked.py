@@ -8,8 +8,8 @@ import pytest
 
 from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.consumer import Consumer
-from shared.eventlog.deliver.plan import Raw, receive
 from shared.eventlog.deliver.projection import Dispatch, Projection, Reactions
+from shared.eventlog.deliver.received import Raw, receive
 from shared.eventlog.repair import parked, resuming
 from shared.eventlog.repair.republish import restore_topic
 from shared.eventlog.repair.restore import restore_store

@@ -12,8 +12,9 @@ import asyncpg
 import pytest
 
 from shared.eventlog.deliver.clocks import ClockTable, MovedClock, PostgresClocks
-from shared.eventlog.deliver.plan import BatchPlan, Known, ParkedRecord, Raw, Reason, Received, Seen
+from shared.eventlog.deliver.plan import BatchPlan, Known, ParkedRecord, Seen
 from shared.eventlog.deliver.projection import Projection
+from shared.eventlog.deliver.received import Raw, Reason, Received
 from shared.eventlog.deliver.tables import (
     ConsumerTables,
     OwnHead,

@@ -5,7 +5,7 @@ from typing import Final
 
 import pytest
 
-from shared.eventlog.deliver.plan import Raw
+from shared.eventlog.deliver.received import Raw
 from shared.eventlog.deliver.relay import READ_EVENTS
 from shared.eventlog.repair.chains import OwnRecord
 from shared.eventlog.repair.topic import Begin, TopicReader

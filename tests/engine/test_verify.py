@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from shared.eventlog.deliver.kafka import KafkaAccess
-from shared.eventlog.deliver.plan import Raw
+from shared.eventlog.deliver.received import Raw
 from shared.eventlog.deliver.relay import partition_of
 from shared.eventlog.repair import anchors
 from shared.eventlog.repair.anchors import Anchor, Anchors

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from uuid import NAMESPACE_OID, uuid5
 
-from shared.eventlog.deliver.plan import ConsumerCheckpoint, Raw, Received, Seen, receive
+from shared.eventlog.deliver.plan import ConsumerCheckpoint, Seen
+from shared.eventlog.deliver.received import Raw, Received, receive
 from shared.eventlog.write.store import Head
 from shared.events import SeatUnassigned
 from shared.events.envelope import StoredEvent, chained

@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 
 from shared.eventlog.deliver.kafka import KafkaAccess
-from shared.eventlog.deliver.plan import headers_of
+from shared.eventlog.deliver.received import headers_of
 from shared.eventlog.repair import anchors
 from shared.eventlog.repair.anchors import Anchor
 from shared.eventlog.write.log import Answer, Refused

@@ -21,7 +21,7 @@ from services.identity.signin.endings import OwnEndings
 from services.identity.timers import TIMERS
 from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.consumer import Consumer
-from shared.eventlog.deliver.plan import Raw, receive
+from shared.eventlog.deliver.received import Raw, receive
 from shared.eventlog.deliver.timers import TimerService
 from shared.eventlog.write.log import Log, utc_now
 from shared.eventlog.write.postgres import PostgresStore

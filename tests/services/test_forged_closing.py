@@ -4,8 +4,8 @@ import pytest
 
 from services.identity.lookups import PostgresLookups
 from services.identity.reactions import REACTIONS, NotInTheLog
-from shared.eventlog.deliver.plan import Raw, receive
 from shared.eventlog.deliver.projection import ReactionContext
+from shared.eventlog.deliver.received import Raw, receive
 from shared.events import AccountClosed
 from shared.events.envelope import Envelope, StoredEvent, chained, source_of
 from shared.events.registry import IDENTITY

@@ -8,7 +8,7 @@ from typing import Any
 
 from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.consumer import Consumer, Fault
-from shared.eventlog.deliver.plan import Raw, Received
+from shared.eventlog.deliver.received import Raw, Received
 from shared.eventlog.deliver.tables import ConsumerTables, PostgresTables
 from shared.eventlog.deliver.timers import TimerService
 from shared.eventlog.write.log import Log

@@ -9,7 +9,8 @@ from aiokafka.errors import KafkaError
 
 from shared.eventlog.deliver import consumer, host, plan, relay
 from shared.eventlog.deliver.consumer import Consumer
-from shared.eventlog.deliver.plan import BatchPlan, Received
+from shared.eventlog.deliver.plan import BatchPlan
+from shared.eventlog.deliver.received import Received
 from shared.eventlog.deliver.relay import Relay
 from shared.eventlog.write.memory import MemoryStore
 from shared.eventlog.write.store import Head, Outcome, Write

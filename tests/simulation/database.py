@@ -13,7 +13,7 @@ from typing import Any
 
 import asyncpg
 
-from shared.eventlog.deliver.plan import Partition
+from shared.eventlog.deliver.received import Partition
 from shared.eventlog.write.memory import MemoryStore
 from shared.events.envelope import StoredEvent
 from tests.simulation.store import Rates

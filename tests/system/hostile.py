@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaProducer
 from deploy.data import PUBLISHER
 from deploy.topics import declared
 from shared.eventlog.deliver.kafka import KafkaAccess
-from shared.eventlog.deliver.plan import Raw
+from shared.eventlog.deliver.received import Raw
 from shared.eventlog.repair.chains import own_event
 from shared.events.envelope import Envelope, Unreadable, chained, from_headers, source_of, to_headers
 from shared.events.registry import INBOUND, inbound_topic, is_inbound, topic_of

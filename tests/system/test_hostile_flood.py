@@ -23,7 +23,7 @@ from aiokafka.errors import MessageSizeTooLargeError
 
 from deploy.topics import declared
 from services import definitions
-from shared.eventlog.deliver.plan import headers_of
+from shared.eventlog.deliver.received import headers_of
 from shared.eventlog.repair import verify
 from shared.events.registry import INBOUND, topic_of, topics_read
 from shared.services import SERVICES

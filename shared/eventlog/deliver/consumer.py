@@ -17,18 +17,9 @@ from aiokafka.errors import KafkaError
 
 from shared.eventlog.deliver import duplicates, leaving
 from shared.eventlog.deliver.clocks import Clocks
-from shared.eventlog.deliver.plan import (
-    BatchPlan,
-    ConsumerCheckpoint,
-    ParkedRecord,
-    Partition,
-    Raw,
-    Reason,
-    Received,
-    park,
-    plan,
-)
+from shared.eventlog.deliver.plan import BatchPlan, ConsumerCheckpoint, ParkedRecord, park, plan
 from shared.eventlog.deliver.projection import Connection, Projection, ReactionContext, Reactions
+from shared.eventlog.deliver.received import Partition, Raw, Reason, Received
 from shared.eventlog.deliver.tables import ConsumerTables, PostgresTables, Version
 from shared.eventlog.write.log import Answer, KeyReused, Log, Meta, Refused
 from shared.eventlog.write.postgres import TRANSIENT

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 
-from shared.eventlog.deliver.plan import Received
+from shared.eventlog.deliver.received import Received
 from shared.eventlog.deliver.tables import ConsumerTables, Content
 from shared.events.envelope import Envelope, stamp
 

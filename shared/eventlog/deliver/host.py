@@ -22,7 +22,8 @@ from faststream.kafka.message import KafkaMessage
 
 from shared.eventlog.deliver.consumer import BATCH_RECORDS, Consumer, Fault, Observer
 from shared.eventlog.deliver.kafka import KafkaAccess
-from shared.eventlog.deliver.plan import BatchPlan, Partition, Received, receive, weight
+from shared.eventlog.deliver.plan import BatchPlan
+from shared.eventlog.deliver.received import Partition, Received, receive, weight
 from shared.eventlog.deliver.records import raw_of
 from shared.events.registry import INBOUND, topics_pattern
 

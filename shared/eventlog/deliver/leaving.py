@@ -10,7 +10,8 @@ from typing import Final
 
 import structlog
 
-from shared.eventlog.deliver.plan import ALARMING, ParkedRecord, as_text, weight
+from shared.eventlog.deliver.plan import ParkedRecord
+from shared.eventlog.deliver.received import ALARMING, as_text, weight
 from shared.eventlog.deliver.tables import ConsumerTables
 
 logger = structlog.get_logger(__name__)

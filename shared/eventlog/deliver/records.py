@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple
 from aiokafka.consumer import fetcher
 from aiokafka.record.memory_records import MemoryRecords
 
-from shared.eventlog.deliver.plan import Raw
+from shared.eventlog.deliver.received import Raw
 
 Header = tuple[str, bytes | None]
 

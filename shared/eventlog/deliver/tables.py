@@ -8,7 +8,8 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
-from shared.eventlog.deliver.plan import BatchPlan, Known, ParkedRecord, Partition, Seen, as_text, headers_json
+from shared.eventlog.deliver.plan import BatchPlan, Known, ParkedRecord, Seen
+from shared.eventlog.deliver.received import Partition, as_text, headers_json
 from shared.sql import Queryable, statements, with_statements
 
 SQL: Final = statements(__file__)

@@ -15,7 +15,7 @@ or begins one, can't be distinguished from an event while the store has no event
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from shared.eventlog.deliver.plan import Raw
+from shared.eventlog.deliver.received import Raw
 from shared.eventlog.deliver.relay import partition_of
 from shared.eventlog.write.store import NOT_STORED, Head, InStore
 from shared.events.envelope import StoredEvent, Unreadable, counted, flaw, from_headers, source_of

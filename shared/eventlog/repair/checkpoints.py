@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from shared.eventlog.deliver.plan import Raw, headers_json
 from shared.eventlog.deliver.projection import Connection
+from shared.eventlog.deliver.received import Raw, headers_json
 from shared.eventlog.repair.parked import CannotApply
 from shared.sql import statements
 

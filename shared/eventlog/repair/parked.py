@@ -16,8 +16,9 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 import asyncpg
 
 from shared.eventlog.deliver.consumer import PASSING, PASSING_IN_A_FOLD, Consumer, Fault
-from shared.eventlog.deliver.plan import Raw, Received, as_text, headers_json, headers_of, receive, seen_of
+from shared.eventlog.deliver.plan import seen_of
 from shared.eventlog.deliver.projection import Connection
+from shared.eventlog.deliver.received import Raw, Received, as_text, headers_json, headers_of, receive
 from shared.eventlog.repair import turns
 from shared.eventlog.repair.turns import CHAINED
 from shared.eventlog.write.log import Answer

@@ -19,8 +19,8 @@ import asyncpg
 import structlog
 
 from shared.eventlog.deliver.kafka import KafkaAccess
-from shared.eventlog.deliver.plan import Partition
 from shared.eventlog.deliver.projection import Projection
+from shared.eventlog.deliver.received import Partition
 from shared.eventlog.repair.scratch import (
     CannotRebuild,
     Counts,

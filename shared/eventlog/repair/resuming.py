@@ -20,8 +20,8 @@ from aiokafka.errors import KafkaError
 from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.consumer import BATCH_RECORDS, Consumer
 from shared.eventlog.deliver.kafka import KafkaAccess
-from shared.eventlog.deliver.plan import Partition, Raw, receive
 from shared.eventlog.deliver.projection import Projection, Reactions
+from shared.eventlog.deliver.received import Partition, Raw, receive
 from shared.eventlog.repair.chains import Chains, OwnRecord, own_record
 from shared.eventlog.repair.topic import ReportProgress, TopicReader
 from shared.eventlog.write.log import Log, utc_now

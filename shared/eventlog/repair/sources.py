@@ -6,7 +6,8 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from shared.eventlog.deliver.kafka import KafkaAccess
-from shared.eventlog.deliver.plan import Partition, contradiction, receive
+from shared.eventlog.deliver.plan import contradiction
+from shared.eventlog.deliver.received import Partition, receive
 from shared.eventlog.deliver.records import raw_of
 from shared.eventlog.deliver.tables import PostgresTables
 from shared.eventlog.repair.scratch import CannotRebuild, Piece

@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import UnknownTopicOrPartitionError
 
 from shared.eventlog.deliver.kafka import KafkaAccess
-from shared.eventlog.deliver.plan import Raw
+from shared.eventlog.deliver.received import Raw
 from shared.eventlog.deliver.records import raw_of
 from shared.eventlog.deliver.relay import READ_EVENTS
 from shared.eventlog.repair.chains import Chains, OwnRecord, gap_between, location, own_record

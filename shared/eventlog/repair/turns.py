@@ -3,7 +3,8 @@
 from typing import Any, Final, Literal, NamedTuple
 
 from shared.eventlog.deliver.consumer import Consumer
-from shared.eventlog.deliver.plan import Raw, Seen, broken, continues, contradiction, digest_of
+from shared.eventlog.deliver.plan import Seen, broken, continues, contradiction
+from shared.eventlog.deliver.received import Raw, digest_of
 from shared.eventlog.deliver.tables import PostgresTables
 from shared.events.envelope import Envelope
 from shared.sql import statements

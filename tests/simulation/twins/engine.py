@@ -10,8 +10,9 @@ from typing import Any, Final
 import asyncpg
 
 from shared.eventlog.deliver.clocks import MovedClock
-from shared.eventlog.deliver.plan import HIDING, BatchPlan, Known, ParkedRecord, Partition, Raw, Seen
+from shared.eventlog.deliver.plan import BatchPlan, Known, ParkedRecord, Seen
 from shared.eventlog.deliver.projection import Projection
+from shared.eventlog.deliver.received import HIDING, Partition, Raw
 from shared.eventlog.deliver.tables import Content, OwnHead, PartitionProgress, StreamProgress, Version
 from shared.eventlog.deliver.timers import Cancel, DueTimer, Fired, Set
 from shared.events import ClockMoved, ContractOpened, subjects
