@@ -18,7 +18,8 @@ from cli.operation import ChangePlan, Consent, Operation, Outcome
 from cli.output import Output, count, when
 from shared.eventlog.deliver.received import Raw
 from shared.eventlog.repair import parked as engine
-from shared.eventlog.repair.parked import Line, Parked, Retried, Tried
+from shared.eventlog.repair.parked import Retried, Tried
+from shared.eventlog.repair.parked_record import Line, Parked, shape
 from shared.eventlog.write.log import Accepted, Answer
 
 group("parked", "Records that consumers could not process: show, retry, edit, drop.")
@@ -120,7 +121,7 @@ async def group_parked(context: Context, output: Output, consumer: OfConsumer = 
                 f"{len(members):,}",
                 f"{sum(each.behind for each in members):,}",
                 when(members[0].time),
-                f"{members[0].consumer} {members[0].type}: {engine.shape(members[0].detail) or members[0].reason}",
+                f"{members[0].consumer} {members[0].type}: {shape(members[0].detail) or members[0].reason}",
             )
             for name, members in ordered
         ],

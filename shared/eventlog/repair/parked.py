@@ -6,20 +6,18 @@ the effect's transaction. The record is copied into `engine.settled`, and delete
 """
 
 import json
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from hashlib import sha256
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import asyncpg
 
 from shared.eventlog.deliver.consumer import PASSING, PASSING_IN_A_FOLD, Consumer, Fault
 from shared.eventlog.deliver.plan import seen_of
 from shared.eventlog.deliver.projection import Connection
-from shared.eventlog.deliver.received import Raw, Received, as_text, headers_json, headers_of, receive
+from shared.eventlog.deliver.received import Raw, Received, as_text, headers_json, receive
 from shared.eventlog.repair import turns
+from shared.eventlog.repair.parked_record import Line, Parked, parked_of
 from shared.eventlog.repair.turns import CHAINED
 from shared.eventlog.write.log import Answer
 from shared.events.registry import EVENTS
@@ -37,67 +35,6 @@ class CannotApply(Exception):
     """The operation can't be done to this record. The message says why and what to do instead."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Parked:
-    """A parked record. `handle` is a short name; `behind` counts the later ones of its stream."""
-
-    handle: str
-    consumer: str
-    raw: Raw
-    stream: str | None
-    version: int | None
-    reason: str
-    detail: str
-    holds_stream: bool
-    time: datetime
-    edited: bool
-    behind: int = 0
-
-    @property
-    def place(self) -> tuple[str, str, int, int]:
-        return self.consumer, self.raw.topic, self.raw.partition, self.raw.offset
-
-    def header(self, name: str) -> str:
-        """Return a header as text, or "" if it is missing."""
-        values = [value for key, value in self.raw.headers if key == name and value is not None]
-        return values[0].decode(errors="replace") if values else ""
-
-    @property
-    def type(self) -> str:
-        return self.header("ce_type")
-
-    @property
-    def fingerprint(self) -> str:
-        return fingerprint(self.consumer, self.type, self.reason, self.detail)
-
-    @property
-    def line(self) -> "Line":
-        return Line(self.consumer, self.stream if self.holds_stream else None, self.place)
-
-
-class Line(NamedTuple):
-    """The unit of a retry: a stream's parked records, or one record that does not hold a stream."""
-
-    consumer: str
-    stream: str | None
-    place: tuple[str, str, int, int]
-
-
-_VARYING: Final = re.compile(
-    r"'[^']*'|\"[^\"]*\"|\b[0-9a-f]{8}-[0-9a-f-]{27}\b|\b[0-9a-f]{16,}\b|\b\d[\d.:T+-]*Z?\b", re.IGNORECASE
-)
-
-
-def shape(detail: str) -> str:
-    """Replace what differs between records in an error: quoted values, ids, numbers, times."""
-    return _VARYING.sub("*", detail.splitlines()[0] if detail else "")
-
-
-def fingerprint(consumer: str, event_type: str, reason: str, detail: str) -> str:
-    """Return a digest that is the same for records that fail for the same cause."""
-    return sha256(f"{consumer}\n{event_type}\n{reason}\n{shape(detail)}".encode()).hexdigest()[:8]
-
-
 async def list_parked(
     db: Pool,
     consumer: str | None = None,
@@ -108,26 +45,7 @@ async def list_parked(
 ) -> list[Parked]:
     """List parked records, oldest first; with `behind` also those that wait behind another one."""
     rows = await db.fetch(SQL["list"], consumer, stream, None if handles is None else list(handles), behind)
-    return [_parked(row, row["handle"], row["behind"]) for row in rows]
-
-
-def _parked(row: asyncpg.Record, handle: str = "", behind: int = 0) -> Parked:
-    unparsed = row["detail"] if row["reason"] == "unparsable" else ""
-    headers = headers_of(json.loads(row["headers"]))
-    raw = Raw(row["topic"], row["partition"], row["offset"], row["key"], headers, row["value"], unparsed)
-    return Parked(
-        handle=handle,
-        consumer=row["consumer"],
-        raw=raw,
-        stream=row["stream"],
-        version=row["version"],
-        reason=row["reason"],
-        detail=row["detail"],
-        holds_stream=row["holds_stream"],
-        time=row["time"],
-        edited=row["edited"],
-        behind=behind,
-    )
+    return [parked_of(row, row["handle"], row["behind"]) for row in rows]
 
 
 def lines(parked: Sequence[Parked]) -> list[Line]:
@@ -197,7 +115,7 @@ async def _retry(tx: Connection, consumer: Consumer, line: Line, operation: str,
     await tx.execute(SQL["fence"], line.consumer, line.place[1])
     rows = await _rows(tx, line, AT_ONCE)
     seen = await turns.seen(tx, line.consumer, line.stream)
-    for parked in map(_parked, rows):
+    for parked in map(parked_of, rows):
         record = _received(consumer, parked)
         turn: turns.Turn | None = None
         if record.envelope is not None and _counts(parked):
@@ -349,7 +267,7 @@ async def _try(tx: Connection, consumer: Consumer, line: Line, over_gap: bool, l
     if line.stream is not None:
         tried.waiting = await tx.fetchval(SQL["waiting"], line.consumer, line.stream)
     seen = await turns.seen(tx, line.consumer, line.stream)
-    for parked in map(_parked, await _rows(tx, line, limit)):
+    for parked in map(parked_of, await _rows(tx, line, limit)):
         record = _received(consumer, parked)
         if record.envelope is not None and _counts(parked):
             if line.stream is None:
@@ -404,7 +322,7 @@ async def drop(db: Pool, consumer: Consumer, parked: Parked, operation: str) -> 
         await tx.execute(SQL["wait"])
         await tx.execute(SQL["fence"], parked.consumer, parked.raw.topic)
         rows = await _rows(tx, parked.line, 1)
-        if not rows or _parked(rows[0]).place != parked.place:
+        if not rows or parked_of(rows[0]).place != parked.place:
             raise CannotApply(
                 f"{parked.handle} is not the first parked record of {parked.stream}: drop the one before it first"
             )
@@ -448,7 +366,7 @@ async def edit(db: Pool, parked: Parked, record: Received, operation: str) -> No
         await tx.execute(SQL["wait"])
         await tx.execute(SQL["fence"], parked.consumer, parked.raw.topic)
         rows = await tx.fetch(SQL["one"], *parked.place)
-        if not rows or _parked(rows[0]).raw != parked.raw:
+        if not rows or parked_of(rows[0]).raw != parked.raw:
             raise CannotApply(f"{parked.handle} is no longer parked, or has changed: list the parked records again")
         stream = envelope.stream if record.sequenced else None
         seen = await turns.seen(tx, parked.consumer, stream)

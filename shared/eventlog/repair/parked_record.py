@@ -1,0 +1,93 @@
+"""A parked record, its short forms for people, and the unit in which parked records are retried."""
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Final, NamedTuple
+
+import asyncpg
+
+from shared.eventlog.deliver.received import Raw, headers_of
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parked:
+    """A parked record. `handle` is a short name; `behind` counts the later ones of its stream."""
+
+    handle: str
+    consumer: str
+    raw: Raw
+    stream: str | None
+    version: int | None
+    reason: str
+    detail: str
+    holds_stream: bool
+    time: datetime
+    edited: bool
+    behind: int = 0
+
+    @property
+    def place(self) -> tuple[str, str, int, int]:
+        return self.consumer, self.raw.topic, self.raw.partition, self.raw.offset
+
+    def header(self, name: str) -> str:
+        """Return a header as text, or "" if it is missing."""
+        values = [value for key, value in self.raw.headers if key == name and value is not None]
+        return values[0].decode(errors="replace") if values else ""
+
+    @property
+    def type(self) -> str:
+        return self.header("ce_type")
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self.consumer, self.type, self.reason, self.detail)
+
+    @property
+    def line(self) -> "Line":
+        return Line(self.consumer, self.stream if self.holds_stream else None, self.place)
+
+
+class Line(NamedTuple):
+    """The unit of a retry: a stream's parked records, or one record that does not hold a stream."""
+
+    consumer: str
+    stream: str | None
+    place: tuple[str, str, int, int]
+
+
+_VARYING: Final = re.compile(
+    r"'[^']*'|\"[^\"]*\"|\b[0-9a-f]{8}-[0-9a-f-]{27}\b|\b[0-9a-f]{16,}\b|\b\d[\d.:T+-]*Z?\b", re.IGNORECASE
+)
+
+
+def shape(detail: str) -> str:
+    """Replace what differs between records in an error: quoted values, ids, numbers, times."""
+    return _VARYING.sub("*", detail.splitlines()[0] if detail else "")
+
+
+def fingerprint(consumer: str, event_type: str, reason: str, detail: str) -> str:
+    """Return a digest that is the same for records that fail for the same cause."""
+    return sha256(f"{consumer}\n{event_type}\n{reason}\n{shape(detail)}".encode()).hexdigest()[:8]
+
+
+def parked_of(row: asyncpg.Record, handle: str = "", behind: int = 0) -> Parked:
+    """Return the parked record of a row of `engine.parked`."""
+    unparsed = row["detail"] if row["reason"] == "unparsable" else ""
+    headers = headers_of(json.loads(row["headers"]))
+    raw = Raw(row["topic"], row["partition"], row["offset"], row["key"], headers, row["value"], unparsed)
+    return Parked(
+        handle=handle,
+        consumer=row["consumer"],
+        raw=raw,
+        stream=row["stream"],
+        version=row["version"],
+        reason=row["reason"],
+        detail=row["detail"],
+        holds_stream=row["holds_stream"],
+        time=row["time"],
+        edited=row["edited"],
+        behind=behind,
+    )
