@@ -7,7 +7,15 @@ from typing import Any, Final
 import orjson
 
 from cli.event_search import FoundEvent
-from shared.events.envelope import Envelope, Unreadable, from_headers, publisher_of, stamp
+from shared.events.envelope import (
+    Envelope,
+    Unreadable,
+    from_headers,
+    publisher_of,
+    sequence_on_wire,
+    stamp,
+    type_on_wire,
+)
 from shared.events.registry import INBOUND, why_not_from
 
 _ATTRIBUTE: Final = re.compile(r"^[a-z0-9]{1,20}$")
@@ -21,13 +29,13 @@ def to_line(found: FoundEvent) -> bytes:
         "specversion": "1.0",
         "id": envelope.id,
         "source": envelope.source,
-        "type": envelope.type,
+        "type": type_on_wire(envelope.type),
         "subject": envelope.stream,
         "time": stamp(envelope.time),
         "datacontenttype": "application/json",
         "dataschema": f"urn:tenure:events:{envelope.type}:{envelope.schema}",
         "partitionkey": envelope.stream,
-        "sequence": str(envelope.version),
+        "sequence": sequence_on_wire(envelope.version or 0),
         "position": str(envelope.position),
         "correlationid": envelope.correlation_id,
         "causationid": envelope.causation_id,

@@ -7,7 +7,7 @@ from typing import Any, Final
 from shared.documents.examples import example_data, example_envelope
 from shared.documents.schemas import HOSTS, parts_of, schema_path
 from shared.events.base import Event
-from shared.events.envelope import to_headers
+from shared.events.envelope import TYPE_PREFIX, to_headers
 from shared.events.registry import EVENTS_ON, INBOUND, service_of
 
 Part = dict[str, Any]
@@ -26,7 +26,7 @@ _HEADERS: Final[Mapping[str, tuple[str, str]]] = {
     "ce_specversion": ("^1\\.0$", "The version of CloudEvents."),
     "ce_id": ("", "The event's id. With the source it identifies the event."),
     "ce_source": ("", "Who published it: `urn:tenure:<service>` or `urn:publisher:<publisher>`."),
-    "ce_type": ("", "The type of the event."),
+    "ce_type": ("", f"`{TYPE_PREFIX}` and the name of the event. Older records, and some publishers', have the name."),
     "ce_subject": ("", "The stream that the event belongs to; of an inbound event, what it is about."),
     "ce_time": ("", "When it was decided, RFC 3339."),
     "ce_dataschema": ("", "The JSON Schema of the data."),
@@ -38,7 +38,10 @@ _HEADERS: Final[Mapping[str, tuple[str, str]]] = {
     "ce_actor": ("", "The account or the automatic actor that decided it."),
     "ce_tenant": ("", "The organisation that the event belongs to. The id of a sandbox begins with `sandbox-`."),
     "ce_traceparent": ("", "The trace (W3C Trace Context) that it was decided in."),
-    "ce_sequence": (_NUMBER, "The event's number in its stream, from 1, without a gap."),
+    "ce_sequence": (
+        "^0*[1-9][0-9]{0,18}$",
+        "The event's number in its stream, from 1, without a gap; older records have no leading zeros.",
+    ),
     "ce_position": (_NUMBER, "The event's number in its service's log, from 1, without a gap."),
     "ce_prevhash": (_SHA256, "The hash of the event before it in its stream; zeros for the first one."),
     "ce_hash": (_SHA256, "SHA-256 over the previous hash, the envelope and the value."),

@@ -20,6 +20,10 @@ GENESIS: Final = bytes(32)
 CONTENT_TYPE: Final = b"application/json"
 SANDBOX_MARK: Final = ("ce_sandbox", b"true")
 """The header of a sandbox's events. Other events have none."""
+TYPE_PREFIX: Final = "internal.tenure."
+"""The reverse-DNS prefix of event types on the wire. Records from before it have none, and are read for ever."""
+_SEQUENCE_DIGITS: Final = 10
+"""The digits of `sequence`, which has leading zeros so that it sorts as a string. Records from before had none."""
 _SCHEMA_URN: Final = re.compile(r"^urn:tenure:events:([A-Za-z0-9]+):([1-9][0-9]{0,5})$")
 MAX_VERSION: Final = 2**31 - 1
 """The highest version of a stream that a store can hold."""
@@ -100,6 +104,21 @@ def source_of(service: str) -> str:
 def publisher_of(source: str) -> str:
     """Return the publisher of the source `urn:publisher:<publisher>`; "" for any other source."""
     return source.removeprefix("urn:publisher:") if source.startswith("urn:publisher:") else ""
+
+
+def type_on_wire(event_type: str) -> str:
+    """Return an event type as the CloudEvents attribute `type` has it."""
+    return TYPE_PREFIX + event_type
+
+
+def type_off_wire(text: str) -> str:
+    """Return the event type that an attribute `type` names, with the prefix or without."""
+    return text.removeprefix(TYPE_PREFIX)
+
+
+def sequence_on_wire(version: int) -> str:
+    """Return a version as the CloudEvents attribute `sequence` has it."""
+    return str(version).zfill(_SEQUENCE_DIGITS)
 
 
 def checked_name(value: str, what: str) -> str:
@@ -215,7 +234,7 @@ def to_headers(e: Envelope) -> Headers:
         ("ce_specversion", b"1.0"),
         ("ce_id", e.id.encode()),
         ("ce_source", e.source.encode()),
-        ("ce_type", e.type.encode()),
+        ("ce_type", type_on_wire(e.type).encode()),
         ("ce_subject", e.stream.encode()),
         ("ce_time", stamp(e.time).encode()),
         ("ce_dataschema", f"urn:tenure:events:{e.type}:{e.schema}".encode()),
@@ -232,7 +251,7 @@ def to_headers(e: Envelope) -> Headers:
     headers += [(name, value.encode()) for name, value in optional if value]
     if e.version is not None and e.position is not None:
         headers += [
-            ("ce_sequence", str(e.version).encode()),
+            ("ce_sequence", sequence_on_wire(e.version).encode()),
             ("ce_position", str(e.position).encode()),
             ("ce_prevhash", e.prevhash.hex().encode()),
             ("ce_hash", e.hash.hex().encode()),
@@ -242,6 +261,18 @@ def to_headers(e: Envelope) -> Headers:
         if e.sandbox:
             headers.append(SANDBOX_MARK)
     return headers
+
+
+def former_headers(e: Envelope) -> Headers:
+    """Return an event's headers in the form before types had a prefix and sequences zeros."""
+    former = {"ce_type": e.type.encode(), "ce_sequence": str(e.version).encode()}
+    return [(name, former.get(name, value)) for name, value in to_headers(e)]
+
+
+def is_relayed(headers: Sequence[tuple[str, bytes | None]], e: Envelope) -> bool:
+    """Return whether a relay, of this version or the former, writes this event so."""
+    given = [*headers]
+    return given == to_headers(e) or given == former_headers(e)
 
 
 def _texts(headers: Sequence[tuple[str, bytes | None]]) -> Mapping[str, str]:
@@ -332,14 +363,17 @@ def from_headers(headers: Sequence[tuple[str, bytes | None]], key: bytes | None)
             raise Unreadable(f"header {name} is missing")
     if texts["ce_specversion"] != "1.0":
         raise Unreadable(f"the CloudEvents version is {texts['ce_specversion'][:20]}, not 1.0")
+    event_type = type_off_wire(texts["ce_type"])
+    if not event_type:
+        raise Unreadable(f"header ce_type is only the prefix {TYPE_PREFIX}")
     version, position = _count(texts, "ce_sequence"), _count(texts, "ce_position")
     envelope = Envelope(
         id=texts["ce_id"],
         source=texts["ce_source"],
-        type=texts["ce_type"],
+        type=event_type,
         stream=texts.get("ce_subject") or _from_key(key),
         time=_time(texts["ce_time"]),
-        schema=_schema(texts.get("ce_dataschema"), texts["ce_type"]),
+        schema=_schema(texts.get("ce_dataschema"), event_type),
         version=version,
         position=position,
         correlation_id=texts.get("ce_correlationid", ""),

@@ -40,7 +40,7 @@ from shared.events import (
     SessionsEnded,
     subjects,
 )
-from shared.events.envelope import Unreadable
+from shared.events.envelope import Unreadable, type_off_wire
 from shared.events.registry import IDENTITY
 from shared.runtime.auth import LEEWAY_S, TOKEN_S, Actor
 from shared.runtime.clients import tls
@@ -156,7 +156,7 @@ class FollowedEndings:
     def take(self, raw: Raw) -> None:
         """Note what a record of identity's topic ends."""
         kinds = [value for name, value in raw.headers if name == "ce_type"]
-        if not any(kind is not None and kind.decode("latin-1") in ENDS for kind in kinds):
+        if not any(kind is not None and type_off_wire(kind.decode("latin-1")) in ENDS for kind in kinds):
             return
         try:
             envelope, data = own_event(raw, "identity")

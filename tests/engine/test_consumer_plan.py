@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.eventlog.deliver.plan import BatchPlan, ConsumerCheckpoint, park, plan
+from shared.eventlog.deliver.plan import BatchPlan, ConsumerCheckpoint, Known, park, plan
 from shared.eventlog.deliver.received import Raw, digest_of, receive
+from shared.events.envelope import former_headers, from_headers
 from shared.events.registry import ENTITLEMENTS, EVENTS, INBOUND
 from tests.contracts.golden import sample
 from tests.examples.records import TYPES, at, received, topic, without
@@ -45,6 +46,29 @@ def test_a_repeat_at_a_later_offset_is_dropped() -> None:
     result = plan(received([first, again]), at())
     assert [r.raw.offset for r in result.apply] == [0]
     assert (result.repeats, result.offsets) == (1, {(ENTITLEMENTS, 0): 1})
+
+
+def former(raw: Raw) -> Raw:
+    """The record as the relay of an earlier version wrote it."""
+    return raw._replace(headers=former_headers(from_headers(raw.headers, raw.key)))
+
+
+@pytest.mark.parametrize("own", [True, False])
+@pytest.mark.parametrize("upgraded", [True, False])
+def test_a_repeat_in_the_form_of_another_version_is_dropped(own: bool, upgraded: bool) -> None:
+    """A relay that is upgraded, or goes back, sends again what it had not noted as sent."""
+    raw, again = (former(raw) if upgraded == (n == 0) else raw for n, raw in enumerate(topic("a") * 2))
+    assert raw.headers != again.headers
+    first, envelope = plan(received([raw]), at()), from_headers(raw.headers, raw.key)
+    standing = at(0, **first.seen)
+    standing.known |= first.known
+    if own:
+        standing.own, standing.head = ENTITLEMENTS, 1
+        standing.known["a", 1] = Known(envelope.hash, envelope.position, envelope.command_id)
+    result = plan(received([again._replace(offset=1)]), standing)
+    assert (result.repeats, result.parked, len(first.apply)) == (1, [], 1)
+    altered = again._replace(offset=1, headers=[*again.headers, ("ce_subject2", b"x")])
+    assert [each.reason for each in plan(received([altered]), standing).parked] == ["forged" if own else "conflict"]
 
 
 def test_a_gap_is_fetched_again_and_nothing_behind_it_is_applied() -> None:

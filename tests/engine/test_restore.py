@@ -26,6 +26,7 @@ from shared.eventlog.write.log import Accepted, Log, utc_now
 from shared.eventlog.write.postgres import PostgresStore
 from shared.eventlog.write.store import Unavailable
 from shared.events import SeatUnassigned
+from shared.events.envelope import StoredEvent, former_headers
 from shared.events.registry import topic_of
 from tests.engine.restoring import SERVICE, Bench, backup, load
 from tests.examples.engine import COUNTER, Count, meta
@@ -39,11 +40,16 @@ class Stopped(Exception):
     """The operator's Ctrl-C, at some step."""
 
 
-async def test_an_empty_database_comes_back_whole_and_a_second_time_changes_nothing(bench: Bench) -> None:
-    await bench.fill(300)
-    await bench.relay()
+async def test_an_empty_database_comes_back_whole_and_a_second_time_changes_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.fill(200)
+    with monkeypatch.context() as former:
+        former.setattr(StoredEvent, "headers", lambda event: former_headers(event.envelope))
+        await bench.relay()  # as an earlier version did
+    await bench.fill(100, seed=2)
     await bench.query("update engine.leases set position = position - 40")
-    await bench.relay()  # the topic repeats a part
+    await bench.relay()  # the topic repeats a part, in another form
     await restore_store(bench.whole, bench.operator, bench.access, dry_run=False)  # nothing to import: folds nothing
     before = await bench.state()
     assert before["head"][0][0] == 300

@@ -25,6 +25,7 @@ from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.plan import BatchPlan
 from shared.eventlog.deliver.received import Partition, Received, receive, weight
 from shared.eventlog.deliver.records import raw_of
+from shared.events.envelope import type_on_wire
 from shared.events.registry import INBOUND, topics_pattern
 
 logger = structlog.get_logger(__name__)
@@ -110,7 +111,8 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
         """The next offset to fetch from each assigned partition."""
         self._fetched: list[ConsumerRecord] = []
         """The fetched records that wait to be processed. None was fetched before its partition's last seek."""
-        self._types = frozenset(name.encode() for name in consumer.definition.types)
+        types = consumer.definition.types
+        self._types = frozenset(name.encode() for each in types for name in (each, type_on_wire(each)))
         self._pauses: dict[Partition, float] = {}
         self._gap_since: dict[Partition, float] = {}
         self._impatient_until: dict[Partition, float] = {}

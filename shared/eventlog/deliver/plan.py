@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from shared.eventlog.deliver.received import HIDING, Partition, Raw, Reason, Received, digest_of
-from shared.events.envelope import GENESIS, Envelope, to_headers
+from shared.events.envelope import GENESIS, Envelope, former_headers, is_relayed, to_headers
 from shared.events.registry import EVENTS
 
 
@@ -256,14 +256,14 @@ def contradiction(
     same = known.hash == envelope.hash
     if own:
         same = same and (known.position, known.command_id) == (envelope.position, envelope.command_id)
-        if same and (raw is None or set(raw.headers) <= set(to_headers(envelope))):
+        if same and (raw is None or _only_relayed(raw, envelope)):
             return None
         return (
             "forged",
             f"{envelope.stream} version {envelope.version}, position {envelope.position}: the store has another event "
             "there",
         )
-    if same and (raw is None or known.record in (None, digest_of(raw))):
+    if same and (raw is None or _repeats(raw, envelope, known.record)):
         return None
     if same:
         return (
@@ -275,6 +275,22 @@ def contradiction(
         "conflict",
         f"{envelope.stream} version {envelope.version} is known with another hash, {known.hash.hex()[:16]}…",
     )
+
+
+def _only_relayed(raw: Raw, envelope: Envelope) -> bool:
+    """Return whether a record has no other headers than the relay writes, now or formerly."""
+    given = set(raw.headers)
+    return given <= set(to_headers(envelope)) or given <= set(former_headers(envelope))
+
+
+def _repeats(raw: Raw, envelope: Envelope, record: bytes | None) -> bool:
+    """Return whether this digest is the record's, or its event's in another version's form."""
+    if record is None or record == digest_of(raw):
+        return True
+    if not is_relayed(raw.headers, envelope):
+        return False
+    forms = (to_headers(envelope), former_headers(envelope))
+    return any(record == digest_of(raw._replace(headers=form)) for form in forms)
 
 
 def continues(envelope: Envelope, seen: Seen) -> bool:

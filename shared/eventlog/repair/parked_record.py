@@ -1,4 +1,4 @@
-"""A parked record, its short forms for people, and the unit in which parked records are retried."""
+"""A parked record, its short forms for people, and the lines of retried records."""
 
 import json
 import re
@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 import asyncpg
 
 from shared.eventlog.deliver.received import Raw, headers_of
+from shared.events.envelope import type_off_wire
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +40,7 @@ class Parked:
 
     @property
     def type(self) -> str:
-        return self.header("ce_type")
+        return type_off_wire(self.header("ce_type"))
 
     @property
     def fingerprint(self) -> str:

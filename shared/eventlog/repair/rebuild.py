@@ -34,7 +34,7 @@ from shared.eventlog.repair.scratch import (
     make,
 )
 from shared.eventlog.repair.sources import OwnStore, Topics, applied
-from shared.events.envelope import Envelope, source_of
+from shared.events.envelope import Envelope, source_of, type_on_wire
 from shared.events.registry import is_inbound, topic_of
 from shared.sql import qualified, statements, with_names
 
@@ -412,7 +412,7 @@ class Rebuild:
 
     async def _unpark(self, db: Any) -> None:
         """Unpark events that were parked because their types were unknown, and that are folded now."""
-        known = [name.encode() for name in self._projection.types]
+        known = [name.encode() for each in self._projection.types for name in (each, type_on_wire(each))]
         operation = f"rebuild-{self._open.id}"
         await db.execute(with_names(SQL["unpark"], schema=self._open.schema), self.consumer, known, operation)
 

@@ -26,7 +26,7 @@ from shared.eventlog.repair.chains import Chains, OwnRecord, own_record
 from shared.eventlog.repair.topic import ReportProgress, TopicReader
 from shared.eventlog.write.log import Log, utc_now
 from shared.eventlog.write.postgres import PostgresStore
-from shared.events.envelope import Envelope, Unreadable, shortened
+from shared.events.envelope import Envelope, Unreadable, shortened, type_off_wire
 from shared.events.registry import is_inbound, service_of, topics_read
 from shared.sql import statements
 
@@ -213,7 +213,8 @@ async def _advance(
             if raw.offset > checkpoints.get((topic, raw.partition), -1):
                 names = _texts(raw)
                 identity = _identity(raw, names)
-                without += names.get("ce_type") in types and causes.isdisjoint((identity, shortened(identity)))
+                handled = type_off_wire(names.get("ce_type", "")) in types
+                without += handled and causes.isdisjoint((identity, shortened(identity)))
     versions = [envelope.version for envelope in seen.values()]
     hashes, tenants = [envelope.hash for envelope in seen.values()], [envelope.tenant for envelope in seen.values()]
     async with pool.acquire() as db, db.transaction():
