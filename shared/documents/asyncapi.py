@@ -8,7 +8,8 @@ from shared.documents.examples import example_data, example_envelope
 from shared.documents.schemas import HOSTS, parts_of, schema_path
 from shared.events.base import Event
 from shared.events.envelope import TYPE_PREFIX, to_headers
-from shared.events.registry import EVENTS_ON, INBOUND, service_of
+from shared.events.registry import EVENTS_ON, INBOUND, service_of, topic_of
+from shared.services import DECLARED, PUBLISHERS
 
 Part = dict[str, Any]
 
@@ -73,6 +74,13 @@ _OF_PUBLISHERS: Final = (
     "ce_traceparent",
     "content-type",
 )
+
+
+def asyncapi_of_service(service: str, bases: Mapping[str, str], bootstrap: str) -> Part:
+    """Return the document of the topics that a service publishes or is sent."""
+    reads = {declaration.name: declaration.reads for declaration in DECLARED}.get(service, ())
+    topics = [topic_of(service), *([INBOUND] if PUBLISHERS in reads else [])]
+    return asyncapi_of(topics, f"Tenure {service}: its events", bases, bootstrap)
 
 
 def asyncapi_of(topics: Iterable[str], title: str, bases: Mapping[str, str], bootstrap: str) -> Part:

@@ -24,6 +24,9 @@ BOUNDS: Final = (
 )
 """What may become narrower in a schema for readers: they see less than before."""
 
+SENT: Final = ".sent"
+"""How the names of schemas for senders end."""
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -50,6 +53,8 @@ def changes(before: Mapping[str, Schema], after: Mapping[str, Schema]) -> list[C
         if name in after:
             found += [Change(name, text, breaking=True) for text in breaks(schema, after[name])]
             found += [Change(name, text, breaking=False) for text in _added(schema, after[name])]
+            if name.endswith(SENT):
+                found += [Change(name, text, breaking=True) for text in _bounded(schema, after[name])]
     return sorted(found, key=lambda change: (not change.breaking, change.schema, change.text))
 
 
@@ -83,6 +88,24 @@ def _added(before: Schema, after: Schema) -> Iterator[str]:
         for name, field in (new or {}).get("properties", {}).items():
             if name not in old.get("properties", {}) and "default" in field:
                 yield f"field {f'{where}.' if where else ''}{name} is new"
+
+
+def _bounded(before: Schema, after: Schema) -> Iterator[str]:
+    """Return the fields with other bounds: what was accepted before may be refused now."""
+    for where, old, new in _objects(before, after):
+        for name, field in old.get("properties", {}).items():
+            now = (new or {}).get("properties", {}).get(name)
+            if now is not None and _bounds_of(field) != _bounds_of(now):
+                yield f"field {f'{where}.' if where else ''}{name} has other bounds"
+
+
+def _bounds_of(field: Any) -> Any:
+    if isinstance(field, list):
+        return [_bounds_of(part) for part in field]
+    if isinstance(field, dict):
+        nested = {key: _bounds_of(value) for key, value in field.items() if key in ("anyOf", "items")}
+        return nested | {key: value for key, value in field.items() if key in BOUNDS}
+    return field
 
 
 def _objects(before: Schema, after: Schema) -> Iterator[tuple[str, Schema, Schema | None]]:

@@ -7,15 +7,15 @@ from fastapi import APIRouter, Path, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from shared.documents.asyncapi import asyncapi_of
+from shared.documents.asyncapi import asyncapi_of_service
 from shared.documents.schemas import HOSTS, schema_at, schema_path
 from shared.events.fields import Identifier
-from shared.events.registry import EVENTS, INBOUND, PUBLISHERS_EVENTS, topic_of
+from shared.events.registry import EVENTS, PUBLISHERS_EVENTS
 from shared.runtime import problems
 from shared.runtime.parts import Parts
 from shared.runtime.settings import Settings
 from shared.runtime.written import WrittenCount
-from shared.services import DECLARED, PUBLISHERS, SERVICES
+from shared.services import SERVICES
 
 SCHEMA_MEDIA_TYPE = "application/schema+json"
 """Source: draft-bhutton-json-schema-01, section 14.1."""
@@ -45,10 +45,8 @@ def contract_queries() -> APIRouter:
     async def asyncapi(request: Request) -> JSONResponse:
         """Return the AsyncAPI 3.0 document of the topics that this service publishes or is sent."""
         parts: Parts = request.app.state.parts
-        reads = {declaration.name: declaration.reads for declaration in DECLARED}.get(parts.service, ())
-        topics = [topic_of(parts.service), *([INBOUND] if PUBLISHERS in reads else [])]
-        title = f"Tenure {parts.service}: its events"
-        return JSONResponse(asyncapi_of(topics, title, urls_of(parts.settings), parts.settings.kafka.bootstrap))
+        settings = parts.settings
+        return JSONResponse(asyncapi_of_service(parts.service, urls_of(settings), settings.kafka.bootstrap))
 
     @router.get("/schemas", openapi_extra={"security": []})
     async def list_schemas(request: Request) -> list[SchemaShown]:
