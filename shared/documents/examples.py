@@ -105,6 +105,16 @@ def example_envelope(event: type[Event], *, sent: bool = False) -> Envelope:
     return hashed(numbered, example_data(event))
 
 
+def text_for(name: str) -> str:
+    """Return the value of the text fields of this name, "" if any text does."""
+    return _TEXTS.get(name, _id(name.removesuffix("_id")) if name.endswith(_IDS) else "")
+
+
+def number_for(name: str) -> int:
+    """Return the value of the number fields of this name."""
+    return _NUMBERS.get(name, 3)
+
+
 def _id(of: str) -> str:
     return str(uuid5(NAMESPACE_URL, f"https://example.org/{of}"))
 
@@ -128,7 +138,7 @@ def _value(kind: Any, name: str) -> Any:
     if bare is str:
         return _text(kind, name)
     plain: dict[Any, Any] = {
-        int: _NUMBERS.get(name, 3),
+        int: number_for(name),
         bool: name != "sandbox",
         date: _DAYS.get(name, date(2027, 12, 1)),
         AwareDatetime: _TIME,
@@ -138,7 +148,7 @@ def _value(kind: Any, name: str) -> Any:
 
 def _text(kind: Any, name: str) -> str:
     adapter: TypeAdapter[str] = TypeAdapter(kind)
-    known = _TEXTS.get(name, _id(name.removesuffix("_id")) if name.endswith(_IDS) else "")
+    known = text_for(name)
     for text in (known, *_OTHER_TEXTS) if known else _OTHER_TEXTS:
         try:
             return adapter.validate_python(text)

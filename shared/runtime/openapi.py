@@ -14,6 +14,7 @@ from shared.events.base import Event
 from shared.runtime.csv_items import MEDIA_TYPE as CSV
 from shared.runtime.csv_items import columns_of
 from shared.runtime.forms import ITEMS_AT_MOST, item_of
+from shared.runtime.openapi_examples import add_examples
 from shared.runtime.problems import MEDIA_TYPE, ProblemDetails
 from shared.runtime.routes import CommandRoute, CommandRoutes
 from shared.runtime.scopes import scheme, scopes_of
@@ -87,6 +88,12 @@ _CORRELATION: Final[dict[str, Any]] = {
     "schema": {"type": "string", "pattern": "^[!-~]{1,200}$"},
     "description": "Is in the events, the logs and the answer of this request. Generated if absent or malformed.",
 }
+_REQUEST_ID: Final[dict[str, Any]] = {
+    "name": "X-Request-ID",
+    "in": "header",
+    "schema": {"type": "string", "pattern": "^[!-~]{1,200}$"},
+    "description": "Is in the logs and the answer of this request; also its X-Correlation-ID, if it has none.",
+}
 _TRACE: Final[dict[str, Any]] = {
     "name": "traceparent",
     "in": "header",
@@ -104,6 +111,7 @@ _HEADERS: Final[dict[str, dict[str, Any]]] = {
         "schema": {"type": "string"},
         "description": "Say it when you ask the operator about this request.",
     },
+    "X-Request-ID": {"schema": {"type": "string"}, "description": "The request's id: its own, or the correlation id."},
     "Tenure-Sandbox": {
         "schema": {"type": "string", "const": "true"},
         "description": "Present if the caller is in a sandbox, whose clock may be ahead.",
@@ -122,7 +130,8 @@ _HEADERS: Final[dict[str, dict[str, Any]]] = {
     "Retry-After": {"schema": {"type": "integer", "minimum": 0}, "description": "Send it again after these seconds."},
     "WWW-Authenticate": {"schema": {"type": "string"}, "description": "What the token lacks (RFC 6750)."},
 }
-_ALWAYS: Final = ("X-Correlation-ID", "Tenure-Sandbox")
+_ANY_REQUEST: Final = (_CORRELATION, _REQUEST_ID, _TRACE)
+_ALWAYS: Final = ("X-Correlation-ID", "X-Request-ID", "Tenure-Sandbox")
 """The headers that any response may have."""
 _WITH_A_PROBLEM: Final = {
     "401": ["WWW-Authenticate"],
@@ -212,6 +221,7 @@ def describe(
             for command in commands.routes:
                 document["paths"].setdefault(command.path, {})[command.method.lower()] = _operation(command, schemas)
             schemas.keep_used_by(document["paths"])
+            add_examples(document, commands)
             app.openapi_schema = document
         return app.openapi_schema
 
@@ -264,12 +274,12 @@ def _referred(part: object) -> set[str]:
 
 def _problems(meanings: Mapping[str, str]) -> dict[str, Any]:
     """Return the problem responses by status."""
-    content = {MEDIA_TYPE: {"schema": {"$ref": _REF.format(model="ProblemDetails")}}}
+    schema = {"$ref": _REF.format(model="ProblemDetails")}
     return {
         status: {
             "description": meaning,
             "headers": _headers(*_ALWAYS, *_WITH_A_PROBLEM.get(status, ())),
-            "content": content,
+            "content": {MEDIA_TYPE: {"schema": schema}},
         }
         for status, meaning in meanings.items()
     }
@@ -298,7 +308,7 @@ def _describe_query(document: dict[str, Any], route: APIRoute, reads_tables: Cal
                 "description": "As it was for If-None-Match",
                 "headers": _headers(*_ALWAYS, "ETag"),
             }
-        operation.setdefault("parameters", []).extend([*more, _CORRELATION, _TRACE])
+        operation.setdefault("parameters", []).extend([*more, *_ANY_REQUEST])
 
 
 def _operation(route: CommandRoute, schemas: _Schemas) -> dict[str, Any]:
@@ -326,7 +336,7 @@ def _operation(route: CommandRoute, schemas: _Schemas) -> dict[str, Any]:
         "summary": text.split("\n")[0],
         "description": text,
         "tags": ["commands"],
-        "parameters": [*parameters, *_OF_A_COMMAND, *conditions, _CORRELATION, _TRACE],
+        "parameters": [*parameters, *_OF_A_COMMAND, *conditions, *_ANY_REQUEST],
         "responses": {
             **{
                 status: {

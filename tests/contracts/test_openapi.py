@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from services import definition_of
@@ -67,6 +68,22 @@ def test_the_events_of_an_answer_are_those_of_the_stream_that_decided(name: str)
             assert set(data["properties"]) == set(kind.model_fields)
 
 
+def test_every_body_has_an_example_that_its_schema_allows(name: str) -> None:
+    components = document(name)["components"]
+    shown = 0
+    for called, operation in operations(name):
+        parts = [operation.get("requestBody", {}), *operation["responses"].values()]
+        for media in (media for part in parts for media in part.get("content", {}).values()):
+            if "$ref" not in repr(media["schema"]):
+                continue
+            names = [each["$ref"].rpartition("/")[2] for each in media.get("examples", {}).values()]
+            validator = Draft202012Validator({"components": components, **media["schema"]})
+            for value in [components["examples"][each]["value"] for each in names] or [media["example"]]:
+                assert [error.message for error in validator.iter_errors(value)] == [], called
+                shown += 1
+    assert shown > 100
+
+
 def test_no_schema_has_a_word_that_json_schema_does_not_know(name: str) -> None:
     """Bounds that stand after a validator of ours came out as `ge` and `le`, which no client reads."""
     found = re.findall(r"'(ge|le|gt|lt|min_length|max_length)': ", repr(document(name)))
@@ -78,7 +95,7 @@ def test_the_headers_of_requests_and_answers_are_described(name: str) -> None:
         if operation["tags"] == ["operation"]:
             continue
         asked = {each["name"] for each in operation["parameters"] if each["in"] == "header"}
-        assert {"X-Correlation-ID", "traceparent"} <= asked, called
+        assert {"X-Correlation-ID", "X-Request-ID", "traceparent"} <= asked, called
         assert ("Idempotency-Key" in asked) is (operation["tags"] == ["commands"]), called
         alone = operation["tags"] == ["commands"] and not operation["operationId"].endswith("_bulk")
         assert ("If-Match" in asked) is ("412" in operation["responses"]) is alone, called
