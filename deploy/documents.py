@@ -8,7 +8,7 @@ subject `<topic>-<type>` (the strategy TopicRecordName).
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -17,39 +17,31 @@ import httpx
 
 from deploy import OperatorError
 from shared.documents.asyncapi import asyncapi_of, asyncapi_of_service
-from shared.documents.compatibility import Schema, changes
-from shared.documents.schemas import HOSTS, schema_at
-from shared.events.registry import EVENTS, EVENTS_ON, INBOUND
-from shared.services import SERVICES, local_url
+from shared.documents.compatibility import SENT, Schema, changes
+from shared.documents.schemas import schema_at, schema_of, schemas
+from shared.events.registry import EVENTS_ON, INBOUND
+from shared.services import SERVICES
 
 BOOTSTRAP: Final = "kafka.example.org:9093"
 """The address of Kafka in a release's documents. A running service's document has its own."""
 REGISTRY_MEDIA_TYPE: Final = "application/vnd.schemaregistry.v1+json"
 
 
-def documents(bases: Mapping[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Return each document of a release, with its file's name.
-
-    Args:
-        bases: the URL of each service.
-    """
-    yield "asyncapi.json", asyncapi_of(EVENTS_ON, "Tenure: the events of all services", bases, BOOTSTRAP)
+def documents() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Return each document of a release, with its file's name."""
+    yield "asyncapi.json", asyncapi_of(EVENTS_ON, "Tenure: the events of all services", BOOTSTRAP)
     for service in SERVICES:
-        yield f"asyncapi.{service}.json", asyncapi_of_service(service, bases, BOOTSTRAP)
-    for name, event in EVENTS.items():
-        for version in range(1, event.SCHEMA + 1):
-            for suffix in ("", ".sent"):
-                schema = schema_at(name, version, bases[HOSTS[name]], sent=bool(suffix))
-                if schema is not None:
-                    yield f"schemas/{name}.v{version}{suffix}.json", schema
+        yield f"asyncapi.{service}.json", asyncapi_of_service(service, BOOTSTRAP)
+    for name, version, sent in schemas():
+        yield f"schemas/{name}.v{version}{SENT if sent else ''}.json", schema_at(name, version, sent=sent)
 
 
-def write(folder: Path, bases: Mapping[str, str]) -> int:
+def write(folder: Path) -> int:
     """Write the documents into a folder that is empty or missing, and return how many."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise OperatorError(f"{folder} is not an empty folder. Name another one, or empty it.")
     count = 0
-    for name, document in documents(bases):
+    for name, document in documents():
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -80,7 +72,7 @@ def publish(registry: str, client: httpx.Client) -> Iterator[str]:
     for topic, events in EVENTS_ON.items():
         for event in events:
             subject = f"{topic}-{event.type()}"
-            schema = schema_at(event.type(), event.SCHEMA, local_url(HOSTS[event.type()]), sent=topic == INBOUND)
+            schema = schema_of(event, sent=topic == INBOUND)
             url = f"{registry.rstrip('/')}/subjects/{quote(subject, safe='')}/versions"
             try:
                 response = client.post(
@@ -110,8 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         if given.command == "write":
-            bases = {service: local_url(service) for service in SERVICES}
-            print(f"{write(given.folder, bases)} documents are in {given.folder}.")
+            print(f"{write(given.folder)} documents are in {given.folder}.")
         elif given.command == "publish":
             with httpx.Client(timeout=30) as client:
                 for line in publish(given.url, client):

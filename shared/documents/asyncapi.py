@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from shared.documents.examples import example_data, example_envelope
-from shared.documents.schemas import HOSTS, parts_of, schema_path
+from shared.documents.schemas import parts_of, sent_schema_id
 from shared.events.base import Event
-from shared.events.envelope import TYPE_PREFIX, to_headers
+from shared.events.envelope import TYPE_PREFIX, schema_id, to_headers
 from shared.events.registry import EVENTS_ON, INBOUND, service_of, topic_of
 from shared.services import DECLARED, PUBLISHERS
 
@@ -76,23 +76,22 @@ _OF_PUBLISHERS: Final = (
 )
 
 
-def asyncapi_of_service(service: str, bases: Mapping[str, str], bootstrap: str) -> Part:
+def asyncapi_of_service(service: str, bootstrap: str) -> Part:
     """Return the document of the topics that a service publishes or is sent."""
     reads = {declaration.name: declaration.reads for declaration in DECLARED}.get(service, ())
     topics = [topic_of(service), *([INBOUND] if PUBLISHERS in reads else [])]
-    return asyncapi_of(topics, f"Tenure {service}: its events", bases, bootstrap)
+    return asyncapi_of(topics, f"Tenure {service}: its events", bootstrap)
 
 
-def asyncapi_of(topics: Iterable[str], title: str, bases: Mapping[str, str], bootstrap: str) -> Part:
+def asyncapi_of(topics: Iterable[str], title: str, bootstrap: str) -> Part:
     """Return the document of these topics.
 
     Args:
-        bases: the URL of each service, without a slash at the end, for the links to the schemas.
         bootstrap: the host and port of Kafka.
     """
     read = {topic: {event.type(): event for event in EVENTS_ON[topic]} for topic in topics}
     messages = {
-        _key(name, topic): _message(event, bases[HOSTS[name]], sent=topic == INBOUND)
+        _key(name, topic): _message(event, sent=topic == INBOUND)
         for topic, events in read.items()
         for name, event in events.items()
     }
@@ -215,7 +214,7 @@ def _trait(names: Iterable[str], required: Iterable[str]) -> Part:
     }
 
 
-def _message(event: type[Event], base: str, *, sent: bool) -> Part:
+def _message(event: type[Event], *, sent: bool) -> Part:
     name = event.type()
     summary, _, rest = " ".join((event.__doc__ or "").split()).partition(". ")
     headers = {key: value.decode() for key, value in to_headers(example_envelope(event, sent=sent))}
@@ -226,7 +225,7 @@ def _message(event: type[Event], base: str, *, sent: bool) -> Part:
         **({"description": rest} if rest else {}),
         "contentType": _CONTENT,
         "payload": {"$ref": f"#/components/schemas/{_key(name, INBOUND if sent else '')}"},
-        "externalDocs": {"description": "JSON Schema", "url": base + schema_path(name, event.SCHEMA, sent=sent)},
+        "x-json-schema": (sent_schema_id if sent else schema_id)(name, event.SCHEMA),
         "traits": [{"$ref": f"#/components/messageTraits/{'ofAPublisher' if sent else 'ofAService'}"}],
         "examples": [{"name": name, "headers": headers, "payload": json.loads(example_data(event))}],
     }

@@ -11,12 +11,15 @@ from uuid import NAMESPACE_URL, uuid5
 
 from pydantic import AwareDatetime, BaseModel, TypeAdapter, ValidationError
 
-from shared.documents.schemas import HOSTS
 from shared.events.base import Event
 from shared.events.envelope import Envelope, hashed, source_of
+from shared.events.registry import EVENTS_ON, service_of
 
 SEALED: Final = "enc:1:3q2+7wAAESIzRFVmd4iZqrvM3e7/ABEiM0RVZneImaq7zN3u"
 """An example of a personal field on a topic."""
+_PUBLISHED_BY: Final[Mapping[str, str]] = {
+    event.type(): service for topic, events in EVENTS_ON.items() if (service := service_of(topic)) for event in events
+}
 _TIME: Final = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
 _TEXTS: Final[Mapping[str, str]] = {
     "actor": "policy:thresholds",
@@ -84,9 +87,10 @@ def example_envelope(event: type[Event], *, sent: bool = False) -> Envelope:
     With `sent`, it is what a publisher's system sends.
     """
     name = event.type()
+    sent = sent or name not in _PUBLISHED_BY
     envelope = Envelope(
         id=_id(f"event {name}"),
-        source="urn:publisher:autodesk" if sent else source_of(HOSTS[name]),
+        source="urn:publisher:autodesk" if sent else source_of(_PUBLISHED_BY[name]),
         type=name,
         stream=_TEXTS["publisher"] if sent else f"example:{_id('stream')}",
         time=_TIME,

@@ -6,7 +6,7 @@ senders also has the bounds, because an event from outside is accepted only with
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -15,37 +15,28 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from shared.documents.compatibility import BOUNDS
 from shared.events.base import Event
-from shared.events.registry import EVENTS, EVENTS_ON, INBOUND, PUBLISHERS_EVENTS, service_of
+from shared.events.envelope import schema_id
+from shared.events.registry import EVENTS, PUBLISHERS_EVENTS
 
 Schema = dict[str, Any]
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 SEALED: Final = "^(enc:1:[A-Za-z0-9+/]{38,11000}={0,2})?$"
 """What a personal field is on a topic: sealed under its person's key, or empty if it is empty or erased."""
-_HOST_OF_PUBLISHERS: Final = "distribution"
-"""The service that has the schemas of the events that publishers send."""
-
-HOSTS: Final[Mapping[str, str]] = {
-    **{event.type(): _HOST_OF_PUBLISHERS for event in EVENTS_ON[INBOUND]},
-    **{event.type(): service_of(topic) for topic, events in EVENTS_ON.items() if topic != INBOUND for event in events},
-}
-"""The service at which the schema of each event type is found: the one that publishes it."""
 
 
-def schema_path(event_type: str, version: int, *, sent: bool = False) -> str:
-    """Return the path of a schema at a service."""
-    return f"/schemas/{event_type}/{version}{'/sent' if sent else ''}"
+def sent_schema_id(event_type: str, version: int) -> str:
+    """Return the `$id` of the schema for the publishers that send such events."""
+    return f"{schema_id(event_type, version)}:sent"
 
 
-def schema_of(event: type[Event], base: str, *, sent: bool = False) -> Schema:
+def schema_of(event: type[Event], *, sent: bool = False) -> Schema:
     """Return the JSON Schema 2020-12 of an event's present version.
 
-    Args:
-        base: the URL of the service that has the schema, without a slash at the end.
-        sent: whether it is the schema for senders, with the bounds of today.
+    Its `$id` is the `dataschema` of the events. With `sent`, it is the schema for senders, with the bounds of today.
     """
-    schema = _of_one(event, sent)
-    return {"$schema": DIALECT, "$id": base + schema_path(event.type(), event.SCHEMA, sent=sent), **schema}
+    id_of = sent_schema_id if sent else schema_id
+    return {"$schema": DIALECT, "$id": id_of(event.type(), event.SCHEMA), **_of_one(event, sent)}
 
 
 def parts_of(events: Mapping[str, type[Event]], template: str, *, sent: bool = False) -> Mapping[str, Schema]:
@@ -94,27 +85,39 @@ def _field(schema: Any, sent: bool) -> Any:
     }
 
 
-def schema_at(event_type: str, version: int, base: str, *, sent: bool = False) -> Schema | None:
-    """Return the schema of any released version; None if there is no such event.
+def schemas() -> Iterator[tuple[str, int, bool]]:
+    """Return the type and version of each schema that there is, and whether it is for senders."""
+    for name, event in EVENTS.items():
+        yield from ((name, version, False) for version in range(1, event.SCHEMA + 1))
+        if name in PUBLISHERS_EVENTS:
+            yield name, event.SCHEMA, True
+
+
+def schema_at(event_type: str, version: int, *, sent: bool = False) -> Schema:
+    """Return the schema of any version of `schemas()`.
 
     The schema of the present version is made from its model, with the fields that were added since its release. Those
-    of former versions are as they were released. A publisher sends the present version only.
+    of former versions are as they were released.
     """
-    event = EVENTS.get(event_type)
-    if event is None or not 1 <= version <= event.SCHEMA or (sent and event_type not in PUBLISHERS_EVENTS):
-        return None
+    event = EVENTS[event_type]
     if version == event.SCHEMA:
-        return schema_of(event, base, sent=sent)
-    if sent:
-        return None
+        return schema_of(event, sent=sent)
     released: Schema = json.loads(released_file(event_type, version).read_text())
-    former = _described(released, event, sent=False)
-    parts = {name: _described(part, None, sent=False) for name, part in released.get("$defs", {}).items()}
+    parts = {name: _described(part, None, sent=False) for name, part in released.pop("$defs", {}).items()}
     return {
         "$schema": DIALECT,
-        "$id": base + schema_path(event_type, version),
-        **former,
+        "$id": schema_id(event_type, version),
+        **_described(released, event, sent=False),
         **({"$defs": parts} if parts else {}),
+    }
+
+
+@cache
+def known_schemas() -> Mapping[str, tuple[str, int, bool]]:
+    """Return what each `$id` of a schema names."""
+    return {
+        (sent_schema_id if sent else schema_id)(name, version): (name, version, sent)
+        for name, version, sent in schemas()
     }
 
 

@@ -116,6 +116,11 @@ def type_off_wire(text: str) -> str:
     return text.removeprefix(TYPE_PREFIX)
 
 
+def schema_id(event_type: str, schema: int) -> str:
+    """Return the `dataschema` of events, which is the `$id` of their JSON Schema."""
+    return f"urn:tenure:events:{event_type}:{schema}"
+
+
 def sequence_on_wire(version: int) -> str:
     """Return a version as the CloudEvents attribute `sequence` has it."""
     return str(version).zfill(_SEQUENCE_DIGITS)
@@ -237,7 +242,7 @@ def to_headers(e: Envelope) -> Headers:
         ("ce_type", type_on_wire(e.type).encode()),
         ("ce_subject", e.stream.encode()),
         ("ce_time", stamp(e.time).encode()),
-        ("ce_dataschema", f"urn:tenure:events:{e.type}:{e.schema}".encode()),
+        ("ce_dataschema", schema_id(e.type, e.schema).encode()),
         ("ce_partitionkey", e.stream.encode()),
         ("content-type", CONTENT_TYPE),
     ]

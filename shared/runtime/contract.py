@@ -1,39 +1,32 @@
 """The routes of the event contract: AsyncAPI and the JSON Schema of every event."""
 
 from functools import cache
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, StringConstraints
 
 from shared.documents.asyncapi import asyncapi_of_service
-from shared.documents.schemas import HOSTS, schema_at, schema_path
-from shared.events.fields import Identifier
-from shared.events.registry import EVENTS, PUBLISHERS_EVENTS
+from shared.documents.schemas import known_schemas, schema_at
 from shared.runtime import problems
 from shared.runtime.parts import Parts
-from shared.runtime.settings import Settings
-from shared.runtime.written import WrittenCount
-from shared.services import SERVICES
 
-SCHEMA_MEDIA_TYPE = "application/schema+json"
+SCHEMA_MEDIA_TYPE: Final = "application/schema+json"
 """Source: draft-bhutton-json-schema-01, section 14.1."""
+_OPEN: Final = {"security": list[str]()}
 
 
 class SchemaShown(BaseModel):
-    """Where an event's schema is found."""
+    """A schema of the event contract."""
 
+    id: str
+    """Its `$id`, and the `dataschema` of the events that it describes."""
     type: str
     version: int
-    url: str
-    sent_url: str = ""
-    """The schema with the bounds within which an event of a publisher is accepted; "" if no publisher may send it."""
-
-
-def urls_of(settings: Settings) -> dict[str, str]:
-    """Return the URL of each service."""
-    return {service: settings.url_of(service) for service in SERVICES}
+    sent: bool
+    """Whether it has the bounds within which an event of a publisher is accepted."""
+    path: str
 
 
 @cache
@@ -41,50 +34,32 @@ def contract_queries() -> APIRouter:
     """Return the queries of the event contract, which need no token."""
     router = APIRouter()
 
-    @router.get("/asyncapi.json", response_class=JSONResponse, openapi_extra={"security": []})
+    @router.get("/asyncapi.json", response_class=JSONResponse, openapi_extra=_OPEN)
     async def asyncapi(request: Request) -> JSONResponse:
         """Return the AsyncAPI 3.0 document of the topics that this service publishes or is sent."""
         parts: Parts = request.app.state.parts
-        settings = parts.settings
-        return JSONResponse(asyncapi_of_service(parts.service, urls_of(settings), settings.kafka.bootstrap))
+        return JSONResponse(asyncapi_of_service(parts.service, parts.settings.kafka.bootstrap))
 
-    @router.get("/schemas", openapi_extra={"security": []})
-    async def list_schemas(request: Request) -> list[SchemaShown]:
-        """List the event types of all topics, with the URLs of their schemas."""
-        urls = urls_of(request.app.state.parts.settings)
+    @router.get("/schemas", openapi_extra=_OPEN)
+    async def list_schemas() -> list[SchemaShown]:
+        """List the schemas of the events of all topics, of every version that was released."""
         return [
-            SchemaShown(
-                type=name,
-                version=version,
-                url=urls[HOSTS[name]] + schema_path(name, version),
-                sent_url=urls[HOSTS[name]] + schema_path(name, version, sent=True)
-                if name in PUBLISHERS_EVENTS and version == event.SCHEMA
-                else "",
-            )
-            for name, event in sorted(EVENTS.items())
-            for version in range(1, event.SCHEMA + 1)
+            SchemaShown(id=id_, type=name, version=version, sent=sent, path=f"/schemas/{id_}")
+            for id_, (name, version, sent) in sorted(known_schemas().items())
         ]
 
-    @router.get("/schemas/{event_type}/{version}", response_class=JSONResponse, openapi_extra={"security": []})
+    @router.get("/schemas/{schema_id}", response_class=JSONResponse, openapi_extra=_OPEN)
     async def event_schema(
-        request: Request, event_type: Annotated[Identifier, Path()], version: Annotated[WrittenCount, Path()]
+        schema_id: Annotated[str, Path(), StringConstraints(pattern=r"^[!-~]{1,200}$", max_length=200)],
     ) -> JSONResponse:
-        """Return the JSON Schema 2020-12 of an event's data, as it is on the topics."""
-        return _schema(request, event_type, version, sent=False)
+        """Return the JSON Schema 2020-12 that a record's `dataschema` names.
 
-    @router.get("/schemas/{event_type}/{version}/sent", response_class=JSONResponse, openapi_extra={"security": []})
-    async def sent_event_schema(
-        request: Request, event_type: Annotated[Identifier, Path()], version: Annotated[WrittenCount, Path()]
-    ) -> JSONResponse:
-        """Return the JSON Schema 2020-12 of what a publisher may send, with its bounds."""
-        return _schema(request, event_type, version, sent=True)
+        With `:sent` at its end, return the schema for publishers, whose events have to be within its bounds.
+        """
+        named = known_schemas().get(schema_id)
+        if named is None:
+            raise problems.unknown("schema with this id", "GET /schemas lists all of them.")
+        name, version, sent = named
+        return JSONResponse(schema_at(name, version, sent=sent), media_type=SCHEMA_MEDIA_TYPE)
 
     return router
-
-
-def _schema(request: Request, event_type: str, version: int, *, sent: bool) -> JSONResponse:
-    urls = urls_of(request.app.state.parts.settings)
-    schema = schema_at(event_type, version, urls[HOSTS.get(event_type, "identity")], sent=sent)
-    if schema is None:
-        raise problems.unknown("schema of this event type and version", "GET /schemas lists all of them.")
-    return JSONResponse(schema, media_type=SCHEMA_MEDIA_TYPE)

@@ -10,14 +10,12 @@ from deploy.declaration import read
 from shared.documents import examples
 from shared.documents.asyncapi import KEPT_FOR_EVER, PARTITIONS, asyncapi_of
 from shared.documents.compatibility import Change, changes
-from shared.documents.schemas import HOSTS, schema_at, schema_of, schema_path
+from shared.documents.schemas import known_schemas, schema_at, schema_of
 from shared.events import EVENTS
+from shared.events.envelope import to_headers
 from shared.events.registry import EVENTS_ON, INBOUND, PUBLISHERS_EVENTS, topic_of
 from shared.events.upcasts import decode
-from shared.services import SERVICES, local_url
 from tests.contracts.golden import golden_file
-
-URLS = {service: local_url(service) for service in SERVICES}
 
 
 def problems(schema: dict[str, Any], data: bytes) -> list[str]:
@@ -30,9 +28,9 @@ def problems(schema: dict[str, Any], data: bytes) -> list[str]:
 @pytest.mark.parametrize("name", sorted(EVENTS))
 def test_the_example_and_the_golden_event_are_what_the_schema_says(name: str) -> None:
     event = EVENTS[name]
-    schema = schema_of(event, URLS[HOSTS[name]])
+    schema = schema_of(event)
     Draft202012Validator.check_schema(schema)
-    assert schema["$id"] == URLS[HOSTS[name]] + schema_path(name, event.SCHEMA)
+    assert schema["$id"] == dict(to_headers(examples.example_envelope(event)))["ce_dataschema"].decode()
     assert problems(schema, examples.example_data(event)) == []
     golden = json.loads(golden_file(event).read_bytes())
     sealed = golden | dict.fromkeys(event.PERSONAL_FIELDS, examples.SEALED)
@@ -41,7 +39,7 @@ def test_the_example_and_the_golden_event_are_what_the_schema_says(name: str) ->
 
 @pytest.mark.parametrize("name", sorted(PUBLISHERS_EVENTS))
 def test_a_schema_for_senders_has_the_bounds(name: str) -> None:
-    schema = schema_of(EVENTS[name], "", sent=True)
+    schema = schema_of(EVENTS[name], sent=True)
     assert problems(schema, examples.example_data(EVENTS[name])) == []
     assert problems(schema, golden_file(EVENTS[name]).read_bytes())  # its text is from before the bounds
 
@@ -54,29 +52,30 @@ def test_an_example_is_an_event_that_is_read(name: str) -> None:
 
 
 def test_a_personal_field_is_described_as_it_is_on_the_topic() -> None:
-    schema = schema_of(EVENTS["AccountOpened"], "")
+    schema = schema_of(EVENTS["AccountOpened"])
     assert problems(schema, examples.example_of(EVENTS["AccountOpened"]).data())
     erased = json.loads(examples.example_data(EVENTS["AccountOpened"])) | {"email": "", "name": ""}
     assert problems(schema, json.dumps(erased).encode()) == []
 
 
-def test_only_released_versions_have_a_schema() -> None:
-    assert schema_at("RoleAssigned", 1, "https://x.example") == schema_of(EVENTS["RoleAssigned"], "https://x.example")
-    assert schema_at("RoleAssigned", 2, "") is schema_at("RoleAssigned", 0, "") is schema_at("Nothing", 1, "") is None
-    assert schema_at("RoleAssigned", 1, "", sent=True) is None
-    assert schema_at("PlanListed", 1, "", sent=True) == schema_of(EVENTS["PlanListed"], "", sent=True)
+def test_a_schema_is_found_by_its_id() -> None:
+    for id_, (name, version, sent) in known_schemas().items():
+        assert schema_at(name, version, sent=sent)["$id"] == id_
+    assert {name for name, _, sent in known_schemas().values() if sent} == set(PUBLISHERS_EVENTS)
+    assert {name for name, _, sent in known_schemas().values() if not sent} == set(EVENTS)
 
 
 def test_a_former_version_has_the_schema_of_its_release(monkeypatch: pytest.MonkeyPatch) -> None:
     """AccountOpened got optional fields since its release: they are not in what was released."""
     monkeypatch.setattr(EVENTS["AccountOpened"], "SCHEMA", 2)
-    former = schema_at("AccountOpened", 1, "https://x.example")
-    assert former is not None and former["$id"] == "https://x.example/schemas/AccountOpened/1"
+    former = schema_at("AccountOpened", 1)
+    assert former["$id"] == "urn:tenure:events:AccountOpened:1"
     assert "sandbox" not in former["properties"] and "pattern" in former["properties"]["email"]
+    assert "sandbox" in schema_at("AccountOpened", 2)["properties"]
 
 
 def test_the_asyncapi_document_has_every_event_of_every_topic() -> None:
-    document = asyncapi_of(EVENTS_ON, "Tenure", URLS, "kafka.example:9093")
+    document = asyncapi_of(EVENTS_ON, "Tenure", "kafka.example:9093")
     for topic, events in EVENTS_ON.items():
         channel = document["channels"][topic.replace(".", "-")]
         assert set(channel["messages"]) == {event.type() for event in events}
@@ -91,7 +90,7 @@ def test_the_asyncapi_document_has_every_event_of_every_topic() -> None:
 
 
 def test_what_a_publisher_sends_and_what_a_service_publishes_are_described_apart() -> None:
-    schemas = asyncapi_of([topic_of("marketplace"), INBOUND], "", URLS, "")["components"]["schemas"]
+    schemas = asyncapi_of([topic_of("marketplace"), INBOUND], "", "")["components"]["schemas"]
     assert "maxLength" in schemas["sent.Plan"]["properties"]["product"]
     assert "maxLength" not in schemas["Plan"]["properties"]["product"]
     assert schemas["sent.PlanListed"]["properties"]["plan"]["$ref"] == "#/components/schemas/sent.Plan"
@@ -108,8 +107,8 @@ def test_the_bindings_are_those_of_the_declared_topics() -> None:
 
 
 def test_two_releases_are_compared() -> None:
-    before = {name: schema_of(EVENTS[name], "") for name in ("RoleAssigned", "CsnIssued", "SubscriptionOrdered")}
-    after = json.loads(json.dumps({**before, "RoleRevoked": schema_of(EVENTS["RoleRevoked"], "")}))
+    before = {name: schema_of(EVENTS[name]) for name in ("RoleAssigned", "CsnIssued", "SubscriptionOrdered")}
+    after = json.loads(json.dumps({**before, "RoleRevoked": schema_of(EVENTS["RoleRevoked"])}))
     del after["CsnIssued"], after["RoleAssigned"]["properties"]["role"]
     after["RoleAssigned"]["properties"]["note"] = {"type": "string", "default": ""}
     after["SubscriptionOrdered"]["description"] = "in other words"

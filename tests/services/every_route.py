@@ -37,8 +37,7 @@ EVERYWHERE = {
     "/docs/assets",
     "/asyncapi.json",
     "/schemas",
-    "/schemas/{event_type}/{version}",
-    "/schemas/{event_type}/{version}/sent",
+    "/schemas/{schema_id}",
 }
 
 OPEN = {
