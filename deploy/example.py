@@ -2,7 +2,8 @@
 
 For installations on one machine only: everybody can read the password here. What exists already is left as it is, so
 that `make up` can repeat this. Everything is done through the public routes and as the publisher's system; only the
-invitations of the operator's and the publisher's people need identity's database, as they always do.
+invitations of the operator's and the publisher's people need identity's database, as they always do, and the codes that
+confirm everybody's address, which are in mails that nobody reads.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from typing import Final, NamedTuple
 
 from deploy import OperatorError
 from deploy.data import PUBLISHER
-from deploy.invite import invite
+from deploy.invite import invite, verification
 from deploy.story.doors import ZONE, Doors, Json, Person, Wrong, eventually, open_doors
 from shared.days import day_of
 from shared.events.identity import OrganisationKind
@@ -103,10 +104,14 @@ def _credentials(person: Person) -> Json:
 
 
 async def _signed_in(doors: Doors, person: Person) -> bool:
+    """Sign the person in, and confirm their address: nothing is mailed to another one."""
     answer = await doors.call("identity", "POST", "/sessions", None, _credentials(person))
     if answer.status_code != 200:
         return False
     person.signed_in(answer.json())
+    if not (await doors.ok("identity", "GET", "/me", person))["email_verified"]:
+        confirmed = {"token": await verification(person.email)}
+        await doors.ok("identity", "POST", "/me/address/verification", person, confirmed)
     return True
 
 

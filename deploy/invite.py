@@ -15,6 +15,7 @@ import uuid_utils
 
 from deploy import OperatorError
 from services import migrations_of
+from services.identity.domain.account import address_digest, normalised
 from services.identity.domain.invitation import INVITATION, OPERATOR, IssueInvitation, already_member
 from services.identity.persons import Persons, colleague_at, holder_of
 from services.identity.signin import credentials, keys
@@ -91,6 +92,24 @@ async def reset(email: str) -> str | None:
         account_id = holder.removeprefix("account-")
         replaces = credentials.digest(await credentials.verifier_of(db, account_id))
         return loaded.reset(account_id, replaces, str(uuid_utils.uuid7()))
+
+
+async def verification(email: str) -> str:
+    """Return the code that confirms an account's address, as the mail to it has it.
+
+    It is for example people, whose mails nobody reads.
+
+    Raises:
+        OperatorError: No account has this address.
+        asyncpg.PostgresError, OSError: The database can't be reached, or refuses.
+    """
+    async with _identity() as (_, store, loaded):
+        holder = await holder_of(store, email)
+        if holder is None:
+            raise OperatorError(f"No account has the address {email}.")
+        return loaded.verification(
+            holder.removeprefix("account-"), address_digest(normalised(email)), str(uuid_utils.uuid7())
+        )
 
 
 def main() -> None:

@@ -111,3 +111,4 @@ def test_the_examples_people_are_prepared_once(running: System) -> None:
     told = Counter(e.envelope.type for service, found in after.items() for e in found.events[before[service] :])
     assert (told["AccountOpened"], told["SubscriptionConfirmed"], told["SeatAssigned"]) == (8, 1, 3)
     assert (told["CartCheckedOut"], told["RoleRequested"], told["UpdatePublished"]) == (1, 1, 1)
+    assert told["AddressVerified"] == 8, "nothing is mailed to an address that is not confirmed"
