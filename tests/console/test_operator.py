@@ -93,6 +93,15 @@ async def test_a_handover_to_nobody_is_said_beside_its_field(browser: Browser) -
     assert answered.status_code == 422 and "Fill in this field." in words(answered.text)
 
 
+async def test_where_nothing_is_sold_yet_it_is_said_what_comes_first(browser: Browser, services: Services) -> None:
+    assert "Nothing is sold yet" not in words((await browser.get("/")).text)
+    services.answers["GET /contracts"] = many()
+    page = await browser.get("/operator/contracts")
+    assert "Here will be those of all customers" in words(page.text) and "What comes first" in words(page.text)
+    assert '<a href="/operator/invite">Nothing is sold yet.' in (await browser.get("/")).text
+    assert "What comes first" not in (await browser.get("/operator/contracts?q=northhaus")).text
+
+
 async def test_people_of_any_organisation_are_found(browser: Browser, services: Services) -> None:
     assert "People of Northhaus" in words((await browser.get("/operator/organisations/o-2?q=mina")).text)
     assert dict(services.of("GET", "/people")[-1].url.params) == {"q": "mina", "organisation_id": "o-2"}

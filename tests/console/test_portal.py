@@ -246,7 +246,7 @@ async def test_a_refund_is_answered_by_the_rule_and_its_record(browser: Browser,
     services.answers[f"POST /subscriptions/{SUBSCRIPTION}/refund"] = refusal
     answered = await browser.send(f"/subscriptions/{SUBSCRIPTION}/refund", "", reason="Changed our minds")
     said = words(answered.text)
-    assert f"{NO_REFUNDS} Turn auto-renew off" in said and "kept as r-7" in said
+    assert f"{NO_REFUNDS} Turn auto-renew off" in said and '<a href="/refusals/r-7">Look at it' in answered.text
     assert services.of("POST", f"/subscriptions/{SUBSCRIPTION}/refund")[0].url.query == b""
 
 

@@ -56,7 +56,28 @@ async def test_a_refusal_says_what_why_and_by_what_it_is_justified(browser: Brow
     said = words((await browser.get("/refusals/a-1:k-1")).text)
     assert "Refused: Approve a request for a role" in said
     assert "A role was given." in said and "12:00 CET, Mina Okafor" in said
-    assert "not shown here: e-2" in said and "Ask the Contract Manager." in said
+    assert "Something that is not shown here" in said and "Ask the Contract Manager." in said
+
+
+async def test_a_refusals_numbers_are_for_whoever_helps_with_it(browser: Browser, services: Services) -> None:
+    """People read what was refused and why, in their language; a number tells them nothing."""
+    services.answers["GET /me"] = httpx.Response(200, json={**ACCOUNT, "locale": "de-DE"})
+    kept = {**REFUSAL, "command": None, "request": "POST /contracts/c-9"}
+    services.answers["GET /refusals/a-1:k-1"] = lambda request: (
+        httpx.Response(200, json=kept) if "identity" in request.url.host else problem(404, "unknown")
+    )
+    services.answers["GET /refusals"] = many(kept)
+    plain, helping = (await browser.get("/refusals/a-1:k-1")).text.split("<details>")
+    for said in (kept["command_id"], kept["rule"], *kept["because"], kept["request"], kept["reason"], kept["remedy"]):
+        assert said not in words(plain) and said in words(helping)
+    said = words((await browser.get("/refusals")).text)
+    assert kept["command_id"] not in said and kept["request"] not in said
+
+
+async def test_a_way_to_the_refusals_is_on_every_page_once(browser: Browser, services: Services) -> None:
+    for kind in ("customer", "partner", "publisher", "operator"):
+        services.answers["GET /me"] = httpx.Response(200, json={**ACCOUNT, "organisation_kind": kind})
+        assert (await browser.get("/profile/password")).text.count('href="/refusals"') == 1
 
 
 def test_the_days_of_a_services_words_are_written_as_the_person_writes_them() -> None:

@@ -23,5 +23,5 @@ AREA: Final = Area(
         Link(path="/operator/mails", text=marked("Mails"), kinds=OPERATOR),
         Link(path="/operator/invite", text=marked("Invite"), kinds=OPERATOR),
     ),
-    watches=(Watch(find=mails.bounced, kinds=OPERATOR),),
+    watches=(Watch(find=mails.bounced, kinds=OPERATOR), Watch(find=contracts.first_steps, kinds=OPERATOR)),
 )

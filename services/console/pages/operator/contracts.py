@@ -1,9 +1,11 @@
 """All customers' contracts, and the handover of one whose Contract Manager has left."""
 
 import asyncio
+from collections.abc import Sequence
 
 from starlette.responses import Response
 
+from services.console.areas import Attention
 from services.console.deeds import Deed, again, carry_out
 from services.console.doors import Refused, path
 from services.console.names import names_of
@@ -29,6 +31,13 @@ async def contracts(visit: Visit) -> Response:
         asyncio.gather(*(_customer(visit, each) for each in found.items)),
     )
     return visit.page("operator/contracts.html", found=found, names=names, customers=customers)
+
+
+async def first_steps(visit: Visit) -> Sequence[Attention]:
+    """Say what to do first while no customer has a contract."""
+    found = await visit.see("identity", "/contracts", AnyContracts, limit="1")
+    text = visit.texts.gettext("Nothing is sold yet. Invite a publisher's people first: they put plans on sale.")
+    return () if found.items else [Attention(text=text, path="/operator/invite")]
 
 
 async def _customer(visit: Visit, contract: CustomersContract) -> str:

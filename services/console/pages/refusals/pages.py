@@ -11,6 +11,7 @@ from typing import Final
 from starlette.responses import Response
 
 from services.console.doors import Refused, Unreachable, path
+from services.console.forms import refusals as refusals_in_words
 from services.console.forms import words_of
 from services.console.names import names_of
 from services.console.pages.portal.histories import WHAT
@@ -129,6 +130,7 @@ async def refusal(visit: Visit) -> Response:
         kept=kept,
         refusal=kept.refusal,
         words=words_of(kept.refusal.rule, reason, visit.texts),
+        worded=kept.refusal.rule in refusals_in_words().rules,
         reason=reason,
         remedy=with_days(kept.refusal.remedy, visit.texts),
         asked=asked_for(kept.refusal, visit.texts),

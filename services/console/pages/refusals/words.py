@@ -92,5 +92,5 @@ SOMETHING: Final = marked("Something that is not known any more")
 def asked_for(refusal: Refusal, texts: Texts) -> str:
     """Return what was asked for, in words."""
     if refusal.command is None:
-        return refusal.request or texts.gettext(SOMETHING)
+        return texts.gettext(SOMETHING)
     return texts.gettext(COMMANDS[refusal.command]) if refusal.command in COMMANDS else refusal.command
