@@ -19,7 +19,7 @@ from starlette.routing import Route
 from services.console import limited, rendering
 from services.console.areas import Area
 from services.console.cookies import Cookies, read_secrets
-from services.console.doors import Doors
+from services.console.doors import READY_S, Doors
 from services.console.forms import FORM_BYTES
 from services.console.pages import (
     clock,
@@ -47,7 +47,6 @@ from shared.runtime.settings import Settings
 from shared.services import EDGES, SERVICES
 
 NAME: Final = EDGES[0]
-READY_S: Final = 2.0
 
 OPEN: Final[tuple[tuple[str, Page, Page], ...]] = (
     ("/sign-in", signing.sign_in, signing.sign_in_with_password),

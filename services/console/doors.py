@@ -3,7 +3,9 @@
 A path is one of the console's own; what people enter is in bodies, or is quoted. Redirects are not followed.
 """
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final, Literal, TypeAlias, TypeVar
@@ -18,8 +20,14 @@ from shared.runtime.problems import ProblemDetails
 
 logger = structlog.get_logger("doors")
 
+READY_S: Final = 2.0
+"""How long the console's own readiness waits for identity."""
+PART_S: Final = 2.5
+"""How long a page waits for a part that it can do without. A service may wait two seconds for its own tables."""
+READ_TIMEOUT: Final = httpx.Timeout(5.0, connect=2.0)
+"""What a page can't do without is an answer from tables, or of one stream as it stood."""
 TIMEOUT: Final = httpx.Timeout(10.0, connect=2.0)
-"""A moved clock takes the longest: it is answered when every service follows it."""
+"""A moved clock takes the longest of all commands: it is answered when every service follows it."""
 LINES_TIMEOUT: Final = httpx.Timeout(60.0, connect=2.0)
 """A file of a thousand lines is a thousand commands."""
 Method = Literal["GET", "POST", "PUT", "DELETE"]
@@ -44,6 +52,21 @@ class SessionOver(Exception):
 
 class Unreachable(Exception):
     """A service does not answer, so that it is unknown whether a command was stored."""
+
+
+@asynccontextmanager
+async def part_of_page() -> AsyncIterator[None]:
+    """Wait for a part of a page for PART_S at most, however many requests it takes.
+
+    Raises:
+        Unreachable: It takes longer.
+    """
+    try:
+        async with asyncio.timeout(PART_S):
+            yield
+    except TimeoutError as late:
+        logger.warning("a part of a page is left out")
+        raise Unreachable("a part of a page") from late
 
 
 class NoSuchId(Exception):
@@ -124,8 +147,10 @@ class Doors:
         Raises:
             NoSuchId, Refused, SessionOver, Unreachable: As `ask` does.
         """
+        request = self._request(call, caller)
+        request.extensions["timeout"] = TIMEOUT.as_dict()  # of each part of a file, which may be long
         try:
-            response = await self.client.send(self._request(call, caller), stream=True)
+            response = await self.client.send(request, stream=True)
             if not response.is_success:
                 await response.aread()
                 await response.aclose()
@@ -148,7 +173,8 @@ class Doors:
             return self.client.build_request(
                 call.method, url, content=content, headers=all_headers, timeout=LINES_TIMEOUT
             )
-        return self.client.build_request(call.method, url, json=call.body, headers=headers)
+        timeout = READ_TIMEOUT if call.method == "GET" else TIMEOUT
+        return self.client.build_request(call.method, url, json=call.body, headers=headers, timeout=timeout)
 
     def _read(self, response: httpx.Response, call: Call, caller: Caller, answer: type[Answer]) -> Answer:
         if response.status_code == HTTPStatus.UNAUTHORIZED and caller.token and "www-authenticate" in response.headers:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from services.console.doors import Refused, Unreachable
+from services.console.doors import Refused, Unreachable, part_of_page
 from services.console.shapes.entitlements import MySeats, Pools
 from services.console.shapes.publishing import OfferedPlans
 from services.console.visits import Visit
@@ -36,7 +36,8 @@ async def products_of(visit: Visit, contract_id: str) -> Products:
     """Return the names of a contract's products, as its latest subscriptions have them."""
     asked = {"contract_id": contract_id, "sort": "-subscription_id", "limit": AT_ONCE}
     try:
-        found = await visit.see("entitlements", "/pools", Pools, **asked)
+        async with part_of_page():
+            found = await visit.see("entitlements", "/pools", Pools, **asked)
     except (Refused, Unreachable):
         return Products()
     return _named((each.product, each.product_name) for each in found.items)
@@ -45,7 +46,8 @@ async def products_of(visit: Visit, contract_id: str) -> Products:
 async def own_products(visit: Visit) -> Products:
     """Return the names of the products that the person has a seat of."""
     try:
-        found = await visit.see("entitlements", "/me/seats", MySeats, limit=AT_ONCE)
+        async with part_of_page():
+            found = await visit.see("entitlements", "/me/seats", MySeats, limit=AT_ONCE)
     except (Refused, Unreachable):
         return Products()
     return _named((each.product, each.product_name) for each in found.items)
@@ -54,7 +56,8 @@ async def own_products(visit: Visit) -> Products:
 async def offered_products(visit: Visit) -> Products:
     """Return the names of the products of the publisher that the person works for."""
     try:
-        found = await visit.see("marketplace", "/publisher/plans", OfferedPlans, limit=AT_ONCE)
+        async with part_of_page():
+            found = await visit.see("marketplace", "/publisher/plans", OfferedPlans, limit=AT_ONCE)
     except (Refused, Unreachable):
         return Products()
     return _named((each.product, each.product_name) for each in found.items)

@@ -1,5 +1,6 @@
 """A console whose services are faked, and a browser that keeps its cookies."""
 
+import asyncio
 import json
 import re
 from collections.abc import Callable
@@ -69,6 +70,8 @@ class Services:
 
     answers: dict[str, Answer] = field(default_factory=dict)
     asked: list[httpx.Request] = field(default_factory=list)
+    hanging: set[str] = field(default_factory=set)
+    """The services that never answer."""
 
     def __post_init__(self) -> None:
         self.answers = {
@@ -80,9 +83,11 @@ class Services:
             **self.answers,
         }
 
-    def answer(self, request: httpx.Request) -> httpx.Response:
+    async def answer(self, request: httpx.Request) -> httpx.Response:
         self.asked.append(request)
         answer = self.answers.get(f"{request.method} {request.url.path}", problem(404, "unknown"))
+        if request.url.host.partition(".")[0] in self.hanging:
+            await asyncio.Event().wait()
         made = answer(request) if callable(answer) else answer
         return httpx.Response(made.status_code, headers=made.headers, content=made.content)
 

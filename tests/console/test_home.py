@@ -1,5 +1,6 @@
 """Home: what waits for the person, asked of every area and said in the order of urgency."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Final
 import httpx
 import pytest
 
-from services.console import app
+from services.console import app, doors
 from services.console.areas import Area, Attention, Kind, Watch
 from services.console.doors import Refused, Unreachable
 from services.console.names import names_of
@@ -66,6 +67,16 @@ async def test_what_a_person_may_not_see_is_not_said(tmp_path: Path, monkeypatch
 
 async def test_what_can_not_be_looked_up_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said = words(await home(tmp_path, monkeypatch, Watch(find=silent, kinds=CUSTOMERS), told(LATER)))
+    assert "A seat is free." in said and "can't be looked up right now" in said
+
+
+async def test_a_watch_that_hangs_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def hanging(_: Visit) -> Sequence[Attention]:
+        await asyncio.Event().wait()
+        return ()
+
+    monkeypatch.setattr(doors, "PART_S", 0.05)
+    said = words(await home(tmp_path, monkeypatch, Watch(find=hanging, kinds=CUSTOMERS), told(LATER)))
     assert "A seat is free." in said and "can't be looked up right now" in said
 
 

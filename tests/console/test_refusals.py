@@ -5,6 +5,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from services.console import doors
 from services.console.pages.refusals.pages import with_days
 from services.console.texts import texts_for
 from shared.services import SERVICES
@@ -106,3 +107,15 @@ async def test_a_service_that_does_not_answer_is_said_so(browser: Browser, servi
 
     services.answers["GET /refusals"] = answer
     assert "Some of this can't be looked up right now" in words((await browser.get("/refusals")).text)
+
+
+async def test_a_service_that_hangs_is_not_waited_for(
+    browser: Browser, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doors, "PART_S", 0.05)
+    services.hanging = {"distribution"}
+    said = words((await browser.get("/refusals")).text)
+    assert "Some of this can't be looked up right now" in said and "Approve a request for a role" in said
+    assert "Approve a request for a role" in words((await browser.get("/refusals/a-1:k-1")).text)
+    services.answers["GET /refusals/a-1:k-1"] = problem(404, "unknown")
+    assert (await browser.get("/refusals/a-1:k-1")).status_code == 503, "it may be the one that keeps it"

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from starlette.responses import Response
 
 from services.console.deeds import Deed, Outcome, again, carry_out, refuse
-from services.console.doors import Refused, Unreachable
+from services.console.doors import Refused, Unreachable, part_of_page
 from services.console.shapes.entitlements import MySeats
 from services.console.visits import Visit
 
@@ -58,7 +58,8 @@ async def close(visit: Visit) -> Response:
 async def _seats(visit: Visit) -> Sequence[str]:
     """Return the products of which the person holds a seat, as far as that can be looked up."""
     try:
-        held = await visit.see("entitlements", "/me/seats", MySeats)
+        async with part_of_page():
+            held = await visit.see("entitlements", "/me/seats", MySeats)
     except (Refused, Unreachable):
         return ()
     return [each.product_name for each in held.items]

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from starlette.responses import Response
 
 from services.console.areas import EVERYONE, Area, Attention, Link, PageAt, Watch
-from services.console.doors import Refused, Unreachable, path
+from services.console.doors import Refused, Unreachable, part_of_page, path
 from services.console.pages import account as own_account
 from services.console.pages import joining
 from services.console.texts import LOCALES, countries, marked, zones
@@ -47,7 +47,8 @@ async def _administers(visit: Visit) -> bool:
     """
     me = visit.account.account_id if visit.account else ""
     try:
-        await visit.do("identity", "GET", path("/people/{account_id}", account_id=me))
+        async with part_of_page():
+            await visit.do("identity", "GET", path("/people/{account_id}", account_id=me))
     except Refused as refused:
         return refused.problem.status != HTTPStatus.FORBIDDEN
     except Unreachable:
@@ -61,7 +62,8 @@ async def _noticed(visit: Visit, watch: Watch) -> Sequence[Attention] | None:
     It finds nothing where the person may not see it.
     """
     try:
-        return await watch.find(visit)
+        async with part_of_page():
+            return await watch.find(visit)
     except Refused as refused:
         return () if refused.problem.status < HTTPStatus.INTERNAL_SERVER_ERROR else None
     except Unreachable:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from starlette.responses import Response
 
 from services.console.deeds import Deed, Outcome, again, carry_out
-from services.console.doors import Refused, Unreachable
+from services.console.doors import Refused, Unreachable, part_of_page
 from services.console.shapes.due import Due, DueInstalments, EndingTerms
 from services.console.texts import Texts, marked
 from services.console.visits import Visit
@@ -73,10 +73,11 @@ async def _due(visit: Visit, now: datetime, to: datetime) -> list[str]:
         return []  # the orders of a partner go by their customers' clocks
     day, end = _day(texts, now), _day(texts, to) + timedelta(days=1)
     try:
-        ask = partial(visit.see, "marketplace", limit=ROWS)
-        terms = await ask("/subscriptions", EndingTerms, status="confirmed", sort="ends")
-        days = {"due_from": day.isoformat(), "due_before": end.isoformat()}
-        instalments = await ask("/instalments", DueInstalments, **days)
+        async with part_of_page():
+            ask = partial(visit.see, "marketplace", limit=ROWS)
+            terms = await ask("/subscriptions", EndingTerms, status="confirmed", sort="ends")
+            days = {"due_from": day.isoformat(), "due_before": end.isoformat()}
+            instalments = await ask("/instalments", DueInstalments, **days)
     except (Refused, Unreachable):
         return [texts.gettext("What falls due until then can't be shown at present.")]
     found = [*instalments.due(), *terms.due()]

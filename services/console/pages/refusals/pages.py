@@ -10,7 +10,7 @@ from typing import Final
 
 from starlette.responses import Response
 
-from services.console.doors import Refused, Unreachable, path
+from services.console.doors import Refused, Unreachable, part_of_page, path
 from services.console.forms import refusals as refusals_in_words
 from services.console.forms import words_of
 from services.console.names import names_of
@@ -92,7 +92,8 @@ async def _of_service(visit: Visit, service: str, chosen: str | None) -> tuple[l
     if not chosen:
         asked = {name: value for name, value in asked.items() if name != "after"} | {"limit": TOGETHER}
     try:
-        page = await visit.see(service, "/refusals", Refusals, **asked)
+        async with part_of_page():
+            page = await visit.see(service, "/refusals", Refusals, **asked)
     except Unreachable:
         return None
     except Refused as refused:
@@ -118,7 +119,10 @@ class Evidence:
 async def refusal(visit: Visit) -> Response:
     """Show a refusal: what was asked for, why it was refused, what to do, and what justified it."""
     found = await asyncio.gather(*(_kept(visit, service) for service in SERVICES))
-    kept = next((each for each in found if each is not None), None)
+    kept = next((each for each in found if isinstance(each, Kept)), None)
+    for missing in (each for each in found if isinstance(each, Unreachable)):
+        if kept is None:
+            raise missing
     if kept is None:
         return visit.page("not-found.html", HTTPStatus.NOT_FOUND)
     evidence = await _evidence(visit, kept)
@@ -142,12 +146,16 @@ async def refusal(visit: Visit) -> Response:
     )
 
 
-async def _kept(visit: Visit, service: str) -> Kept | None:
+async def _kept(visit: Visit, service: str) -> Kept | Unreachable | None:
+    """Return the refusal if the service keeps it, or that the service does not say so."""
     try:
         at = path("/refusals/{id}", id=visit.id("command_id"))
-        return Kept(service, await visit.see(service, at, Refusal))
-    except (Refused, Unreachable):
+        async with part_of_page():
+            return Kept(service, await visit.see(service, at, Refusal))
+    except Refused:
         return None
+    except Unreachable as missing:
+        return missing
 
 
 async def _evidence(visit: Visit, kept: Kept) -> Sequence[Evidence]:
@@ -157,7 +165,8 @@ async def _evidence(visit: Visit, kept: Kept) -> Sequence[Evidence]:
     if kept.refusal.because and kind in HISTORIES:
         at = path(f"/{HISTORIES[kind]}/{{key}}/history", key=key)
         try:
-            history = await visit.see(kept.service, at, History, sort="-version", limit=LOOKED_AT)
+            async with part_of_page():
+                history = await visit.see(kept.service, at, History, sort="-version", limit=LOOKED_AT)
         except (Refused, Unreachable):
             history = History(items=[])
         for each in history.items:
