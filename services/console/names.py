@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from pydantic import JsonValue
+
 from services.console.doors import Refused
 from services.console.shapes.identity import NamedAccounts
 from services.console.texts import marked
@@ -26,6 +28,8 @@ class Named:
     email: str = ""
     at: str = ""
     """The page about them, where it is not their colleague's."""
+    organisation: str = ""
+    """The name of their organisation, where it was asked for."""
 
     def has(self, text: str) -> bool:
         """Return whether the name or the address has a text, which is in lower case."""
@@ -58,13 +62,17 @@ class Names(Mapping[str, Named]):
         return len(self._known)
 
 
-async def names_of(visit: Visit, account_ids: Iterable[str | None]) -> Names:
-    """Return the names of any number of people, with addresses where the person may see them."""
+async def names_of(visit: Visit, account_ids: Iterable[str | None], *, organisations: bool = False) -> Names:
+    """Return the names of any number of people, with addresses where the person may see them.
+
+    Args:
+        organisations: Whether their organisations are named, too.
+    """
     own = visit.account
-    known = {own.account_id: Named(own.name, own.email or "", "/profile")} if own else {}
+    known = {own.account_id: Named(own.name, own.email or "", "/profile", own.organisation_name)} if own else {}
     wanted = sorted({each for each in account_ids if each and _is_person(each)} - known.keys())
     parts = [wanted[start : start + AT_ONCE] for start in range(0, len(wanted), AT_ONCE)]
-    for found in await asyncio.gather(*(_named(visit, part) for part in parts)):
+    for found in await asyncio.gather(*(_named(visit, part, organisations) for part in parts)):
         known |= found
     return Names(visit, known)
 
@@ -74,10 +82,14 @@ def _is_person(actor: str) -> bool:
     return _ACCOUNT.fullmatch(actor) is not None
 
 
-async def _named(visit: Visit, account_ids: Sequence[str]) -> dict[str, Named]:
+async def _named(visit: Visit, account_ids: Sequence[str], organisations: bool) -> dict[str, Named]:
     """Return those of these people whom the person may know; nobody while identity says no."""
+    body: dict[str, JsonValue] = {"account_ids": [*account_ids], **({"organisations": True} if organisations else {})}
     try:
-        found = await visit.ask("identity", "POST", "/accounts/names", NamedAccounts, {"account_ids": [*account_ids]})
+        found = await visit.ask("identity", "POST", "/accounts/names", NamedAccounts, body)
     except Refused:
         return {}
-    return {each.account_id: Named(each.name, each.email or "") for each in found.items}
+    return {
+        each.account_id: Named(each.name, each.email or "", organisation=each.organisation_name or "")
+        for each in found.items
+    }

@@ -4,14 +4,17 @@ Lists, histories and refusals of all services have account ids only. Who shows t
 for any ids at once. An id that the caller may not know by name is left out, as one that nobody has.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Final
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.identity import persons
+from services.identity.domain.account import ACCOUNT, OpenedAccount
 from services.identity.domain.people import people_not_shown
 from services.identity.lists import viewer_of
+from shared.eventlog.write.log import Log
 from shared.events.fields import Identifier
 from shared.runtime.auth import Actor
 from shared.runtime.exports import ListRoute
@@ -33,6 +36,8 @@ class NamesAsked(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     account_ids: Annotated[list[Identifier], Field(min_length=1, max_length=AT_ONCE)]
+    organisations: bool = False
+    """Whether their organisations are named, too."""
 
 
 class NamedAccount(BaseModel):
@@ -40,6 +45,8 @@ class NamedAccount(BaseModel):
     name: str
     email: str | None
     """The address, for those who may list the person's organisation's people."""
+    organisation_name: str | None = None
+    """The name of the person's organisation, where it was asked for."""
 
 
 class NamedAccounts(BaseModel):
@@ -62,14 +69,26 @@ async def names_of_accounts(form: NamesAsked, actor: CurrentActor, db: Database,
     sealed = [(row["account_id"], row["sealed_name"]) for row in rows]
     sealed += [(row["account_id"], row["sealed_email"]) for row in rows]
     opened = await persons.opened(db, sealed)
+    called = await _names_of(log, rows) if form.organisations else {}
     items = [
         NamedAccount(
-            account_id=row["account_id"], name=name, email=(email or None) if row["organisation_id"] in shown else None
+            account_id=row["account_id"],
+            name=name,
+            email=(email or None) if row["organisation_id"] in shown else None,
+            organisation_name=called.get(row["organisation_id"]),
         )
         for row, name, email in zip(rows, opened[: len(rows)], opened[len(rows) :], strict=True)
         if name
     ]
     return NamedAccounts(items=items)
+
+
+async def _names_of(log: Log, rows: Sequence[Row]) -> Mapping[str, str]:
+    """Return the names of these people's organisations, which every account of one has."""
+    members = {row["organisation_id"]: row["account_id"] for row in rows}
+    accounts = [await log.state(ACCOUNT, account_id) for account_id in members.values()]
+    opened = [account.opened for account in accounts if isinstance(account, OpenedAccount)]
+    return {each.organisation_id: each.organisation_name for each in opened}
 
 
 async def known_by_name(db: Queryable, actor: Actor, account_ids: list[str]) -> list[Row]:

@@ -93,6 +93,16 @@ async def test_a_handover_to_nobody_is_said_beside_its_field(browser: Browser) -
     assert answered.status_code == 422 and "Fill in this field." in words(answered.text)
 
 
+async def test_the_names_of_all_contracts_people_and_customers_are_asked_for_at_once(
+    browser: Browser, services: Services
+) -> None:
+    services.answers["GET /contracts"] = many(SUMMARY, {**SUMMARY, "contract_id": "c-2", "manager": BEN})
+    said = words((await browser.get("/operator/contracts")).text)
+    assert "c-1 Northhaus Mina Okafor" in said and "c-2 Northhaus Ben Low" in said
+    assert services.bodies("POST", "/accounts/names") == [{"account_ids": [MINA, BEN], "organisations": True}]
+    assert [each.url.path for each in services.asked if each.url.path.startswith("/accounts/0")] == []
+
+
 async def test_where_nothing_is_sold_yet_it_is_said_what_comes_first(browser: Browser, services: Services) -> None:
     assert "Nothing is sold yet" not in words((await browser.get("/")).text)
     services.answers["GET /contracts"] = many()

@@ -42,6 +42,20 @@ async def test_colleagues_have_names_and_for_those_who_manage_people_addresses(b
     assert await named(bench, member, oskar, mina) == with_addresses, "who holds a role works with people"
 
 
+async def test_their_organisations_are_named_where_that_is_asked_for(bench: Bench) -> None:
+    oskar, founder = await bench.join("oskar")
+    clerk, _ = await bench.join("clerk", **PARTNER)
+    await bench.settle()
+    asked = {"account_ids": [oskar, clerk], "organisations": True}
+    answer = await bench.when(OPERATOR, "POST", NAMES, asked).then_ok()
+    named = {item["account_id"]: item["organisation_name"] for item in answer["items"]}
+    assert named[clerk] == "Reseller" and len(named) == 2
+    own = (await bench.when(founder, "POST", NAMES, asked).then_ok())["items"]
+    assert [(each["account_id"], each["organisation_name"]) for each in own] == [(oskar, named[oskar])]
+    (plain,) = (await bench.when(founder, "POST", NAMES, {"account_ids": [oskar]}).then_ok())["items"]
+    assert plain["organisation_name"] is None
+
+
 async def test_who_may_not_be_known_is_left_out_as_nobody_is(bench: Bench) -> None:
     oskar, founder = await bench.join("oskar")
     strange, stranger = await bench.join("strange")

@@ -121,6 +121,7 @@ class NamedAccount(BaseModel):
     account_id: str
     name: str
     email: str | None
+    organisation_name: str | None = None
 
 
 class NamedAccounts(BaseModel):

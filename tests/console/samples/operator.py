@@ -78,7 +78,10 @@ ANSWERS: Final[Mapping[str, Answer]] = {
     "GET /contracts/c-1": answer(**CONTRACT),
     "GET /people": many(MINA_SHOWN, BEN_SHOWN),
     "POST /accounts/names": answer(
-        items=[{name: each[name] for name in ("account_id", "name", "email")} for each in (MINA_SHOWN, BEN_SHOWN)]
+        items=[
+            {**{name: each[name] for name in ("account_id", "name", "email")}, "organisation_name": "Northhaus"}
+            for each in (MINA_SHOWN, BEN_SHOWN)
+        ]
     ),
     f"GET /people/{MINA}": answer(**MINA_SHOWN),
     f"GET /people/{BEN}": answer(**BEN_SHOWN),

@@ -7,16 +7,16 @@ from starlette.responses import Response
 
 from services.console.areas import Attention
 from services.console.deeds import Deed, again, carry_out
-from services.console.doors import Refused, path
+from services.console.doors import path
 from services.console.names import names_of
 from services.console.pages.portal.roles import role_changes
 from services.console.products import products_of
 from services.console.shapes.identity import People
-from services.console.shapes.operator import AnyContract, AnyContracts, CustomersContract, Member
+from services.console.shapes.operator import AnyContract, AnyContracts, CustomersContract
 from services.console.visits import Visit
 
 SHOWN = "20"
-"""The number of contracts on a page, for each of which the names of the people are looked up."""
+"""The number of contracts on a page."""
 
 MANAGER = "manager_email"
 
@@ -26,11 +26,18 @@ async def contracts(visit: Visit) -> Response:
     if visit.wants_csv:
         return await visit.export("identity", "/contracts", "contracts", MANAGER)
     found = await visit.see("identity", "/contracts", AnyContracts, limit=SHOWN, **visit.listed(MANAGER))
-    names, customers = await asyncio.gather(
-        names_of(visit, [each.manager for each in found.items]),
-        asyncio.gather(*(_customer(visit, each) for each in found.items)),
-    )
+    known = await asyncio.gather(*(_somebody(visit, each) for each in found.items))
+    names = await names_of(visit, known, organisations=True)
+    customers = [names[each].organisation for each in known]
     return visit.page("operator/contracts.html", found=found, names=names, customers=customers)
+
+
+async def _somebody(visit: Visit, contract: CustomersContract) -> str:
+    """Return somebody of a contract's customer, by whom that is named; "" if it has nobody left."""
+    if contract.manager:
+        return contract.manager
+    people = await visit.see("identity", "/people", People, organisation_id=contract.customer, limit="1")
+    return people.items[0].account_id if people.items else ""
 
 
 async def first_steps(visit: Visit) -> Sequence[Attention]:
@@ -38,25 +45,6 @@ async def first_steps(visit: Visit) -> Sequence[Attention]:
     found = await visit.see("identity", "/contracts", AnyContracts, limit="1")
     text = visit.texts.gettext("Nothing is sold yet. Invite a publisher's people first: they put plans on sale.")
     return () if found.items else [Attention(text=text, path="/operator/invite")]
-
-
-async def _customer(visit: Visit, contract: CustomersContract) -> str:
-    """Return the name of a contract's customer, which its people know; "" if it has none left."""
-    if contract.manager:
-        return await organisation_of(visit, contract.manager)
-    people = await visit.see("identity", "/people", People, organisation_id=contract.customer, limit="1")
-    return await organisation_of(visit, people.items[0].account_id if people.items else "")
-
-
-async def organisation_of(visit: Visit, account_id: str) -> str:
-    """Return the name of somebody's organisation; "" if there is no such account."""
-    if not account_id:
-        return ""
-    try:
-        at = path("/accounts/{account_id}", account_id=account_id)
-        return (await visit.see("identity", at, Member)).organisation_name
-    except Refused:
-        return ""
 
 
 async def _contract(visit: Visit) -> AnyContract:
@@ -68,11 +56,12 @@ async def contract(visit: Visit) -> Response:
     """Show a contract with its people, and the form that hands it over."""
     found = await _contract(visit)
     people = await visit.see("identity", "/people", People, organisation_id=found.customer, limit="200")
-    names, customer, products = await asyncio.gather(
-        names_of(visit, [each.account_id for each in found.roles]),
-        organisation_of(visit, people.items[0].account_id if people.items else ""),
+    somebody = people.items[0].account_id if people.items else ""
+    names, products = await asyncio.gather(
+        names_of(visit, [somebody, *(each.account_id for each in found.roles)], organisations=True),
         products_of(visit, found.contract_id),
     )
+    customer = names[somebody].organisation
     others = [each for each in people.items if each.account_id != found.manager]
     visit.form.values.setdefault("to", "")
     return visit.page(

@@ -12,7 +12,7 @@ from services.console.deeds import Deed, LinesDeed, Outcome, again, carry_out, c
 from services.console.doors import path
 from services.console.forms import whole_number
 from services.console.names import names_of
-from services.console.pages.operator.contracts import SHOWN, organisation_of
+from services.console.pages.operator.contracts import SHOWN
 from services.console.pages.portal.subscriptions import NOT_A_NUMBER
 from services.console.shapes.entitlements import Credits
 from services.console.shapes.operator import AnyContract, AnyContracts
@@ -26,10 +26,8 @@ NO_FILE: Final = marked("Choose a CSV file, or paste its lines.")
 async def contracts(visit: Visit) -> Response:
     """List the contracts to which credits can be granted."""
     found = await visit.see("identity", "/contracts", AnyContracts, limit=SHOWN, **visit.listed())
-    names, customers = await asyncio.gather(
-        names_of(visit, [each.manager for each in found.items]),
-        asyncio.gather(*(organisation_of(visit, each.manager) for each in found.items)),
-    )
+    names = await names_of(visit, [each.manager for each in found.items], organisations=True)
+    customers = [names[each.manager].organisation for each in found.items]
     return visit.page("publisher/contracts.html", found=found, names=names, customers=customers)
 
 
@@ -40,9 +38,8 @@ async def grants(visit: Visit) -> Response:
         visit.see("entitlements", f"{at}/credits", Credits, limit="1"), visit.see("identity", at, AnyContract)
     )
     holders = [each.account_id for each in contract.roles]
-    names, customer = await asyncio.gather(
-        names_of(visit, [*holders, *(each.account_id for each in found.lots)]), organisation_of(visit, contract.manager)
-    )
+    names = await names_of(visit, [*holders, *(each.account_id for each in found.lots)], organisations=True)
+    customer = names[contract.manager].organisation
     visit.form.values = {"grant_id": "", "amount": "", "account_id": ""} | visit.form.values
     people_of_it = {*holders, *(each.account_id for each in found.lots if each.account_id)}
     known = sorted(each for each in people_of_it if names.knows(each))
