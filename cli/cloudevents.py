@@ -1,8 +1,7 @@
 """CloudEvents in JSON, one a line: the format of `export` and `import`."""
 
 import base64
-import re
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
@@ -18,9 +17,7 @@ from shared.events.envelope import (
     type_on_wire,
 )
 from shared.events.registry import INBOUND, why_not_from
-
-_ATTRIBUTE: Final = re.compile(r"^[a-z0-9]{1,20}$")
-_BODY: Final = ("data", "data_base64")
+from shared.events.structured import of_json, parsed
 
 
 def to_line(found: FoundEvent) -> bytes:
@@ -68,32 +65,12 @@ def parse_line(text: bytes) -> KafkaRecord:
     Raises:
         Unreadable: The line is not a CloudEvent, or a publisher may not send it.
     """
-    try:
-        found = orjson.loads(text)
-    except ValueError as error:
-        raise Unreadable(f"it is not JSON ({error})") from None
-    if not isinstance(found, dict):
-        raise Unreadable("it is not a JSON object")
-    attributes = {name: value for name, value in found.items() if name not in _BODY}
-    for name, value in attributes.items():
-        if not _ATTRIBUTE.match(name) or not isinstance(value, str | int | bool):
-            raise Unreadable(f"{name[:40]!r} is not a CloudEvents attribute, or its value is not valid for one")
-    attributes.setdefault("datacontenttype", "application/json")
-    named = {"datacontenttype": "content-type"}
-    headers = [(named.get(name, f"ce_{name}"), str(value).encode()) for name, value in attributes.items()]
-    key = str(attributes.get("partitionkey") or attributes.get("subject") or "").encode()
+    headers, data = of_json(parsed(text))
+    given = dict(headers)
+    key = given.get("ce_partitionkey") or given.get("ce_subject") or b""
     envelope = from_headers(headers, key)
     if not publisher_of(envelope.source):
         raise Unreadable(f"its source is {envelope.source[:60]!r}: only urn:publisher:<publisher> can be imported")
     if (why := why_not_from(INBOUND, envelope.source, envelope.type)) is not None:
         raise Unreadable(why)
-    return KafkaRecord(envelope, key, headers, _body(found))
-
-
-def _body(found: dict[str, Any]) -> bytes:
-    if "data_base64" in found:
-        try:
-            return base64.b64decode(found["data_base64"], validate=True)
-        except (ValueError, TypeError):
-            raise Unreadable("data_base64 is not valid base64") from None
-    return orjson.dumps(found.get("data"))
+    return KafkaRecord(envelope, key, headers, data)

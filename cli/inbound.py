@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -12,6 +12,7 @@ from cli.context import Context
 from cli.event_search import SKEW, FoundEvent
 from shared.events.envelope import Envelope, Unreadable, from_headers
 from shared.events.registry import INBOUND, is_inbound
+from shared.events.structured import in_binary_mode
 
 MOST: Final = 100_000
 """The default limit of the records that a search reads."""
@@ -151,9 +152,15 @@ async def _read(
                 del left[partition]
 
 
+def arrived(record: Any) -> datetime:
+    """Return when a record was appended to its topic."""
+    return datetime.fromtimestamp(record.timestamp / 1000, UTC)
+
+
 def _take(record: Any, wanted: Sequence[Wanted], done: Search) -> None:
     try:
-        envelope = from_headers(record.headers, record.key)
+        headers, data = in_binary_mode(record.headers, record.value)
+        envelope = from_headers(headers, record.key, arrived(record))
     except Unreadable:
         return
     known = any(
@@ -162,4 +169,4 @@ def _take(record: Any, wanted: Sequence[Wanted], done: Search) -> None:
     if not known and any(each.matches(envelope) for each in wanted):
         # A publisher's own `sequence` is no version of ours.
         where = f"{record.topic}/{record.partition}/{record.offset}"
-        done.found.append(FoundEvent("", envelope._replace(version=None, position=None), record.value or b"", where))
+        done.found.append(FoundEvent("", envelope._replace(version=None, position=None), data, where))

@@ -14,10 +14,12 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from cli.app import Result, verb
 from cli.context import EVENT_TOPICS, TOPICS, Context
 from cli.exit_codes import NOT_FOUND, OperatorError
+from cli.inbound import arrived
 from cli.options import Since, Until
 from cli.output import Output, count, sandbox_mark, when
 from shared.events.envelope import Envelope, Unreadable, from_headers, stamp
-from shared.events.registry import topic_of, topics_read
+from shared.events.registry import is_inbound, topic_of, topics_read
+from shared.events.structured import in_binary_mode
 from shared.services import SERVICES
 
 
@@ -99,7 +101,8 @@ def topics_named(names: Sequence[str], existing: Iterable[str] = ()) -> list[str
 def read(record: ConsumerRecord) -> Envelope | str:
     """Return a record's envelope, or why it can't be read."""
     try:
-        return from_headers(record.headers, record.key)
+        headers, _ = in_binary_mode(record.headers, record.value)
+        return from_headers(headers, record.key, arrived(record) if is_inbound(record.topic) else None)
     except Unreadable as problem:
         return str(problem)
 
@@ -109,7 +112,7 @@ def as_data(record: ConsumerRecord, envelope: Envelope | str) -> dict[str, Any]:
     if isinstance(envelope, str):
         return {**at, "unreadable": envelope}
     try:
-        data: Any = orjson.loads(record.value or b"null")
+        data: Any = orjson.loads(in_binary_mode(record.headers, record.value)[1] or b"null")
     except ValueError:
         data = (record.value or b"").decode(errors="replace")
     event = {

@@ -29,7 +29,10 @@ _HEADERS: Final[Mapping[str, tuple[str, str]]] = {
     "ce_source": ("", "Who published it: `urn:tenure:<service>` or `urn:publisher:<publisher>`."),
     "ce_type": ("", f"`{TYPE_PREFIX}` and the name of the event. Older records, and some publishers', have the name."),
     "ce_subject": ("", "The stream that the event belongs to; of an inbound event, what it is about."),
-    "ce_time": ("", "When it was decided, RFC 3339."),
+    "ce_time": (
+        "",
+        "When it was decided, RFC 3339. Of a publisher's event without it: when it arrived.",
+    ),
     "ce_dataschema": ("", "The JSON Schema of the data."),
     "ce_partitionkey": ("", "The record's key: the stream."),
     "content-type": ("", "The media type of the value."),
@@ -64,9 +67,10 @@ _REQUIRED_OF_SERVICES: Final = (
     "ce_prevhash",
     "ce_hash",
 )
-_REQUIRED_OF_PUBLISHERS: Final = ("ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time")
+_REQUIRED_OF_PUBLISHERS: Final = ("ce_specversion", "ce_id", "ce_source", "ce_type")
 _OF_PUBLISHERS: Final = (
     *_REQUIRED_OF_PUBLISHERS,
+    "ce_time",
     "ce_subject",
     "ce_dataschema",
     "ce_partitionkey",

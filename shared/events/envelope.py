@@ -356,15 +356,20 @@ def _from_key(key: bytes | None) -> str:
     return text if _NAME.match(text) else ""
 
 
-def from_headers(headers: Sequence[tuple[str, bytes | None]], key: bytes | None) -> Envelope:
+def from_headers(
+    headers: Sequence[tuple[str, bytes | None]], key: bytes | None, arrived: datetime | None = None
+) -> Envelope:
     """Return the envelope of a record.
+
+    Args:
+        arrived: when the record arrived, which is the time of an event that says none; None if it has to say one.
 
     Raises:
         Unreadable: if the headers are not those of a CloudEvent. No bytes raise any other error.
     """
     texts = _texts(headers)
     for name in ("ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time"):
-        if not texts.get(name):
+        if not texts.get(name) and (name != "ce_time" or arrived is None):
             raise Unreadable(f"header {name} is missing")
     if texts["ce_specversion"] != "1.0":
         raise Unreadable(f"the CloudEvents version is {texts['ce_specversion'][:20]}, not 1.0")
@@ -377,7 +382,7 @@ def from_headers(headers: Sequence[tuple[str, bytes | None]], key: bytes | None)
         source=texts["ce_source"],
         type=event_type,
         stream=texts.get("ce_subject") or _from_key(key),
-        time=_time(texts["ce_time"]),
+        time=arrived if arrived is not None and "ce_time" not in texts else _time(texts["ce_time"]),
         schema=_schema(texts.get("ce_dataschema"), event_type),
         version=version,
         position=position,

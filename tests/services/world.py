@@ -90,7 +90,14 @@ class World:
         raw = Raw(topic, partition, number, stream.encode(), *self.stored.get(envelope.id, ((), event.data())))
         try:
             done = await consumer.consume(
-                [Received(raw, envelope, event if envelope.type in consumer.definition.types else None)]
+                [
+                    Received(
+                        raw,
+                        envelope,
+                        event if envelope.type in consumer.definition.types else None,
+                        data=raw.value or b"",
+                    )
+                ]
             )
         except Fault:
             return False

@@ -25,14 +25,15 @@ def content_of(record: Received) -> bytes:
     """Return a digest of an event's content: its type, schema, time and data.
 
     The values of the data count and not their notation, because a sender may write the same JSON differently when it
-    sends it again.
+    sends it again. A time that the event does not say is not its content.
     """
-    envelope, data = _envelope(record), record.raw.value or b""
+    envelope, data = _envelope(record), record.data
+    time = stamp(envelope.time) if record.timed else ""
     try:
         data = json.dumps(json.loads(data), sort_keys=True, separators=(",", ":")).encode()
     except (ValueError, RecursionError):
         pass  # Data that is not JSON counts byte for byte.
-    return sha256(f"{envelope.type}\n{envelope.schema}\n{stamp(envelope.time)}\n".encode() + data).digest()
+    return sha256(f"{envelope.type}\n{envelope.schema}\n{time}\n".encode() + data).digest()
 
 
 def identity_of(record: Received) -> bytes:

@@ -27,6 +27,7 @@ from shared.eventlog.deliver.received import Partition, Received, receive, weigh
 from shared.eventlog.deliver.records import raw_of
 from shared.events.envelope import type_on_wire
 from shared.events.registry import INBOUND, topics_pattern
+from shared.events.structured import in_json
 
 logger = structlog.get_logger(__name__)
 
@@ -193,8 +194,12 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
                 due = clock() + LINGER_S
             for record in chain.from_iterable(fetched.values()):
                 self._fetched.append(record)
-                handled = handled or any(n == "ce_type" and v in self._types for n, v in record.headers)
+                handled = handled or self._handles(record)
         return tuple(self._fetched)
+
+    def _handles(self, record: ConsumerRecord) -> bool:
+        """Return whether the consumer may handle the record's type, as far as its headers say."""
+        return any(n == "ce_type" and v in self._types for n, v in record.headers) or in_json(record.headers)
 
     async def handle(self, _batch: Sequence[ConsumerRecord]) -> None:
         """Process the fetched records, except those that a seek has dropped since.

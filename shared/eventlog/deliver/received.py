@@ -11,6 +11,7 @@ from shared.events.base import Event
 from shared.events.envelope import Envelope, Unreadable, counted, flaw, from_headers, publisher_of
 from shared.events.fields import EARLIEST
 from shared.events.registry import EVENTS, is_inbound, publisher_named, times_said, why_not_from
+from shared.events.structured import in_binary_mode
 from shared.events.upcasts import decode
 
 Partition = tuple[str, int]
@@ -47,6 +48,16 @@ class Raw(NamedTuple):
     value: bytes | None
     unparsed: str = ""
     """Why the record could not be parsed, if so. Then `value` is the bytes of the record or of its batch."""
+    arrived: datetime | None = None
+    """When it arrived, for a publisher's event that says no time."""
+
+    @property
+    def attributes(self) -> Sequence[tuple[str, bytes | None]]:
+        """The headers, with those of an event in structured mode as far as it can be read."""
+        try:
+            return in_binary_mode(self.headers, self.value)[0]
+        except Unreadable:
+            return self.headers
 
 
 class Received(NamedTuple):
@@ -65,6 +76,10 @@ class Received(NamedTuple):
     event: Event | None
     problem: str | None = None
     reason: Reason = "unreadable"
+    data: bytes = b""
+    """The event's data, also of a record in structured mode."""
+    timed: bool = True
+    """Whether the event itself says its time."""
 
     @property
     def sequenced(self) -> bool:
@@ -83,15 +98,18 @@ def receive(raw: Raw, types: frozenset[str], now: datetime | None = None, *, edi
     if raw.unparsed:
         return Received(raw, None, None, raw.unparsed, "unparsable")
     foreign = is_inbound(raw.topic)
+    headers, data = raw.headers, raw.value or b""
     try:
-        envelope = from_headers(raw.headers, raw.key)
+        if foreign:
+            headers, data = in_binary_mode(headers, raw.value)
+        envelope = from_headers(headers, raw.key, raw.arrived if foreign else None)
         if (why := why_not_from(raw.topic, envelope.source, envelope.type)) is not None:
             return Received(raw, None, None, why, "refused" if foreign else "forged")
         if foreign:  # A publisher's sequence does not count the versions of a stream.
             envelope = envelope._replace(version=None, position=None)
         elif not envelope.stream or not counted(envelope):
             raise Unreadable(f"{raw.topic} has events of streams only, with a ce_sequence and a ce_position from 1")
-        elif not edited and (why := flaw(envelope, raw.key, raw.value or b"")) is not None:
+        elif not edited and (why := flaw(envelope, raw.key, data)) is not None:
             return Received(raw, None, None, why, "forged")
     except Unreadable as problem:
         return Received(raw, None, None, str(problem))
@@ -103,7 +121,7 @@ def receive(raw: Raw, types: frozenset[str], now: datetime | None = None, *, edi
     if envelope.type in EVENTS and envelope.type not in types:
         return Received(raw, envelope, None)
     try:
-        event = decode(envelope, raw.value or b"", trusted=not foreign)
+        event = decode(envelope, data, trusted=not foreign)
     except Unreadable as problem:
         return Received(raw, envelope, None, str(problem))
     if foreign and (named := publisher_named(event)) not in (None, publisher_of(envelope.source)):
@@ -112,7 +130,8 @@ def receive(raw: Raw, types: frozenset[str], now: datetime | None = None, *, edi
     for name, time in times_said(event) if foreign else ():
         if (why := _ahead(f"its {name}", time, now)) is not None:
             return Received(raw, envelope, None, why, "refused")
-    return Received(raw, envelope, event)
+    timed = not foreign or any(name == "ce_time" for name, _ in headers)
+    return Received(raw, envelope, event, data=data, timed=timed)
 
 
 def _ahead(name: str, time: datetime, now: datetime | None) -> str | None:

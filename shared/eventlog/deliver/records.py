@@ -15,12 +15,14 @@ Source: https://kafka.apache.org/documentation/#recordbatch
 import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from aiokafka.consumer import fetcher
 from aiokafka.record.memory_records import MemoryRecords
 
 from shared.eventlog.deliver.received import Raw
+from shared.events.registry import is_inbound
 
 Header = tuple[str, bytes | None]
 
@@ -40,6 +42,8 @@ _CODECS: Final[Mapping[int, str]] = {2: "snappy", 3: "lz4", 4: "zstd"}
 """The compression codecs that are not read here, for lack of a library that can stop at a limit."""
 UNPACKED_AT_MOST: Final = 4 * 1024 * 1024
 """The most bytes of records in a decompressed batch: four times the broker's limit for an uncompressed one."""
+_LATEST_MS: Final = 4_102_444_800_000
+"""The end of 2099: a later time is no record's."""
 RECORDS_AT_MOST: Final = 200_000
 """The most records in a batch, which is more than an uncompressed one has room for."""
 
@@ -66,7 +70,15 @@ def raw_of(record: Any) -> Raw:
     if headers and headers[0][0] == UNPARSED:
         why = (headers[0][1] or b"").decode()
         return Raw(record.topic, record.partition, record.offset, None, (), record.value, why)
-    return Raw(record.topic, record.partition, record.offset, record.key, headers, record.value)
+    arrived = _arrival(record.timestamp) if is_inbound(record.topic) else None
+    return Raw(record.topic, record.partition, record.offset, record.key, headers, record.value, "", arrived)
+
+
+def _arrival(milliseconds: Any) -> datetime | None:
+    """Return the time of a record that Kafka appended then; None if it has no such time."""
+    if not isinstance(milliseconds, int) or not 0 < milliseconds < _LATEST_MS:
+        return None
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
 class Batch:

@@ -11,6 +11,7 @@ import asyncpg
 
 from shared.eventlog.deliver.received import Raw, headers_of
 from shared.events.envelope import type_off_wire
+from shared.events.registry import is_inbound
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,7 +36,7 @@ class Parked:
 
     def header(self, name: str) -> str:
         """Return a header as text, or "" if it is missing."""
-        values = [value for key, value in self.raw.headers if key == name and value is not None]
+        values = [value for key, value in self.raw.attributes if key == name and value is not None]
         return values[0].decode(errors="replace") if values else ""
 
     @property
@@ -78,7 +79,8 @@ def parked_of(row: asyncpg.Record, handle: str = "", behind: int = 0) -> Parked:
     """Return the parked record of a row of `engine.parked`."""
     unparsed = row["detail"] if row["reason"] == "unparsable" else ""
     headers = headers_of(json.loads(row["headers"]))
-    raw = Raw(row["topic"], row["partition"], row["offset"], row["key"], headers, row["value"], unparsed)
+    arrived = row["time"] if is_inbound(row["topic"]) else None
+    raw = Raw(row["topic"], row["partition"], row["offset"], row["key"], headers, row["value"], unparsed, arrived)
     return Parked(
         handle=handle,
         consumer=row["consumer"],

@@ -182,7 +182,7 @@ async def _proven(reader: TopicReader, causes: frozenset[str]) -> dict[int, int]
 
 
 def _texts(raw: Raw) -> dict[str, str]:
-    return {name: (value or b"").decode(errors="replace") for name, value in raw.headers if name in _NAMES}
+    return {name: (value or b"").decode(errors="replace") for name, value in raw.attributes if name in _NAMES}
 
 
 def _identity(raw: Raw, names: Mapping[str, str]) -> str:
