@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 from functools import partial
 from typing import Final, TypeAlias, TypeVar
 
@@ -87,7 +88,8 @@ REACTIONS: Final[Reactions[Lookups]] = Reactions(
     lookups=PostgresLookups,
 )
 LOOKS: Final = 20
-"""Ten a second."""
+PAUSE: Final = timedelta(milliseconds=100)
+"""The pause between two looks."""
 MEETINGS: Final[Reactions[Lookups]] = Reactions(
     "meetings",
     topics=(ENTITLEMENTS, MARKETPLACE, IDENTITY),
@@ -143,13 +145,13 @@ async def _confirmed(event: SubscriptionConfirmed, _envelope: Envelope, _reach: 
 @REACTIONS.on(CreditsPurchased)
 async def _purchased(event: CreditsPurchased, envelope: Envelope, reach: Context) -> Sequence[Dispatch]:
     publisher = publisher_of(envelope.source)
-    customer = await _looked_for(partial(reach.lookups.customer, event.contract_id, publisher)) or ""
+    customer = await _looked_for(partial(reach.lookups.customer, event.contract_id, publisher), reach) or ""
     if not customer and await reach.lookups.has_parked(PEOPLE, f"contract-{event.contract_id}"):
         raise ProjectionBlocked(f"contract-{event.contract_id}", PEOPLE)
     who = event.account_id
     user: Account | None = None
     if customer and who is not None:
-        user = await _looked_for(partial(reach.lookups.account, who))
+        user = await _looked_for(partial(reach.lookups.account, who), reach)
     over = await last_steps(reach.lookups, reach.log, event.contract_id) if customer else ()
     grant = GrantCredits(
         contract_id=event.contract_id,
@@ -166,16 +168,19 @@ async def _purchased(event: CreditsPurchased, envelope: Envelope, reach: Context
     return [Dispatch(CREDITS, event.contract_id, grant)]
 
 
-async def _looked_for(look: Callable[[], Awaitable[T | None]]) -> T | None:
+async def _looked_for(look: Callable[[], Awaitable[T | None]], reach: Context) -> T | None:
     """Look something up again and again for a short while; None when it is still missing.
 
-    A publisher may know of a contract or an account before this service has folded it.
+    A publisher may know of a contract or an account before this service has folded it. The while begins with the
+    record's arrival, so that many records of what does not exist wait together, and not one after the other.
     """
     for _ in range(LOOKS):
         found = await look()
         if found is not None:
             return found
-        await asyncio.sleep(0.1)
+        if reach.arrived is not None and reach.clocks.real() > reach.arrived + LOOKS * PAUSE:
+            return None
+        await asyncio.sleep(PAUSE.total_seconds())
     return None
 
 

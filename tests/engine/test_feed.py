@@ -11,15 +11,19 @@ from aiokafka import ConsumerRecord, TopicPartition
 from shared.eventlog.deliver import host
 from shared.eventlog.deliver.consumer import BATCH_RECORDS
 from shared.eventlog.deliver.host import Feed, Stalled
+from shared.eventlog.deliver.plan import BatchPlan
+from shared.eventlog.deliver.projection import Reactions
+from shared.eventlog.deliver.received import Received
 from shared.eventlog.write.log import utc_now
+from shared.events.registry import INBOUND, inbound_topic
 
 PLACE = ("entitlements.events.v1", 0)
 END = 9
 
 
-def record(offset: int, event_type: str = "Boring") -> ConsumerRecord:
+def record(offset: int, event_type: str = "Boring", place: tuple[str, int] = PLACE) -> ConsumerRecord:
     headers = [("ce_id", None), ("ce_type", event_type.encode())]
-    return ConsumerRecord(*PLACE, offset, 0, 0, b"k", b"{}", None, 1, 2, headers)
+    return ConsumerRecord(*place, offset, 0, 0, b"k", b"{}", None, 1, 2, headers)
 
 
 class Kafka:
@@ -27,6 +31,7 @@ class Kafka:
 
     def __init__(self, *fetches: Sequence[ConsumerRecord] | Callable[[], Sequence[ConsumerRecord]]) -> None:
         self.fetches = list(fetches)
+        self.paused: set[tuple[str, int]] = set()
 
     async def getmany(self, *, timeout_ms: int, max_records: int) -> dict[TopicPartition, Sequence[ConsumerRecord]]:
         if not self.fetches:
@@ -43,6 +48,12 @@ class Kafka:
         return dict.fromkeys(partitions, END)
 
     async def commit(self, offsets: Any) -> None: ...
+
+    def pause(self, partition: TopicPartition) -> None:
+        self.paused.add(tuple(partition))
+
+    def resume(self, partition: TopicPartition) -> None:
+        self.paused.discard(tuple(partition))
 
 
 class Subscriber:
@@ -134,3 +145,31 @@ async def test_a_wait_with_a_reason_does_not_count_when_the_reason_is_gone(feed:
     del feed._pauses[PLACE]
     await feed.check_progress()
     assert feed.lag == 2
+
+
+async def test_a_slow_sender_is_left_apart_and_delays_nobody(feed: Feed) -> None:
+    slow, other = (inbound_topic("slow"), 0), (inbound_topic("other"), 0)
+    go_on, done = asyncio.Event(), list[str]()
+
+    async def consume(records: Sequence[Received], _impatient: Any) -> BatchPlan:
+        (topic,) = {each.raw.topic for each in records}
+        if topic == slow[0]:
+            await go_on.wait()
+        done.append(topic)
+        return BatchPlan(offsets={(each.raw.topic, each.raw.partition): each.raw.offset for each in records})
+
+    consumer = cast(Any, feed.consumer)
+    consumer.consume, consumer.definition = consume, Reactions("feed", topics=(INBOUND,))
+    kafka = feed._subscriber.consumer
+    places = (slow, other, PLACE)
+    for place in places:
+        feed._seek(place, 0)
+    feed._fetched = [record(0, place=place) for place in places]
+    async with asyncio.timeout(30):
+        await feed.handle(())
+        assert sorted(done) == sorted([other[0], PLACE[0]])
+        assert kafka.paused == {slow} and feed._mine == {slow: 0, other: 1, PLACE: 1}
+        go_on.set()
+        while kafka.paused:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    assert feed._mine[slow] == 1

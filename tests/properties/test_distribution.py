@@ -316,7 +316,7 @@ class World:
         for _ in range(2 if again else 1):
             if event.type() not in PROCESS.types:
                 break
-            reach = ReactionContext(None, self.log, NOON, Clocks(lambda: NOON))
+            reach = ReactionContext(lookups=None, log=self.log, now=NOON, clocks=Clocks(lambda: NOON))
             for n, do in enumerate(await PROCESS.react(event, envelope, reach)):
                 await self.log.execute(do.stream, do.key, do.command, Meta(f"{envelope.id}:{n}", "", NOON))
         self.done[name] = number + 1

@@ -110,7 +110,7 @@ class Bench:
                 async with self.pool.acquire() as tx, tx.transaction():
                     await what.apply(tx, event, envelope)
         if envelope.type in PROCESS.types:
-            reach = ReactionContext(None, self.log, self.now, self.clocks)
+            reach = ReactionContext(lookups=None, log=self.log, now=self.now, clocks=self.clocks)
             for n, do in enumerate(await PROCESS.react(event, envelope, reach)):
                 await self.log.execute(do.stream, do.key, do.command, Meta(f"{envelope.id}:{n}", "process", self.now))
 

@@ -116,7 +116,7 @@ async def test_a_grant_waits_for_a_contract_that_was_parked(
     world.say("identity", "contract-c9", ContractOpened(**envelope, opened_by_subscription="s"))
     await world.settle(random.Random(8))
     monkeypatch.setattr(reactions, "LOOKS", 1)
-    reach = ReactionContext(PostgresLookups(world.pool), world.log, NOON, world.clocks)
+    reach = ReactionContext(lookups=PostgresLookups(world.pool), log=world.log, now=NOON, clocks=world.clocks)
     sold = CreditsPurchased(contract_id="c9", grant_id="g", amount=5)
     with pytest.raises(reactions.ProjectionBlocked, match=r"contract-c9 is parked in entitlements\.people"):
         await reactions.REACTIONS.react(sold, Envelope("e", "urn:publisher:autodesk", sold.type(), "", NOON), reach)

@@ -52,7 +52,7 @@ async def test_the_publishers_system_sells_credits_to_its_own_contracts_and_thei
 
 async def purchased(world: World, sold: CreditsPurchased, source: str = "urn:publisher:autodesk") -> str:
     """The rule that the publisher's word is refused by, "" where it is not."""
-    reach = ReactionContext(PostgresLookups(world.pool), world.log, NOON, world.clocks)
+    reach = ReactionContext(lookups=PostgresLookups(world.pool), log=world.log, now=NOON, clocks=world.clocks)
     (do,) = await reactions.REACTIONS.react(sold, Envelope("e", source, sold.type(), "", NOON), reach)
     answer = await world.log.execute(do.stream, do.key, do.command, Meta(new_id(), source, NOON))
     return answer.rule if isinstance(answer, Refused) else ""

@@ -41,7 +41,9 @@ async def test_the_reaction_itself_believes_the_own_log_only(bench: Bench) -> No
     victim, _ = await bench.join("oskar")
     envelope = Envelope(new_id(), source_of("identity"), "AccountClosed", f"account-{victim}", NOON, 1, 2, 2)
     consumer = next(each for each in bench.consumers if each.definition is REACTIONS)
-    reach = ReactionContext(PostgresLookups(bench.pool), bench.log, consumer.now(), consumer._clocks)
+    reach = ReactionContext(
+        lookups=PostgresLookups(bench.pool), log=bench.log, now=consumer.now(), clocks=consumer._clocks
+    )
     with pytest.raises(NotInTheLog, match="keeps their key"):
         await REACTIONS.react(
             AccountClosed(account_id=victim, organisation_id="org", closed_by=victim), envelope, reach

@@ -88,17 +88,9 @@ class World:
         if number == 0:
             await consumer.assigned([(topic, partition)])
         raw = Raw(topic, partition, number, stream.encode(), *self.stored.get(envelope.id, ((), event.data())))
+        handled = event if envelope.type in consumer.definition.types else None
         try:
-            done = await consumer.consume(
-                [
-                    Received(
-                        raw,
-                        envelope,
-                        event if envelope.type in consumer.definition.types else None,
-                        data=raw.value or b"",
-                    )
-                ]
-            )
+            done = await consumer.consume([Received(raw, envelope, handled, data=raw.value or b"")])
         except Fault:
             return False
         assert self.parks or not done.parked, done.parked

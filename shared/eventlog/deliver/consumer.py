@@ -96,6 +96,7 @@ class Consumer:
         self.name, self.own = f"{service}.{definition.name}", topic_of(service)
         self.definition = definition
         self._pool, self._commands, self._clocks, self._observer = pool, commands, clocks, observer
+        self._started = clocks.real()
         self._reached: dict[Partition, int] = {}
         """The offsets that this process has processed.
 
@@ -188,7 +189,7 @@ class Consumer:
             return []
         if not record.sequenced and await duplicates.conflicts(self._tables(self._pool), self.name, record):
             raise duplicates.Conflicting(_conflict(record.envelope))
-        context = self._context(self.definition)
+        context = self._context(self.definition, record)
         dispatches = await self.definition.react(record.event, record.envelope, context)
         return [await self._commands.dry_run(each.stream, each.key, each.command) for each in dispatches]
 
@@ -287,8 +288,15 @@ class Consumer:
             await self._note(tables, done)
         return done
 
-    def _context(self, reactions: Reactions[Any]) -> ReactionContext[Any]:
-        return ReactionContext(reactions.lookups(self._pool), self._commands, self._clocks.real(), self._clocks)
+    def _context(self, reactions: Reactions[Any], record: Received) -> ReactionContext[Any]:
+        arrived = record.raw.arrived
+        return ReactionContext(
+            lookups=reactions.lookups(self._pool),
+            log=self._commands,
+            now=self._clocks.real(),
+            clocks=self._clocks,
+            arrived=None if arrived is None else max(arrived, self._started),
+        )
 
     async def _reaction(self, reactions: Reactions[Any], record: Received, contents: Mapping[bytes, bytes]) -> None:
         """Run the reaction to a record, and execute its commands.
@@ -302,7 +310,7 @@ class Consumer:
         content = duplicates.content_of(record)
         if not record.sequenced and contents.get(duplicates.identity_of(record), content) != content:
             raise duplicates.Conflicting(_conflict(envelope))
-        context = self._context(reactions)
+        context = self._context(reactions, record)
         identity = envelope.id if record.sequenced else f"{envelope.source}#{envelope.id}"
         counts: Counter[str] = Counter()
         for dispatch in await reactions.react(event, envelope, context):

@@ -23,10 +23,11 @@ from faststream.kafka.message import KafkaMessage
 from shared.eventlog.deliver.consumer import BATCH_RECORDS, Consumer, Fault, Observer
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.plan import BatchPlan
+from shared.eventlog.deliver.projection import Reactions
 from shared.eventlog.deliver.received import Partition, Received, receive, weight
 from shared.eventlog.deliver.records import raw_of
 from shared.events.envelope import type_on_wire
-from shared.events.registry import INBOUND, topics_pattern
+from shared.events.registry import INBOUND, is_inbound, topics_pattern
 from shared.events.structured import in_json
 
 logger = structlog.get_logger(__name__)
@@ -47,6 +48,8 @@ GAP_PAUSE_S: Final = 1.0
 """The longest pause between these fetches, whatever the partition waited for before."""
 IMPATIENT_S: Final = 600.0
 """How long after that the partition's other gaps are parked at once."""
+APART_S: Final = 0.05
+"""How long the next batch waits for publishers' records. Then their partitions are paused, and it does not."""
 READ_BYTES: Final = 256 * 1024
 """The weight of records after which other tasks get a turn, so that a flood of large records does not block them."""
 
@@ -118,6 +121,8 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
         self._gap_since: dict[Partition, float] = {}
         self._impatient_until: dict[Partition, float] = {}
         self._retries: set[asyncio.Task[None]] = set()
+        self._apart: set[asyncio.Task[None]] = set()
+        """The batches of publishers' partitions that are processed while other records are."""
         self._committed: dict[Partition, int] = {}
         self._stands: dict[Partition, tuple[int, float]] = {}
         """The next offset of each partition, and since when it has not changed."""
@@ -204,15 +209,49 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
     async def handle(self, _batch: Sequence[ConsumerRecord]) -> None:
         """Process the fetched records, except those that a seek has dropped since.
 
-        Errors are not raised, because FastStream would log them and go on with the next batch.
+        Each partition of publishers' records is a batch of its own, so that a slow sender delays nobody else. Errors
+        are not raised, because FastStream would log them and go on with the next batch.
         """
         received = await self._read()
         batch, self._fetched = self._fetched, []
         mine = [r for r in batch if r.offset >= self._mine.get((r.topic, r.partition), r.offset + 1)]
-        if not mine:
-            return
-        records = [received[id(r)] for r in mine]
-        first = {(r.topic, r.partition): r.offset for r in reversed(mine)}
+        together: list[ConsumerRecord] = []
+        batches: dict[Partition, list[ConsumerRecord]] = {}
+        for record in mine:
+            alone = is_inbound(record.topic) and isinstance(self.consumer.definition, Reactions)
+            (batches.setdefault((record.topic, record.partition), []) if alone else together).append(record)
+        apart = {p: asyncio.create_task(self._process(records, received)) for p, records in batches.items()}
+        if together:
+            await self._process(together, received)
+        if apart:
+            await asyncio.wait(apart.values(), timeout=APART_S)
+        for partition, task in apart.items():
+            if not task.done():
+                self._leave_apart(partition, task)
+
+    def _leave_apart(self, partition: Partition, task: "asyncio.Task[None]") -> None:
+        """Fetch no more of this partition until its batch is processed."""
+
+        def again(done: "asyncio.Task[None]") -> None:
+            self._apart.discard(done)
+            if self._kafka is not None and partition not in self._pauses:
+                with suppress(IllegalStateError):
+                    self._kafka.resume(TopicPartition(*partition))
+
+        self._apart.add(task)
+        if self._kafka is not None:
+            with suppress(IllegalStateError):
+                self._kafka.pause(TopicPartition(*partition))
+        task.add_done_callback(again)
+
+    def close(self) -> None:
+        """End what is processed apart. It is processed again by whoever gets the partition."""
+        for task in [*self._apart]:
+            task.cancel()
+
+    async def _process(self, batch: Sequence[ConsumerRecord], received: Mapping[int, Received]) -> None:
+        records = [received[id(r)] for r in batch]
+        first = {(r.topic, r.partition): r.offset for r in reversed(batch)}
         try:
             done = await self.consumer.consume(records, self._impatient())
         except Fault as fault:
@@ -410,6 +449,8 @@ class ConsumerHost:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, 5.0)
             finally:
+                for feed in self.feeds:
+                    feed.close()
                 with suppress(Exception):
                     async with asyncio.timeout(10):
                         await asyncio.shield(asyncio.ensure_future(broker.stop()))

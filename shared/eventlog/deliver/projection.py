@@ -112,7 +112,7 @@ class Dispatch:
     command: Any
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ReactionContext(Generic[L_co]):
     """What a reaction or a timer can read: the service's lookups and streams, and the time."""
 
@@ -120,6 +120,8 @@ class ReactionContext(Generic[L_co]):
     log: Log
     now: datetime
     clocks: Clocks
+    arrived: datetime | None = None
+    """When a publisher's record arrived, or this consumer started if that was later; None if it is not known."""
 
     def time_of(self, organisation_id: str) -> datetime:
         """Return the current time of this organisation, which may be ahead for a sandbox."""

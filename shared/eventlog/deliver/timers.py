@@ -309,7 +309,7 @@ class TimerService:
             timer.set_by,
         )
         try:
-            context = ReactionContext(None, self._commands, self._clocks.real(), self._clocks)
+            context = ReactionContext(lookups=None, log=self._commands, now=self._clocks.real(), clocks=self._clocks)
             stream, command = await self._timers.command(name, key, now, context)
             answer = await self._commands.execute(stream, key, command, meta)
         except (*TRANSIENT, Unavailable, Conflict):
