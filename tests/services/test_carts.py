@@ -89,6 +89,7 @@ async def test_before_checkout_a_cart_shows_what_its_subscriptions_will_be(marke
     for subscription, line in zip(subscriptions, shown["lines"], strict=True):
         await market.publisher(OrderConfirmed(subscription_id=subscription, reference="A-1"))
         found = await market.when("clerk", "GET", f"/subscriptions/{subscription}").then_ok()
+        assert {part.pop("falls") for part in found["instalments"]} == {"ahead"}
         for what in ("plan", "seats", "total", "term", "instalments", "csn"):
             assert found[what] == line[what], what
         assert found["auto_renew"]["cancel_by"] == line["cancel_by"]
