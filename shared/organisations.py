@@ -1,4 +1,4 @@
-"""Organisations: their ids, which say whether they are sandboxes, and their first accounts."""
+"""Organisations: what they are called, their ids (also of sandboxes), their first accounts."""
 
 import re
 import uuid
@@ -22,6 +22,11 @@ def is_sandbox(organisation_id: str) -> bool:
     The id of a sandbox that was opened before ids said so looks like any other.
     """
     return _SANDBOX.fullmatch(organisation_id) is not None
+
+
+def called(short_name: str) -> str:
+    """Return what people call a publisher or programme by its short name (Autodesk)."""
+    return " ".join(word[:1].upper() + word[1:] for word in short_name.split(" "))
 
 
 def is_founder(account_id: str, organisation_id: str) -> bool:

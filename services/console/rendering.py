@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.console.texts import LANGUAGES, catalogue
+from shared.organisations import called
 
 HERE: Final = Path(__file__).parent
 TEMPLATES: Final = HERE / "templates"
@@ -104,6 +105,7 @@ def environment(language: str) -> Environment:
     install(found.gettext, found.ngettext, newstyle=True)
     made.globals["asset"] = asset_path
     made.filters["breakable"] = breakable
+    made.filters["called"] = called
     made.globals["zip"] = zip
     return made
 

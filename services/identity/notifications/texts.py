@@ -21,6 +21,7 @@ from services.identity.notifications.store import SQL, Stored
 from services.identity.notifications.words import Words, places, words_for
 from shared.eventlog.write.log import Log
 from shared.events import AccountOpened
+from shared.organisations import called
 from shared.sql import Queryable
 
 _FACTS: TypeAdapter[dict[str, JsonValue]] = TypeAdapter(dict[str, JsonValue])
@@ -100,7 +101,7 @@ class _Names:
         contract = await self._log.state(CONTRACT, contract_id)
         if not isinstance(contract, OpenedContract):
             return contract_id
-        return f"{contract.opened.publisher.capitalize()} {contract.opened.programme.capitalize()}"
+        return f"{called(contract.opened.publisher)} {called(contract.opened.programme)}"
 
     async def _person(self, account_id: str) -> str:
         account = await self._log.state(ACCOUNT, account_id)
