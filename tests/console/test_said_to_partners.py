@@ -5,7 +5,7 @@ from typing import Any
 
 from services.console.rendering import TEMPLATES
 from tests.console.fakes import ACCOUNT, Browser, Services, words
-from tests.console.samples.market import CUSTOMER, ORDER, PLAN, STEPS, found, listed
+from tests.console.samples.market import CUSTOMER, OPEN_CART, ORDER, PLAN, STEPS, found, listed
 from tests.console.samples.market import SAMPLES as PAGES
 
 PARTNER = found({**ACCOUNT, "organisation_kind": "partner"})
@@ -17,6 +17,27 @@ async def partner(tmp_path: Path, **answers: Any) -> Browser:
     browser = Browser(services, tmp_path)
     await browser.sign_in()
     return browser
+
+
+async def test_another_browser_finds_the_open_cart_from_home_and_from_the_empty_one(tmp_path: Path) -> None:
+    browser = await partner(tmp_path, **{"/carts": listed(OPEN_CART)})
+    home = (await browser.get("/")).text
+    assert '<a href="/carts/cart-1">A cart is open: AutoCAD, AutoCAD LT, Revit, Vault.</a>' in home
+    empty = (await browser.get("/cart")).text
+    assert "AutoCAD, AutoCAD LT, Revit and 1 more" in words(empty) and '<a href="/carts/cart-1">' in empty
+
+
+async def test_several_open_carts_are_counted_and_an_empty_one_is_named_as_that(tmp_path: Path) -> None:
+    browser = await partner(tmp_path, **{"/carts": listed(OPEN_CART, {**OPEN_CART, "cart_id": "cart-2"})})
+    assert '<a href="/carts">2 carts are open.</a>' in (await browser.get("/")).text
+    browser = await partner(tmp_path, **{"/carts": listed({**OPEN_CART, "products": []})})
+    assert "A cart is open, with nothing in it." in words((await browser.get("/")).text)
+
+
+async def test_without_an_open_cart_nothing_is_said_of_one(tmp_path: Path) -> None:
+    browser = await partner(tmp_path, **{"/carts": listed()})
+    assert "is open" not in words((await browser.get("/")).text)
+    assert "Open carts" not in words((await browser.get("/cart")).text)
 
 
 # ── Publishers' names ──────────────────────────────────────────────────────────────────────────────────

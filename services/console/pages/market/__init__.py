@@ -36,6 +36,7 @@ AREA: Final = Area(
     watches=(
         Watch(find=watches.declined_orders, kinds=PARTNERS),
         Watch(find=watches.seats_asked_for, kinds=PARTNERS),
+        Watch(find=watches.open_carts, kinds=PARTNERS),
         Watch(find=watches.first_customer, kinds=PARTNERS),
     ),
 )

@@ -16,7 +16,7 @@ from services.console.forms import whole_number
 from services.console.pages.market.orders import is_final, state_of
 from services.console.pages.market.showing import given, if_shown, names_of, render, unchanged
 from services.console.shapes.identity import AtAddresses
-from services.console.shapes.sales import Cart, Customer, Customers, Subscription
+from services.console.shapes.sales import Cart, Carts, Customer, Customers, Subscription
 from services.console.texts import marked
 from services.console.visits import Page, Visit
 
@@ -24,6 +24,8 @@ CART: Final = "cart"
 """What the session keeps the id of the cart under."""
 CHECKED: Final = ("customer", "purchaser", "starts")
 """What the checkout needs besides the lines; in the page's address."""
+SOME: Final = "5"
+"""The number of open carts that an empty one points out."""
 _OPENING: Final = UUID("6a4b7a52-61c9-4a35-9a6e-2f7c3b0d7f11")
 NOBODY: Final = marked(
     "Nobody at this customer has this e-mail address. Check it, or ask the customer to open an account for the "
@@ -92,7 +94,8 @@ async def cart(visit: Visit) -> Response:
         names = await names_of(visit, [asked["purchaser"]])
     if found is None or found.status != "open":
         forget(visit)
-        return render(visit, "cart-empty.html")
+        carts = await if_shown(visit.see("marketplace", "/carts", Carts, status="open", limit=SOME))
+        return render(visit, "cart-empty.html", open=carts)
     for name in CHECKED:
         visit.keep(name, asked.get(name, ""))
     visit.form.values |= {name: asked.get(name, "") for name in CHECKED} | {"email": visit.form["email"]}

@@ -1,10 +1,10 @@
-"""What waits for a partner's people: declined orders, requests for seats."""
+"""What waits for a partner's people: declined orders, requests for seats, open carts."""
 
 from collections.abc import Sequence
 
 from services.console.areas import Attention
 from services.console.doors import path
-from services.console.shapes.sales import Customers, SeatsRequests, Subscriptions
+from services.console.shapes.sales import Carts, Customers, SeatsRequests, Subscriptions
 from services.console.visits import Visit
 
 
@@ -21,6 +21,22 @@ async def declined_orders(visit: Visit) -> Sequence[Attention]:
     )
     at = path("/orders/{id}", id=found.items[0].subscription_id) if count == 1 else "/orders?status=failed"
     return [Attention(text=text % {"num": count}, path=at, urgent=True)]
+
+
+async def open_carts(visit: Visit) -> Sequence[Attention]:
+    """Say which carts are open, so that they are found in another browser, too."""
+    found = await visit.see("marketplace", "/carts", Carts, status="open", limit="100")
+    count, texts = len(found.items), visit.texts
+    if not count:
+        return ()
+    if count == 1:
+        cart = found.items[0]
+        text = texts.gettext("A cart is open: %(products)s.") % {"products": ", ".join(cart.products)}
+        if not cart.products:
+            text = texts.gettext("A cart is open, with nothing in it.")
+        return [Attention(text=text, path=path("/carts/{id}", id=cart.cart_id))]
+    text = texts.ngettext("%(num)d cart is open.", "%(num)d carts are open.", count)
+    return [Attention(text=text % {"num": count}, path="/carts")]
 
 
 async def seats_asked_for(visit: Visit) -> Sequence[Attention]:
