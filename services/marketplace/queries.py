@@ -185,6 +185,11 @@ async def standing(actor: CurrentActor, db: Database, log: CurrentLog) -> Standi
 # ── Carts ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
+async def _contracts_of(db: Queryable, customer: str) -> frozenset[str]:
+    """Return the contracts of a customer: those that its confirmed orders have opened."""
+    return frozenset(row["contract_id"] for row in await db.fetch(SQL["contracts_of"], customer))
+
+
 @QUERIES.get("/carts/{cart_id}", dependencies=[shown_by_log(CART, "{cart_id}")])
 async def cart(
     cart_id: Identifier,
@@ -242,6 +247,7 @@ async def cart(
         time_zone=zone,
         csn=number.csn if number else None,
         cancel_by=_cancel_by(begins, buyer.country, zone, policy) if buyer else None,
+        contracts=await _contracts_of(db, customer) if customer else None,
         assumed=tuple(assumed),
     )
     lines = review(state, await offered_now(streams, state, now), standing=standing, policy=policy)

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from services.marketplace.domain import auto_renew
 from services.marketplace.domain.cart_state import CheckedOut, OpenedCart
 from services.marketplace.domain.checkout import ReviewedLine, cart_empty
+from services.marketplace.domain.order import contract_id
 from services.marketplace.domain.plan import Priced, hyphenated, is_orderable
 from services.marketplace.domain.policy import Policy
 from services.marketplace.domain.subscription import NO_REFUNDS
@@ -141,6 +142,11 @@ class CartLineView(BaseModel):
     csn: str | None
     """The CSN on the order."""
     subscription_id: str | None
+    opens_contract: bool | None
+    """Whether its confirmation opens a contract, whose Contract Manager the purchaser becomes.
+
+    Null without a customer, and once the cart is checked out.
+    """
 
 
 class CartView(BaseModel):
@@ -323,6 +329,8 @@ class OrderedWith:
     time_zone: str
     csn: str | None
     cancel_by: CancelBy | None
+    contracts: frozenset[str] | None = None
+    """The contracts that the customer has; None without a customer, and of a checked-out cart."""
     assumed: tuple[str, ...] = ()
 
 
@@ -354,6 +362,7 @@ def cart_view(
             cancel_by=ordered_with.cancel_by,
             csn=ordered_with.csn,
             subscription_id=subscription_id,
+            opens_contract=_opens_contract(line.plan, ordered_with),
         )
         for line, subscription_id in zip(lines, subscriptions, strict=True)
     ]
@@ -374,6 +383,12 @@ def cart_view(
         time_zone=ordered_with.time_zone,
         assumed=list(ordered_with.assumed),
     )
+
+
+def _opens_contract(plan: Plan, ordered_with: OrderedWith) -> bool | None:
+    if ordered_with.contracts is None or ordered_with.customer is None:
+        return None
+    return contract_id(ordered_with.customer, plan.publisher, plan.programme) not in ordered_with.contracts
 
 
 def _cart_refusals(state: OpenedCart | CheckedOut, lines: Sequence[ReviewedLine]) -> list[CartRefusal]:

@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from services.console.rendering import TEMPLATES
 from tests.console.fakes import ACCOUNT, Browser, Services, words
-from tests.console.samples.market import CUSTOMER, OPEN_CART, ORDER, PLAN, STEPS, found, listed
+from tests.console.samples.market import CART, CUSTOMER, LINE, OPEN_CART, ORDER, PLAN, STEPS, found, listed
 from tests.console.samples.market import SAMPLES as PAGES
 
 PARTNER = found({**ACCOUNT, "organisation_kind": "partner"})
@@ -66,3 +68,19 @@ async def test_a_customers_page_calls_publishers_as_people_do(tmp_path: Path) ->
 
 def test_templates_have_one_filter_for_the_names_of_publishers() -> None:
     assert [file.name for file in TEMPLATES.rglob("*.html") if "| capitalize" in file.read_text()] == []
+
+
+# ── Orders ─────────────────────────────────────────────────────────────────────────────────────────────
+
+WILL_BE = "With this order, the purchaser becomes Contract Manager"
+STAYS = "The customer has a Contract Manager already, who stays."
+IN_GENERAL = "With the first order of a publisher, the purchaser becomes Contract Manager."
+
+
+@pytest.mark.parametrize(("opens", "said"), [(True, WILL_BE), (False, STAYS), (None, IN_GENERAL)])
+async def test_the_cart_says_who_is_contract_manager_then(tmp_path: Path, opens: bool | None, said: str) -> None:
+    cart = {**CART, "lines": [{**LINE, "opens_contract": opens}]}
+    browser = await partner(tmp_path, **{"/carts/cart-1": found(cart), "/customers": listed(CUSTOMER)})
+    await browser.get("/carts/cart-1")
+    page = words((await browser.get("/cart?customer=cust-1")).text)
+    assert [each for each in (WILL_BE, STAYS, IN_GENERAL) if each in page] == [said]

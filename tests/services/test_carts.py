@@ -65,6 +65,23 @@ async def test_a_cart_is_looked_at_whole_before_it_is_ordered(market: Market) ->
     await market.when("clerk", "DELETE", f"{lines}/1").then_refused("cart-checked-out")
 
 
+async def test_a_cart_says_whether_its_order_opens_the_customers_contract(market: Market) -> None:
+    cart = await market.cart((AUTOCAD.product_id, 1), (LT.product_id, 1))
+    path = f"/carts/{cart}"
+
+    async def opens() -> list[bool | None]:
+        seen = await market.when("clerk", "GET", f"{path}?customer=org").then_ok()
+        return [line["opens_contract"] for line in seen["lines"]]
+
+    vague = await market.when("clerk", "GET", path).then_ok()
+    assert [line["opens_contract"] for line in vague["lines"]] == [None, None]
+    assert await opens() == [True, True]
+    waiting = await market.ordered()
+    assert await opens() == [True, True], "no contract is opened before the publisher confirms"
+    await market.publisher(OrderConfirmed(subscription_id=waiting, reference="A-1"))
+    assert await opens() == [False, False]
+
+
 async def test_before_checkout_a_cart_shows_what_its_subscriptions_will_be(market: Market) -> None:
     await market.publisher(csn())
     cart = await market.cart((AUTOCAD_MONTHLY.product_id, 3), (VAULT.product_id, 1))
@@ -85,7 +102,8 @@ async def test_before_checkout_a_cart_shows_what_its_subscriptions_will_be(marke
     await market.when("clerk", "POST", f"{path}/checkout", ORDER | {"starts": starts}).then_ok()
     ordered = await market.when("clerk", "GET", path).then_ok()
     subscriptions = [line.pop("subscription_id") for line in ordered["lines"]]
-    assert ordered["lines"] == [{k: v for k, v in line.items() if k != "subscription_id"} for line in shown["lines"]]
+    expected = [{k: v for k, v in line.items() if k != "subscription_id"} for line in shown["lines"]]
+    assert ordered["lines"] == [{**line, "opens_contract": None} for line in expected]
     for subscription, line in zip(subscriptions, shown["lines"], strict=True):
         await market.publisher(OrderConfirmed(subscription_id=subscription, reference="A-1"))
         found = await market.when("clerk", "GET", f"/subscriptions/{subscription}").then_ok()

@@ -131,6 +131,7 @@ class LineOfCart(BaseModel):
     cancel_by: Deadline | None
     csn: str | None
     subscription_id: str | None
+    opens_contract: bool | None
 
 
 class Cart(BaseModel):

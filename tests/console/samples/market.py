@@ -35,6 +35,7 @@ LINE: Final = {
     "cancel_by": DEADLINE,
     "csn": "5100012345",
     "subscription_id": None,
+    "opens_contract": None,
 }
 CART: Final = {
     "cart_id": "cart-1",
