@@ -7,8 +7,22 @@ import pytest
 
 from services.console.rendering import TEMPLATES
 from tests.console.fakes import ACCOUNT, Browser, Services, words
-from tests.console.samples.market import CART, CUSTOMER, LINE, OPEN_CART, ORDER, PLAN, STEPS, found, listed
+from tests.console.samples.market import (
+    CART,
+    CUSTOMER,
+    LINE,
+    OPEN_CART,
+    ORDER,
+    ORDERED,
+    PLAN,
+    STEPS,
+    SUBSCRIPTION,
+    found,
+    listed,
+)
 from tests.console.samples.market import SAMPLES as PAGES
+from tests.console.samples.portal import ANSWERS, BOUGHT, answer
+from tests.console.samples.portal import SUBSCRIPTION as BOUGHT_ID
 
 PARTNER = found({**ACCOUNT, "organisation_kind": "partner"})
 
@@ -84,3 +98,27 @@ async def test_the_cart_says_who_is_contract_manager_then(tmp_path: Path, opens:
     await browser.get("/carts/cart-1")
     page = words((await browser.get("/cart?customer=cust-1")).text)
     assert [each for each in (WILL_BE, STAYS, IN_GENERAL) if each in page] == [said]
+
+
+async def test_a_waiting_order_names_who_has_to_answer_it(tmp_path: Path) -> None:
+    waiting = {**SUBSCRIPTION, "status": "awaiting", "term": None, "auto_renew": None, "instalments": []}
+    browser = await partner(
+        tmp_path, **{"/subscriptions/sub-1": found(waiting), "/carts/cart-1": found(ORDERED), "/customers": listed()}
+    )
+    assert "Who answers it Autodesk It confirms the order" in words((await browser.get("/orders/sub-1")).text)
+    assert "Autodesk has not answered everything yet" in words((await browser.get("/carts/cart-1")).text)
+
+
+async def test_an_answered_order_waits_for_nobody(tmp_path: Path) -> None:
+    browser = await partner(tmp_path, **{"/carts/cart-1": found(ORDERED)})
+    assert "Who answers it" not in words((await browser.get("/orders/sub-1")).text)
+    assert "has not answered" not in words((await browser.get("/carts/cart-1")).text)
+
+
+@pytest.mark.parametrize("status", ["awaiting", "confirmed"])
+async def test_the_customer_sees_who_has_to_answer_its_order(tmp_path: Path, status: str) -> None:
+    bought = answer(**{**BOUGHT, "status": status})
+    browser = Browser(Services({**ANSWERS, f"GET /subscriptions/{BOUGHT_ID}": bought}), tmp_path)
+    await browser.sign_in()
+    said = words((await browser.get(f"/subscriptions/{BOUGHT_ID}")).text)
+    assert ("Autodesk has to answer the order" in said) is (status == "awaiting")
