@@ -16,6 +16,7 @@ from urllib.parse import quote
 import httpx
 
 from deploy import OperatorError
+from deploy.openapi import openapi_documents
 from shared.documents.asyncapi import asyncapi_of, asyncapi_of_service
 from shared.documents.compatibility import SENT, Schema, changes
 from shared.documents.schemas import schema_at, schema_of, schemas
@@ -30,6 +31,7 @@ REGISTRY_MEDIA_TYPE: Final = "application/vnd.schemaregistry.v1+json"
 def documents() -> Iterator[tuple[str, dict[str, Any]]]:
     """Return each document of a release, with its file's name."""
     yield "asyncapi.json", asyncapi_of(EVENTS_ON, "Tenure: the events of all services", BOOTSTRAP)
+    yield from openapi_documents()
     for service in SERVICES:
         yield f"asyncapi.{service}.json", asyncapi_of_service(service, BOOTSTRAP)
     for name, version, sent in schemas():
