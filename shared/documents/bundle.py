@@ -66,5 +66,6 @@ def _renamed(service: str, document: Document, components: Mapping[str, Any]) ->
     for old, new in others.items():
         _, _, kind, name = old.split("/")
         parts = renamed["components"][kind]
-        parts[new.rpartition("/")[2]] = parts.pop(name)
+        called = new.rpartition("/")[2]
+        parts[called] = parts.pop(name) | {"title": called}  # generators of clients name their classes by titles
     return renamed

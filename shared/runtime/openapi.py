@@ -249,7 +249,8 @@ class _Schemas:
         schema = model.model_json_schema(ref_template=_REF, mode=mode)
         for part, shape in schema.pop("$defs", {}).items():
             self.of(part, shape)
-        return self.of(name or model.__name__, schema)
+        called = name or model.__name__
+        return self.of(called, schema | {"title": called})  # generators of clients name their classes by titles
 
     def keep_used_by(self, paths: object) -> None:
         """Forget what no operation needs, such as the framework's own errors, which no response has."""

@@ -12,14 +12,14 @@ from shared.services import SERVICES, local_url
 BASES = {service: local_url(service) for service in SERVICES}
 
 
-def with_shape(title: str, path: str, operation: str) -> dict[str, Any]:
+def with_shape(kind: str, path: str, operation: str) -> dict[str, Any]:
     answer = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/View"}}}}
     return {
         "openapi": "3.1.0",
         "info": {"title": "one"},
         "tags": [],
         "paths": {path: {"get": {"operationId": operation, "responses": {"200": answer}}}},
-        "components": {"schemas": {"View": {"title": title}}},
+        "components": {"schemas": {"View": {"title": "View", "description": kind}}},
     }
 
 
@@ -44,9 +44,10 @@ def test_one_name_of_two_shapes_becomes_two() -> None:
     }
     every = bundled(documents, BASES)
     shapes = every["components"]["schemas"]
-    for path, title in (("/people", "a person"), ("/machines", "a machine")):
+    for path, kind in (("/people", "a person"), ("/machines", "a machine")):
         answer = every["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]
-        assert shapes[answer["schema"]["$ref"].rpartition("/")[2]] == {"title": title}
+        assert shapes[answer["schema"]["$ref"].rpartition("/")[2]]["description"] == kind
+    assert len({shape["title"] for shape in shapes.values()}) == 2, "clients' classes are named by titles"
     assert set(documents["distribution"]["components"]["schemas"]) == {"View"}, "a document stays as it is"
 
 

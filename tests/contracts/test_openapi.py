@@ -84,6 +84,12 @@ def test_every_body_has_an_example_that_its_schema_allows(name: str) -> None:
     assert shown > 100
 
 
+def test_no_two_shapes_have_one_title(name: str) -> None:
+    """Generators of clients name their classes by titles, and leave out the second of a name."""
+    titles = Counter(shape["title"] for shape in document(name)["components"]["schemas"].values() if "title" in shape)
+    assert {title: count for title, count in titles.items() if count > 1} == {}
+
+
 def test_no_schema_has_a_word_that_json_schema_does_not_know(name: str) -> None:
     """Bounds that stand after a validator of ours came out as `ge` and `le`, which no client reads."""
     found = re.findall(r"'(ge|le|gt|lt|min_length|max_length)': ", repr(document(name)))
