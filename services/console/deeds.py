@@ -96,7 +96,7 @@ class Deed:
     idle: str = ""
     """Why there is nothing to do where there are no events, or "" if that can't be said more closely."""
     moves: bool = False
-    """Whether its stream keeps changing by itself, as machines' reports change a rollout.
+    """Whether its stream keeps changing by itself, as machines report to a rollout and spend a contract's credits.
 
     Then what was shown has to hold still; else the stream has to be at the version at which it was shown, too.
     """

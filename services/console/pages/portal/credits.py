@@ -156,6 +156,7 @@ async def spend(visit: Visit) -> Response:
             texts.gettext("%(credits)s credits are spent for: %(purpose)s. Your own are taken first.")
             % {"credits": texts.number(amount), "purpose": purpose}
         ],
+        moves=True,
         grave=True,
         then=path("/credits/{id}", id=contract_id),
         notice="credits-spent",

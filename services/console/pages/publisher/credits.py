@@ -69,6 +69,7 @@ async def grant(visit: Visit) -> Response:
         button=texts.gettext("Grant the credits"),
         says=_granted(visit),
         idle=texts.gettext("This grant was made already."),
+        moves=True,
         grave=True,
         then=path("/publisher/credits/{contract_id}", contract_id=contract_id),
         notice="credits-granted",
