@@ -70,7 +70,7 @@ async def part_of_page() -> AsyncIterator[None]:
 
 
 class NoSuchId(Exception):
-    """An id that nothing can have, so that no service is asked for it."""
+    """An id that nothing has, or that nothing can have; then no service is asked for it."""
 
 
 class Nothing(BaseModel):

@@ -63,6 +63,22 @@ async def test_an_id_that_nothing_has_is_no_defect(browser: Browser, services: S
         assert answer.status_code < 500, (bad[:20], words(answer.text)[:200])
 
 
+@pytest.mark.parametrize("at", WITH_IDS)
+async def test_a_page_of_an_unknown_id_is_not_found(browser: Browser, at: str) -> None:
+    answer = await browser.get(re.sub(r"\{[^}]*\}", "pause" if at.endswith("{deed}") else "unknown", at))
+    assert answer.status_code == 404, words(answer.text)[:200]
+
+
+@pytest.mark.parametrize("at", [each for each in WITH_IDS if each.count("{") > 1])
+async def test_nothing_is_shown_of_an_unknown_thing_in_a_known_one(
+    browser: Browser, services: Services, at: str
+) -> None:
+    known = address(services, at).split("/")
+    last = max(place for place, part in enumerate(at.split("/")) if part.startswith("{") and part != "{deed}")
+    answer = await browser.get("/".join([*known[:last], "unknown", *known[last + 1 :]]))
+    assert answer.status_code == 404, words(answer.text)[:200]
+
+
 async def test_an_id_that_is_longer_than_a_url_may_be_is_nothings(browser: Browser) -> None:
     assert (await browser.get(f"/orders/{'!' * 30_000}")).status_code == 404
 

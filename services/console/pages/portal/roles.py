@@ -7,7 +7,7 @@ from pydantic import JsonValue
 from starlette.responses import Response
 
 from services.console.deeds import Deed, Outcome, again, carry_out, refuse
-from services.console.doors import Refused, path
+from services.console.doors import NoSuchId, Refused, path
 from services.console.names import Names, names_of
 from services.console.pages.portal.words import role_name
 from services.console.shapes.identity import AtAddresses, Contract, RoleAsked
@@ -95,6 +95,8 @@ async def answer_page(visit: Visit) -> Response:
     contract = await contract_of(visit)
     asked = _asked(contract, visit.id("account_id"))
     names = await names_of(visit, [visit.id("account_id")])
+    if asked is None and not names.knows(visit.id("account_id")):
+        raise NoSuchId
     visit.form.values = {"answer": "", "reason": ""} | visit.form.values
     return visit.page("portal/answer.html", contract=contract, asked=asked, names=names)
 
@@ -177,10 +179,10 @@ async def withdraw_role(visit: Visit) -> Response:
 async def role_page(visit: Visit) -> Response:
     """Show a Software Coordinator's role on a contract."""
     contract, account_id = await contract_of(visit), visit.id("account_id")
-    names = await names_of(visit, [account_id])
-    return visit.page(
-        "portal/role.html", contract=contract, role=contract.role_of(account_id), account_id=account_id, names=names
-    )
+    names, role = await names_of(visit, [account_id]), contract.role_of(account_id)
+    if role is None and not names.knows(account_id):
+        raise NoSuchId
+    return visit.page("portal/role.html", contract=contract, role=role, account_id=account_id, names=names)
 
 
 # ── Handover ───────────────────────────────────────────────────────────────────────────────────────────

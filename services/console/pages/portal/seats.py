@@ -8,7 +8,7 @@ from pydantic import JsonValue
 from starlette.responses import Response
 
 from services.console.deeds import Deed, LinesDeed, again, carry_out, carry_out_lines
-from services.console.doors import path
+from services.console.doors import NoSuchId, path
 from services.console.names import names_of
 from services.console.pages.portal import files, histories
 from services.console.shapes.entitlements import Holder, Holders, Pools, PoolWithHolders
@@ -160,6 +160,8 @@ async def seat_page(visit: Visit) -> Response:
     account_id = visit.id("account_id")
     pool, names = await asyncio.gather(pool_of(visit), names_of(visit, [account_id]))
     held = next((each for each in pool.holders if each.account_id == account_id), None)
+    if held is None and not names.knows(account_id):
+        raise NoSuchId
     givers = await names_of(visit, [held.assigned_by]) if held else names
     visit.form.values = {"to_email": ""} | visit.form.values
     return visit.page(

@@ -96,8 +96,10 @@ def _granted(visit: Visit) -> Callable[[Outcome], Sequence[str]]:
 
 async def file_page(visit: Visit) -> Response:
     """Show the form for a file of grants."""
+    contract_id = visit.id("contract_id")
+    await visit.see("identity", path("/contracts/{contract_id}", contract_id=contract_id), AnyContract)  # or 404
     visit.form.values = {"file": "", "pasted": ""} | visit.form.values
-    return visit.page("publisher/grants-file.html", contract_id=visit.id("contract_id"))
+    return visit.page("publisher/grants-file.html", contract_id=contract_id)
 
 
 async def grant_file(visit: Visit) -> Response:

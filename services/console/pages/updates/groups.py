@@ -7,7 +7,7 @@ from typing import Final
 from starlette.responses import Response
 
 from services.console.deeds import Deed, LinesDeed, again, carry_out, carry_out_lines, do_now
-from services.console.doors import path
+from services.console.doors import NoSuchId, path
 from services.console.names import Named, names_of
 from services.console.pages.updates.contracts import DEFAULT_GROUP, at_contract, groups_of
 from services.console.pages.updates.policies import at_group, policies_of
@@ -143,7 +143,7 @@ async def upload(visit: Visit) -> Response:
     found = await groups_of(visit, visit.id("contract_id"))
     one = next((each for each in found if each.group_id == visit.id("group_id")), None)
     if one is None:
-        return visit.go(at_contract(visit, "/groups"))
+        raise NoSuchId
     visit.form.values.setdefault("file", "")
     return _upload_page(visit, one)
 

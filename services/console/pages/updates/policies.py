@@ -8,7 +8,7 @@ from pydantic import JsonValue, TypeAdapter
 from starlette.responses import Response
 
 from services.console.deeds import Deed, Outcome, again, carry_out
-from services.console.doors import path
+from services.console.doors import NoSuchId, path
 from services.console.forms import whole_number
 from services.console.names import names_of
 from services.console.pages.updates.contracts import AT_ONCE, at_contract, groups_of
@@ -65,7 +65,7 @@ async def policy(visit: Visit) -> Response:
     found = next((each for each in policies if each.group_id == group_id), None)
     group = next((each for each in groups if each.group_id == group_id), None)
     if found is None or group is None:
-        return visit.go(at_contract(visit, "/groups"))
+        raise NoSuchId
     if visit.request.method == "GET":
         visit.form.values |= _values(found)
     rows = max(ROWS, len(found.windows) + 1)
