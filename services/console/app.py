@@ -35,6 +35,7 @@ from services.console.pages import (
     publisher,
     refusals,
     signing,
+    topics,
     updates,
 )
 from services.console.pages.oidc import flow, signing_up
@@ -67,6 +68,7 @@ AREAS: Final[tuple[Area, ...]] = (
     publisher.AREA,
     operator.AREA,
     machines.AREA,
+    topics.AREA,
     refusals.AREA,
     oidc.AREA,
 )

@@ -1,11 +1,11 @@
 """The routes of the event contract: AsyncAPI and the JSON Schema of every event."""
 
 from functools import cache
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal, TypeAlias
 
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, StringConstraints
+from pydantic import BaseModel, ConfigDict, JsonValue, StringConstraints
 
 from shared.documents.asyncapi import asyncapi_of_service
 from shared.documents.schemas import known_schemas, schema_at
@@ -29,12 +29,68 @@ class SchemaShown(BaseModel):
     path: str
 
 
+Reference: TypeAlias = dict[str, str]
+"""`{"$ref": "#/…"}`, a reference to another part of the document."""
+
+
+class ChannelShown(BaseModel):
+    """A topic, as AsyncAPI 3.0 describes a channel."""
+
+    model_config = ConfigDict(extra="allow")
+
+    address: str
+    description: str
+    messages: dict[str, Reference]
+
+
+class ExampleShown(BaseModel):
+    headers: dict[str, str]
+    payload: dict[str, JsonValue]
+
+
+class MessageShown(BaseModel):
+    """An event, as AsyncAPI 3.0 describes a message."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str
+    summary: str
+    description: str | None = None
+    payload: Reference
+    traits: list[Reference]
+    examples: list[ExampleShown]
+
+
+class TraitShown(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    headers: dict[str, JsonValue]
+
+
+class ComponentsShown(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    messages: dict[str, MessageShown]
+    messageTraits: dict[str, TraitShown]  # noqa: N815  # AsyncAPI's name
+    schemas: dict[str, dict[str, JsonValue]]
+
+
+class AsyncApiDocument(BaseModel):
+    """An AsyncAPI 3.0 document, of which these parts are always there."""
+
+    model_config = ConfigDict(extra="allow")
+
+    asyncapi: Literal["3.0.0"]
+    channels: dict[str, ChannelShown]
+    components: ComponentsShown
+
+
 @cache
 def contract_queries() -> APIRouter:
     """Return the queries of the event contract, which need no token."""
     router = APIRouter()
 
-    @router.get("/asyncapi.json", response_class=JSONResponse, openapi_extra=_OPEN)
+    @router.get("/asyncapi.json", response_model=AsyncApiDocument, openapi_extra=_OPEN)
     async def asyncapi(request: Request) -> JSONResponse:
         """Return the AsyncAPI 3.0 document of the topics that this service publishes or is sent."""
         parts: Parts = request.app.state.parts
