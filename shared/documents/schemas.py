@@ -14,6 +14,7 @@ from typing import Any, Final
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from shared.documents.compatibility import BOUNDS
+from shared.documents.texts import texts_of
 from shared.events.base import Event
 from shared.events.envelope import schema_id
 from shared.events.registry import EVENTS, PUBLISHERS_EVENTS
@@ -63,6 +64,9 @@ def _of_one(event: type[Event], sent: bool) -> Schema:
 def _described(schema: Schema, event: type[Event] | None, sent: bool) -> Schema:
     """Return the schema without titles, with personal fields as they are on a topic."""
     properties = {name: _field(field, sent) for name, field in schema.get("properties", {}).items()}
+    for name, text in texts_of(schema.get("title", "")).items():
+        if name in properties and "$ref" not in properties[name]:
+            properties[name] = {**properties[name], "description": text}
     if event is not None:
         personal = {
             "type": "string",

@@ -58,6 +58,11 @@ def test_a_personal_field_is_described_as_it_is_on_the_topic() -> None:
     assert problems(schema, json.dumps(erased).encode()) == []
 
 
+def test_a_field_is_described_by_its_docstring() -> None:
+    first_day = schema_of(EVENTS["PlanListed"])["properties"]["valid_from"]
+    assert first_day["description"].startswith("The first day of an announced price")
+
+
 def test_a_schema_is_found_by_its_id() -> None:
     for id_, (name, version, sent) in known_schemas().items():
         assert schema_at(name, version, sent=sent)["$id"] == id_

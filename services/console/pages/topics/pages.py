@@ -20,7 +20,7 @@ Schema = Mapping[str, JsonValue]
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A topic, its service, and its events with the keys that name them in the service's document."""
+    """A topic, its service, and its events with their keys in the service's document."""
 
     service: str
     topic: Topic
