@@ -19,6 +19,7 @@ from shared.runtime.problems import MEDIA_TYPE, ProblemDetails
 from shared.runtime.routes import CommandRoute, CommandRoutes
 from shared.runtime.scopes import scheme, scopes_of
 from shared.runtime.scopes import security as scope_security
+from shared.runtime.sizes import BODY_BYTES
 
 _REF: Final = "#/components/schemas/{model}"
 _EVENT: Final[dict[str, Any]] = {
@@ -85,19 +86,21 @@ _BULK_ANSWER: Final = _bulk_answer("BulkAnswer", {"$ref": "#/components/schemas/
 _CORRELATION: Final[dict[str, Any]] = {
     "name": "X-Correlation-ID",
     "in": "header",
-    "schema": {"type": "string", "pattern": "^[!-~]{1,200}$"},
-    "description": "Is in the events, the logs and the answer of this request. Generated if absent or malformed.",
+    "schema": {"type": "string"},
+    "description": "Is in the events, the logs and the answer of this request. At most 200 printable ASCII characters "
+    "without spaces; generated if absent or malformed.",
 }
 _REQUEST_ID: Final[dict[str, Any]] = {
     "name": "X-Request-ID",
     "in": "header",
-    "schema": {"type": "string", "pattern": "^[!-~]{1,200}$"},
-    "description": "Is in the logs and the answer of this request; also its X-Correlation-ID, if it has none.",
+    "schema": {"type": "string"},
+    "description": "Is in the logs and the answer of this request; also its X-Correlation-ID, if it has none. Of the "
+    "same form; ignored if malformed.",
 }
 _TRACE: Final[dict[str, Any]] = {
     "name": "traceparent",
     "in": "header",
-    "schema": {"type": "string", "pattern": "^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"},
+    "schema": {"type": "string"},
     "description": "The trace that the request belongs to (W3C Trace Context). Generated if absent or malformed.",
 }
 _AT_LEAST: Final[dict[str, Any]] = {
@@ -296,11 +299,15 @@ def _describe_query(document: dict[str, Any], route: APIRoute, reads_tables: Cal
         operation = document["paths"].get(route.path_format, {}).get(method.lower())
         if operation is None:
             continue
-        signed_in = "security" in operation
+        signed_in = bool(operation.get("security"))
         operation["security"] = scope_security(scopes_of(route)) if signed_in else []
         for response in operation["responses"].values():
             response.setdefault("headers", {}).update(_headers(*_ALWAYS))
-        operation["responses"] |= _problems(_OF_A_QUERY if signed_in else _OF_AN_OPEN_QUERY)
+        whole = signed_in or "requestBody" in operation  # an open query with a body is a sign-in of some kind
+        operation["responses"] |= _problems((_OF_A_QUERY if whole else _OF_AN_OPEN_QUERY) | _also(operation))
+        for parameter in operation.get("parameters", ()):
+            if parameter["in"] == "query":
+                parameter["schema"] = _sent(parameter["schema"])
         more = [_AT_LEAST] if signed_in and reads_tables(route) else []
         if method == "GET":
             more.append(_IF_NONE_MATCH)
@@ -310,6 +317,28 @@ def _describe_query(document: dict[str, Any], route: APIRoute, reads_tables: Cal
                 "headers": _headers(*_ALWAYS, "ETag"),
             }
         operation.setdefault("parameters", []).extend([*more, *_ANY_REQUEST])
+
+
+def _also(operation: Mapping[str, Any]) -> dict[str, str]:
+    """Return the problems of a query with a path parameter or a body, by status."""
+    named = any(parameter["in"] == "path" for parameter in operation.get("parameters", ()))
+    found = {"404": _PROBLEMS["404"]} if named else {}
+    if "requestBody" in operation:
+        found |= {"413": f"More than {BODY_BYTES} bytes", "415": _PROBLEMS["415"]}
+    return found
+
+
+def _sent(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a query's parameter as it may be sent.
+
+    A text that is "" by default is left out for that: an empty value is refused.
+    """
+    if "anyOf" in schema:
+        return schema | {"anyOf": [_sent(choice) for choice in schema["anyOf"]]}
+    if schema.get("type") != "string" or "enum" in schema:
+        return schema
+    sent = {key: value for key, value in schema.items() if (key, value) != ("default", "")}
+    return sent | {"minLength": max(1, schema.get("minLength", 1))}
 
 
 def _operation(route: CommandRoute, schemas: _Schemas) -> dict[str, Any]:

@@ -84,6 +84,29 @@ def test_every_body_has_an_example_that_its_schema_allows(name: str) -> None:
     assert shown > 100
 
 
+def test_what_a_document_asks_for_is_what_a_service_takes(name: str) -> None:
+    """Generated clients send a default as it stands, and testers whatever the schema allows."""
+    for called, operation in operations(name):
+        for parameter in operation.get("parameters", ()):
+            schemas = [parameter["schema"], *parameter["schema"].get("anyOf", ())]
+            if parameter["in"] == "query":
+                assert not [each for each in schemas if each.get("default") == ""], called
+                texts = [each for each in schemas if each.get("type") == "string" and "enum" not in each]
+                assert all(each["minLength"] >= 1 for each in texts), (called, parameter["name"])
+            if parameter["name"] in ("X-Correlation-ID", "X-Request-ID", "traceparent"):
+                assert schemas == [{"type": "string"}], "a malformed one is replaced, not refused"
+
+
+def test_a_query_without_a_token_says_what_it_refuses(name: str) -> None:
+    for called, operation in operations(name):
+        if not operation["security"]:
+            problems = {status for status in operation["responses"] if status >= "400"}
+            assert ("404" in problems) >= ("{" in called), called
+            assert {"401", "413", "415"} <= problems or "requestBody" not in operation, called
+    open_ = [called for called, operation in operations(name) if not operation["security"]]
+    assert {"get /problems/{rule}", "get /schemas", "get /asyncapi.json"} <= set(open_)
+
+
 def test_no_two_shapes_have_one_title(name: str) -> None:
     """Generators of clients name their classes by titles, and leave out the second of a name."""
     titles = Counter(shape["title"] for shape in document(name)["components"]["schemas"].values() if "title" in shape)
