@@ -7,7 +7,7 @@ from unittest.mock import patch
 
 from aiokafka.errors import KafkaError
 
-from shared.eventlog.deliver import consumer, host, plan, relay
+from shared.eventlog.deliver import consumer, host, plan, received, relay
 from shared.eventlog.deliver.consumer import Consumer
 from shared.eventlog.deliver.plan import BatchPlan
 from shared.eventlog.deliver.received import Received
@@ -157,7 +157,7 @@ def does_not_look_at_the_chain() -> AbstractContextManager[object]:
 
 def does_not_look_at_the_type() -> AbstractContextManager[object]:
     """Any service may say anything on its topic."""
-    return patch.object(plan, "why_not_from", lambda *_: None)
+    return patch.object(received, "why_not_from", lambda *_: None)
 
 
 def believes_kafka() -> AbstractContextManager[object]:

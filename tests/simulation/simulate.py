@@ -5,14 +5,14 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final
 from unittest.mock import patch
 
 import structlog
 
-from shared.eventlog.deliver import clocks, plan, relay, timers
+from shared.eventlog.deliver import clocks, received, relay, timers
 from shared.eventlog.write import log as eventlog
 from shared.events.base import Event
 from shared.events.envelope import Envelope, from_headers
@@ -60,14 +60,14 @@ def simulate(seed: int, *bugs: Bug) -> Run:
     return result
 
 
-def _read_once() -> Callable[[Any, bytes | None], Envelope]:
+def _read_once() -> Callable[[Any, bytes | None, datetime | None], Envelope]:
     """The contract's `from_headers`, which is pure, asked once a record: ten consumers read it."""
     known: dict[int, tuple[Any, Envelope]] = {}
 
-    def read(headers: Any, key: bytes | None) -> Envelope:
+    def read(headers: Any, key: bytes | None, arrived: datetime | None) -> Envelope:
         found = known.get(id(headers))
         if found is None:
-            found = known[id(headers)] = headers, from_headers(headers, key)
+            found = known[id(headers)] = headers, from_headers(headers, key, arrived)
         return found[1]
 
     return read
@@ -97,8 +97,8 @@ def _calm() -> Iterator[None]:
     try:
         with (
             patch.object(relay, "AIOKafkaProducer", Producer),
-            patch.object(plan, "from_headers", _read_once()),
-            patch.object(plan, "decode", decoded),
+            patch.object(received, "from_headers", _read_once()),
+            patch.object(received, "decode", decoded),
             patch.object(eventlog, "decode", decoded),
             patch.object(check, "decode", decoded),
             patch.object(story, "decode", decoded),
