@@ -169,6 +169,10 @@ async def test_a_slow_sender_is_left_apart_and_delays_nobody(feed: Feed) -> None
         await feed.handle(())
         assert sorted(done) == sorted([other[0], PLACE[0]])
         assert kafka.paused == {slow} and feed._mine == {slow: 0, other: 1, PLACE: 1}
+        kafka.paused.clear()  # a pause that is over
+        feed._fetched = [record(1, place=slow)]
+        await feed.handle(())
+        assert kafka.paused == {slow} and len(done) == 2, "its records go on after those before them"
         go_on.set()
         while kafka.paused:  # noqa: ASYNC110
             await asyncio.sleep(0)

@@ -31,6 +31,7 @@ class Record(NamedTuple):
     key: bytes | None
     headers: Headers
     value: bytes | None
+    timestamp: int = 0
 
 
 class Broker:

@@ -121,8 +121,8 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
         self._gap_since: dict[Partition, float] = {}
         self._impatient_until: dict[Partition, float] = {}
         self._retries: set[asyncio.Task[None]] = set()
-        self._apart: set[asyncio.Task[None]] = set()
-        """The batches of publishers' partitions that are processed while other records are."""
+        self._apart: dict[Partition, asyncio.Task[None]] = {}
+        """The batches of publishers' partitions that are processed while other records are, one a partition."""
         self._committed: dict[Partition, int] = {}
         self._stands: dict[Partition, tuple[int, float]] = {}
         """The next offset of each partition, and since when it has not changed."""
@@ -220,6 +220,8 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
         for record in mine:
             alone = is_inbound(record.topic) and isinstance(self.consumer.definition, Reactions)
             (batches.setdefault((record.topic, record.partition), []) if alone else together).append(record)
+        for partition in batches.keys() & self._apart.keys():
+            self._not_yet(partition, batches.pop(partition)[0].offset)
         apart = {p: asyncio.create_task(self._process(records, received)) for p, records in batches.items()}
         if together:
             await self._process(together, received)
@@ -232,21 +234,33 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
     def _leave_apart(self, partition: Partition, task: "asyncio.Task[None]") -> None:
         """Fetch no more of this partition until its batch is processed."""
 
-        def again(done: "asyncio.Task[None]") -> None:
-            self._apart.discard(done)
+        def again(_done: "asyncio.Task[None]") -> None:
+            del self._apart[partition]
             if self._kafka is not None and partition not in self._pauses:
                 with suppress(IllegalStateError):
                     self._kafka.resume(TopicPartition(*partition))
 
-        self._apart.add(task)
+        self._apart[partition] = task
+        self._hold(partition)
+        task.add_done_callback(again)
+
+    def _hold(self, partition: Partition) -> None:
         if self._kafka is not None:
             with suppress(IllegalStateError):
                 self._kafka.pause(TopicPartition(*partition))
-        task.add_done_callback(again)
+
+    def _not_yet(self, partition: Partition, offset: int) -> None:
+        """Fetch these records again once the partition's batch before them is processed.
+
+        A pause that is over, or a new assignment, can bring them before. Processed beside that batch, they could move
+        the checkpoint past records that are not processed.
+        """
+        self._hold(partition)
+        self._seek(partition, offset)
 
     def close(self) -> None:
         """End what is processed apart. It is processed again by whoever gets the partition."""
-        for task in [*self._apart]:
+        for task in [*self._apart.values()]:
             task.cancel()
 
     async def _process(self, batch: Sequence[ConsumerRecord], received: Mapping[int, Received]) -> None:
