@@ -93,7 +93,7 @@ class ConsoleParts:
     """The parts of the console's process."""
 
     settings: Settings
-    metrics: Metrics = field(default_factory=Metrics)
+    metrics: Metrics = field(default_factory=lambda: Metrics(NAME))
     limits: Limits = field(init=False)
     new_id: Callable[[], str] = lambda: str(uuid_utils.uuid7())
 

@@ -1,6 +1,7 @@
-"""Figures from a service's database: parked records and the relay's backlog."""
+"""Figures from a service's database: parked records, the log, the relay and late timers."""
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -36,6 +37,15 @@ class Figures:
     relay_events: int = 0
     relay_s: float = 0.0
     """The age in seconds of the oldest event that is not published."""
+    head: int = 0
+    published: int = 0
+    fenced: bool = False
+    timers_due: int = 0
+    timers_late_s: float = 0.0
+    """For how many seconds the earliest timer that is due has been so."""
+    size_bytes: int = 0
+    read_at: float = field(default_factory=time.monotonic)
+    """When the figures were last read, or the process's start, as `time.monotonic` has it."""
 
     @property
     def alarms(self) -> int:
@@ -49,8 +59,14 @@ class Figures:
     async def refresh(self, db: Any) -> None:
         """Read the figures from the database."""
         self.parked = [Parked(*row.values()) for row in await db.fetch(SQL["parked"])]
-        row = await db.fetchrow(SQL["relay"], f"relay:{self.topic}")
+        row = await db.fetchrow(SQL["log"], f"relay:{self.topic}")
         self.relay_events, self.relay_s = row["events"], row["seconds"]
+        self.head, self.published, self.fenced, self.size_bytes = (
+            row[name] for name in ("head", "published", "fenced", "size_bytes")
+        )
+        row = await db.fetchrow(SQL["timers"])
+        self.timers_due, self.timers_late_s = row["due"], row["late_s"]
+        self.read_at = time.monotonic()
 
     async def follow(self, db: Any) -> None:
         """Refresh the figures every few seconds, until cancelled."""

@@ -141,9 +141,9 @@ class ServiceProcess:
     failed: BaseException | None = None
 
     def __post_init__(self) -> None:
-        self.metrics = Metrics()
+        self.metrics = Metrics(self.service.name)
         self.figures = Figures(service=self.service.name, topic=topic_of(self.service.name))
-        self.metrics.show(self.figures)
+        self.metrics.show(self.figures, self.waiting_for)
         url = self.settings.url_of("identity")
         self.endings = FollowedEndings(self.settings.kafka, url)
         verifier = TokenVerifier(fetcher(url), self.endings, issuer=self.settings.token_issuer)
@@ -227,7 +227,7 @@ class ServiceProcess:
             if "relay" in self.only:
                 anchors = Anchors(self.service.name, store.chain_at, self.settings.anchors)
                 self.relay = Relay(
-                    store, topic, self.settings.kafka, progress=self.metrics, guard=guard, anchors=anchors
+                    store, topic, self.settings.kafka, observer=self.metrics, guard=guard, anchors=anchors
                 )
                 tasks.append(asyncio.create_task(self.relay.run(), name="relay"))
             if "consumers" in self.only:
@@ -240,6 +240,7 @@ class ServiceProcess:
                     timer_service = TimerService(self.service.name, timers, pool, event_log, clocks)
                     tasks.append(asyncio.create_task(timer_service.run(), name="timers"))
                 tasks += [asyncio.create_task(work(self), name="background") for work in self.service.background]
+                self.metrics.expect(consumer.name for consumer in consumers)
                 self.host = ConsumerHost(consumers, self.settings.kafka, self.metrics)
                 tasks.append(asyncio.create_task(self.host.run(), name="consumers"))
             logger.info("working", parts=sorted(self.only))

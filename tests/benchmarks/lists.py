@@ -129,7 +129,7 @@ async def serving(service: str, url: str) -> AsyncIterator[Lists]:
         parts = Parts(
             service=service,
             settings=Settings(),
-            metrics=Metrics(),
+            metrics=Metrics("test"),
             verifier=TokenVerifier(jwks, NothingEnded()),
             new_id=new_id,
             now=utc_now,

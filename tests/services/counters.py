@@ -54,7 +54,7 @@ def parts() -> Parts:
     return Parts(
         service="test",
         settings=Settings(),
-        metrics=Metrics(),
+        metrics=Metrics("test"),
         verifier=TokenVerifier(_keys, NothingEnded()),
         new_id=new_id,
         now=utc_now,

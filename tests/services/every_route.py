@@ -72,7 +72,7 @@ def app_of(name: str) -> FastAPI:
     parts = Parts(
         service=name,
         settings=Settings(),
-        metrics=Metrics(),
+        metrics=Metrics("test"),
         verifier=TokenVerifier(_keys, NothingEnded()),
         new_id=new_id,
         now=utc_now,

@@ -74,7 +74,7 @@ class Bench:
         made = Parts(
             service="distribution",
             settings=Settings(),
-            metrics=Metrics(),
+            metrics=Metrics("test"),
             verifier=TokenVerifier(_keys, NothingEnded()),
             new_id=new_id,
             now=lambda: self.now,

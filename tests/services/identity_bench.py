@@ -81,7 +81,7 @@ class Bench:
         parts = Parts(
             service="identity",
             settings=Settings(),
-            metrics=Metrics(),
+            metrics=Metrics("test"),
             verifier=TokenVerifier(_jwks, OwnEndings(pool)),
             new_id=new_id,
             now=utc_now,

@@ -128,12 +128,13 @@ class Served:
         return await client.answer()
 
     def refused(self, what: str) -> float:
-        return self.metrics.registry.get_sample_value("tenure_requests_limited_total", {"limit": what}) or 0.0
+        labels = {"limit": what, "service_name": "test"}
+        return self.metrics.registry.get_sample_value("tenure_requests_limited_total", labels) or 0.0
 
 
 @asynccontextmanager
 async def running(**settings: Any) -> AsyncIterator[Served]:
-    chosen, metrics = Settings(**settings), Metrics()
+    chosen, metrics = Settings(**settings), Metrics("test")
     parts = Parts(
         service="test",
         settings=chosen,

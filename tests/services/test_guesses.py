@@ -189,7 +189,7 @@ async def test_of_400_wrong_passwords_at_once_five_are_compared(
     assert all(int(answer.headers["Retry-After"]) > 0 for answer in answers if answer.status_code == 429)
     metrics = (await bench.when("", "GET", "/metrics")).text
     by_source = 400 - int(DEFAULTS["sign-in"].partition("/")[0])
-    assert f'tenure_requests_limited_total{{limit="sign-in"}} {by_source}.0' in metrics
+    assert f'tenure_requests_limited_total{{limit="sign-in",service_name="test"}} {by_source}.0' in metrics
     async with elsewhere(bench) as http:
         form = {"email": "ana@x.example", "password": PASSWORD}
         assert (await http.post("/sessions", json=form)).status_code == 200, "others sign in meanwhile"

@@ -152,7 +152,7 @@ async def client(clock: Clock) -> AsyncIterator[httpx.AsyncClient]:
     made = Parts(
         service="test",
         settings=Settings(),
-        metrics=Metrics(),
+        metrics=Metrics("test"),
         verifier=TokenVerifier(_no_keys, NothingEnded()),
         new_id=new_id,
     )
@@ -170,4 +170,5 @@ async def test_over_http_a_limit_is_a_problem_that_says_when_to_come_back(client
     assert last.json()["rule"] == "too-many-requests"
     assert 1 <= int(last.headers["Retry-After"]) <= 61
     assert last.headers["Retry-After"] in last.json()["remedy"]
-    assert 'tenure_requests_limited_total{limit="sign-in"} 2.0' in (await client.get("/metrics")).text
+    page = (await client.get("/metrics")).text
+    assert 'tenure_requests_limited_total{limit="sign-in",service_name="test"} 2.0' in page

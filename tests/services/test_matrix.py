@@ -53,7 +53,7 @@ def app_of(name: str) -> FastAPI:
     parts = Parts(
         service=name,
         settings=Settings(limits="command=off"),
-        metrics=Metrics(),
+        metrics=Metrics("test"),
         verifier=TokenVerifier(_keys, SomeEnded()),
         new_id=new_id,
         now=utc_now,

@@ -245,8 +245,10 @@ async def test_readiness_says_what_it_waits_for() -> None:
 async def test_what_happened_is_counted(client: httpx.AsyncClient) -> None:
     await client.post("/counters/one", json={})
     page = (await client.get("/metrics")).text
-    assert 'tenure_commands_total{command="Count",outcome="accepted"} 1.0' in page
-    assert 'tenure_http_request_seconds_count{method="POST",route="/counters/{key}",status="200"} 1.0' in page
+    assert 'tenure_commands_total{command="Count",outcome="accepted",service_name="test"} 1.0' in page
+    labels = 'method="POST",route="/counters/{key}",service_name="test",status="200"'
+    assert f"tenure_http_request_seconds_count{{{labels}}} 1.0" in page
+    assert 'tenure_command_seconds_count{service_name="test"} 1.0' in page
 
 
 async def test_a_route_stands_in_the_one_document(client: httpx.AsyncClient) -> None:

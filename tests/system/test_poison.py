@@ -111,7 +111,9 @@ class Bench:
         """What marketplace's metrics say was parked, by reason."""
         async with httpx.AsyncClient(base_url=self.running.env["TENURE_MARKETPLACE_URL"], trust_env=False) as http:
             page = (await http.get("/metrics")).text
-        found = re.findall(rf'tenure_consumer_parked_total{{consumer="{CONSUMER}",reason="(\w+)"}} (\S+)', page)
+        found = re.findall(
+            rf'tenure_consumer_parked_total{{consumer="{CONSUMER}",reason="(\w+)",service_name="\w+"}} (\S+)', page
+        )
         return {reason: float(number) for reason, number in found}
 
     async def tenure(self, *words: str) -> Json:

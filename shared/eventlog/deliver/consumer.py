@@ -17,6 +17,7 @@ from aiokafka.errors import KafkaError
 
 from shared.eventlog.deliver import duplicates, leaving
 from shared.eventlog.deliver.clocks import Clocks
+from shared.eventlog.deliver.lag import PartitionLag
 from shared.eventlog.deliver.plan import BatchPlan, ConsumerCheckpoint, ParkedRecord, park, plan
 from shared.eventlog.deliver.projection import Connection, Projection, ReactionContext, Reactions
 from shared.eventlog.deliver.received import Partition, Raw, Reason, Received
@@ -54,7 +55,18 @@ class Observer(Protocol):
 
     def parked(self, consumer: str, reason: str) -> None: ...
 
-    def lagging(self, consumer: str, topic: str, partition: int, lag: int) -> None: ...
+    def delivered(self, consumer: str, records: Mapping[str, int]) -> None:
+        """Take the number of records that a consumer was given, by topic."""
+
+    def processed(self, consumer: str, topics: Collection[str], seconds: float, error: str) -> None:
+        """Take how long a batch of these topics took.
+
+        Args:
+            error: The class of the error that it ended with, or "".
+        """
+
+    def lagging(self, consumer: str, lags: Mapping[Partition, PartitionLag]) -> None:
+        """Take the lag of all partitions that this process reads for a consumer."""
 
 
 class _BatchStart(NamedTuple):

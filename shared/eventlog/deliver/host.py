@@ -7,6 +7,8 @@ committed to Kafka are for monitoring tools only.
 
 import asyncio
 import logging
+import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
@@ -22,6 +24,7 @@ from faststream.kafka.message import KafkaMessage
 
 from shared.eventlog.deliver.consumer import BATCH_RECORDS, Consumer, Fault, Observer
 from shared.eventlog.deliver.kafka import KafkaAccess
+from shared.eventlog.deliver.lag import Lags, PartitionLag
 from shared.eventlog.deliver.plan import BatchPlan
 from shared.eventlog.deliver.projection import Reactions
 from shared.eventlog.deliver.received import Partition, Received, receive, weight
@@ -127,6 +130,7 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
         self._stands: dict[Partition, tuple[int, float]] = {}
         """The next offset of each partition, and since when it has not changed."""
         self._joined = False
+        self._lags = Lags()
         self.lag: int | None = None
         """The number of unprocessed records at the last check, or None before the first check."""
         self.fault: str | None = None
@@ -266,15 +270,24 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
     async def _process(self, batch: Sequence[ConsumerRecord], received: Mapping[int, Received]) -> None:
         records = [received[id(r)] for r in batch]
         first = {(r.topic, r.partition): r.offset for r in reversed(batch)}
+        self._lags.fetched(batch)
+        topics = Counter(r.topic for r in batch)
+        began, error = asyncio.get_running_loop().time(), ""
         try:
             done = await self.consumer.consume(records, self._impatient())
         except Fault as fault:
+            error = type(fault.__cause__ or fault).__name__
             self._back_off(first, str(fault))
         except Exception as bug:
+            error = type(bug).__name__
             logger.exception("a consumer failed: it tries again", consumer=self.consumer.name)
             self._back_off(first, repr(bug))
         else:
             await self._processed(first, done)
+        if self._observer is not None:
+            took = asyncio.get_running_loop().time() - began
+            self._observer.delivered(self.consumer.name, topics)
+            self._observer.processed(self.consumer.name, topics, took, error)
 
     async def _read(self) -> dict[int, Received]:
         """Read the fetched records, and return them by the identity of the Kafka record.
@@ -373,14 +386,15 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
         kafka = self._kafka
         if kafka is None or not self._mine:
             self.lag = 0 if self._joined and kafka is not None else None  # Other members may have all partitions.
+            if self.lag is not None and self._observer is not None:
+                self._observer.lagging(self.consumer.name, {})
             return
         mine = dict(self._mine)
         ends = await kafka.end_offsets([TopicPartition(*p) for p in mine])
-        lags = {p: max(0, ends[TopicPartition(*p)] - offset) for p, offset in mine.items()}
-        self.lag = sum(lags.values())
-        for (topic, partition), lag in lags.items():
-            if self._observer is not None:
-                self._observer.lagging(self.consumer.name, topic, partition, lag)
+        lags = self._lags.at(mine, {(p.topic, p.partition): end for p, end in ends.items()}, time.time())
+        self.lag = sum(lag.records for lag in lags.values())
+        if self._observer is not None:
+            self._observer.lagging(self.consumer.name, lags)
         if back := await self.consumer.set_back(list(mine)):
             logger.warning("checkpoints were set back", consumer=self.consumer.name, partitions=back)
             await self.on_partitions_assigned([TopicPartition(*p) for p in back])
@@ -396,7 +410,7 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
                 await kafka.commit({TopicPartition(*p): offset for p, offset in fresh.items()})
                 self._committed |= fresh
 
-    def _watch(self, mine: Mapping[Partition, int], lags: Mapping[Partition, int]) -> None:
+    def _watch(self, mine: Mapping[Partition, int], lags: Mapping[Partition, PartitionLag]) -> None:
         """Raise Stalled if a partition has records to process and no pause, but makes no progress.
 
         The time of a pause does not count.
@@ -404,7 +418,7 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
         now, before = asyncio.get_running_loop().time(), self._stands
         stands = {
             p: before[p]
-            if p in before and before[p][0] == offset and lags[p] and p not in self._pauses
+            if p in before and before[p][0] == offset and lags[p].records and p not in self._pauses
             else (offset, now)
             for p, offset in mine.items()
         }
@@ -412,8 +426,8 @@ class Feed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no 
         for partition, (_, since) in stands.items():
             if now - since > STALLED_S:
                 raise Stalled(
-                    f"{self.consumer.name} has {lags[partition]} records to process in {partition[0]} [{partition[1]}] "
-                    f"and made no progress for {STALLED_S:.0f} s"
+                    f"{self.consumer.name} has {lags[partition].records} records to process in {partition[0]} "
+                    f"[{partition[1]}] and made no progress for {STALLED_S:.0f} s"
                 )
 
     def _beyond(self, ends: Mapping[TopicPartition, int]) -> list[str]:

@@ -121,8 +121,19 @@ def plan(
     return batches
 
 
+class SendObserver(Protocol):
+    """A receiver of what was sent to Kafka, for metrics. Its methods must not raise or wait."""
+
+    def sent(self, topic: str, messages: int, error: str) -> None:
+        """Take the number of messages in a request.
+
+        Args:
+            error: The class of the error that it ended with, or "".
+        """
+
+
 class RelayProgress(Protocol):
-    """A receiver of the relay's progress, for metrics. Its methods must not raise or wait."""
+    """A receiver of the relay's progress. Its methods must not raise or wait."""
 
     def relayed(self, position: int, events: int) -> None: ...
 
@@ -156,11 +167,12 @@ class Relay:
         *,
         owner: str = f"{socket.gethostname()}:{os.getpid()}",
         progress: RelayProgress | None = None,
+        observer: SendObserver | None = None,
         guard: Guard | None = None,
         anchors: Anchors | None = None,
     ) -> None:
         self._store, self._topic, self._access, self._owner = store, topic, access, owner
-        self._progress, self._guard, self._anchors = progress, guard, anchors
+        self._progress, self._guard, self._anchors, self._observer = progress, guard, anchors, observer
         self.name = f"relay:{topic}"
         self.alarm: str | None = None
         """Why nothing is published until an operator has repaired it, or None."""
@@ -317,6 +329,14 @@ class Relay:
 
     async def _acknowledged(self, producer: AIOKafkaProducer, batch: Any, partition: int) -> None:
         if batch.record_count():
-            sent: Awaitable[Any] = await producer.send_batch(batch, self._topic, partition=partition)
-            async with asyncio.timeout(30):
-                await sent
+            error = ""
+            try:
+                sent: Awaitable[Any] = await producer.send_batch(batch, self._topic, partition=partition)
+                async with asyncio.timeout(30):
+                    await sent
+            except BaseException as failed:
+                error = type(failed).__name__
+                raise
+            finally:
+                if self._observer is not None:
+                    self._observer.sent(self._topic, batch.record_count(), error)

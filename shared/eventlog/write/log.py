@@ -142,7 +142,7 @@ class Sealer(Protocol):
 class Observer(Protocol):
     """A receiver of each answer, for metrics. Its methods must not raise or wait."""
 
-    def answered(self, command: object, answer: Answer) -> None: ...
+    def answered(self, command: object, answer: Answer, seconds: float) -> None: ...
 
 
 class Log:
@@ -194,10 +194,11 @@ class Log:
         """
         stream_id = checked_name(stream.id(key), "a stream id")
         _check_names(meta)
+        began = asyncio.get_running_loop().time()
         async with self._turns.turn(stream_id):
             answer = await self._execute(stream, stream_id, command, meta, condition)
         if self._observer is not None:
-            self._observer.answered(command, answer)
+            self._observer.answered(command, answer, asyncio.get_running_loop().time() - began)
         return answer
 
     async def _execute(

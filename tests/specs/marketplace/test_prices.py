@@ -72,7 +72,7 @@ class Shop:
         parts = Parts(
             service="marketplace",
             settings=Settings(),
-            metrics=Metrics(),
+            metrics=Metrics("test"),
             verifier=AsyncMock(),
             new_id=lambda: str(uuid4()),
         )
