@@ -16,7 +16,7 @@ ARGS ?=
 JOBS ?= $(shell $(PYTHON) -c 'import os; print(min((os.cpu_count() or 1) + 1, 4))')
 
 .DEFAULT_GOAL := help
-.PHONY: help install secrets up down status logs story year test long torture format bench lock browser tour clean
+.PHONY: help install secrets up down status logs story year test long torture format bench lock browser tour documents clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -62,6 +62,10 @@ browser: install ## use the pages in a real browser, Debian's chromium (CHROMIUM
 tour: install ## look at every page as each kind of person in a real browser (CHROMIUM, SHOTS as above)
 	@$(PYTHON) -m deploy.bootstrap browser
 	BROWSER=1 TOUR=1 $(VENV) -m pytest tests/console/browser/test_every_page.py $(ARGS)
+
+documents: install ## check the OpenAPI documents by other people's tools: redocly, spectral, two generators of clients (node)
+	@$(PYTHON) -m deploy.bootstrap documents
+	$(VENV) -m pytest -m long tests/documents tests/system/test_clients.py $(ARGS)
 
 long: install ## run the slow tests: restores, a replaced PostgreSQL, a rebuild of every table, 10,000 hostile records
 	$(VENV) -m pytest -m long $(ARGS)

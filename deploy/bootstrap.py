@@ -25,6 +25,9 @@ LOCK: Final = ROOT / "requirements-dev.lock"
 RUNTIME_LOCK: Final = ROOT / "requirements.lock"
 UV_LOCK: Final = ROOT / "requirements-bootstrap.lock"
 BROWSER_LOCK: Final = ROOT / "requirements-browser.lock"
+DOCUMENTS_LOCK: Final = ROOT / "requirements-documents.lock"
+DOCUMENTS_VENV: Final = LOCAL / "documents"
+"""A venv of its own: the tools want other versions of some packages."""
 _STAMP: Final = VENV / "installed"
 _BROWSER_STAMP: Final = VENV / "installed-browser"
 _LOG: Final = LOCAL / "logs" / "install.log"
@@ -64,8 +67,22 @@ def install_browser() -> None:
         _BROWSER_STAMP.write_text(wanted)
 
 
+def install_documents() -> None:
+    """Install the tools that check the OpenAPI documents, where they are missing."""
+    stamp, wanted = DOCUMENTS_VENV / "installed", hashlib.sha256(DOCUMENTS_LOCK.read_bytes()).hexdigest()
+    with _alone():
+        if stamp.exists() and stamp.read_text() == wanted:
+            return
+        venv.EnvBuilder(with_pip=True, clear=True, symlinks=True).create(DOCUMENTS_VENV)
+        pip = [str(DOCUMENTS_VENV / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check"]
+        options = ["--no-input", "--quiet", "--no-deps", "--require-hashes", "-r", str(DOCUMENTS_LOCK)]
+        if (failure := _run([*pip, *options], _environment())) is not None:
+            raise OperatorError(f"The tools for the documents could not be installed ({failure}): see {_LOG}.")
+        stamp.write_text(wanted)
+
+
 def lock(upgrade: bool) -> None:
-    """Write the four lock files from pyproject.toml, with hashes, for all platforms."""
+    """Write the lock files from pyproject.toml, with hashes, for all platforms."""
     environment = _environment()
     common = ["--universal", "--python-version=3.11", "--generate-hashes", "--no-header", "--quiet"]
     common += ["--upgrade"] if upgrade else []
@@ -74,7 +91,8 @@ def lock(upgrade: bool) -> None:
     more = [*compile_, "pyproject.toml", "--extra=local", "--extra=dev", f"--constraint={RUNTIME_LOCK.name}"]
     most = [*compile_, "pyproject.toml", "--extra=browser", f"--constraint={LOCK.name}"]
     browser = [*most, "--no-emit-package=tenure", f"--output-file={BROWSER_LOCK.name}"]
-    for command in (base, [*more, f"--output-file={LOCK.name}"], browser):
+    documents = [*compile_, "--group=documents", f"--output-file={DOCUMENTS_LOCK.name}"]
+    for command in (base, [*more, f"--output-file={LOCK.name}"], browser, documents):
         if subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode != 0:
             raise OperatorError("The lock files could not be written: see uv's message above.")
     UV_LOCK.write_text(_entry("uv", LOCK.read_text()))
@@ -231,6 +249,8 @@ def main() -> None:
             lock(upgrade="--upgrade" in sys.argv)
         elif sys.argv[1:2] == ["browser"]:
             install_browser()
+        elif sys.argv[1:2] == ["documents"]:
+            install_documents()
         else:
             install()
     except OperatorError as error:

@@ -14,7 +14,7 @@ from fastapi.security import HTTPBearer
 from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel
 from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute
 
 from shared import rules
@@ -213,7 +213,7 @@ def make_app(parts: Parts, commands: CommandRoutes, queries: APIRouter | None, *
 
     app.router.routes.extend(_included(rule_pages()))
 
-    @app.get("/metrics", tags=["operation"])
+    @app.get("/metrics", tags=["operation"], response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Return the process's metrics in Prometheus' text format."""
         return Response(parts.metrics.page(), media_type="text/plain; version=0.0.4; charset=utf-8")

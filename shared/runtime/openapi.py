@@ -156,18 +156,19 @@ _OF_A_COMMAND: Final[list[dict[str, Any]]] = [
         "description": "Return what would happen, and store nothing. Any value except true or false is refused.",
     },
 ]
+_TAGS: Final = r'^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$'
 _CONDITIONS: Final[list[dict[str, Any]]] = [
     {
         "name": "If-Match",
         "in": "header",
-        "schema": {"type": "string"},
+        "schema": {"type": "string", "pattern": _TAGS},
         "description": "An ETag, or several: decide the command only on this version, otherwise answer 412. `*` means "
         "any version, if there is one. A repeated request gets its first answer.",
     },
     {
         "name": "If-None-Match",
         "in": "header",
-        "schema": {"type": "string"},
+        "schema": {"type": "string", "pattern": _TAGS},
         "description": "`*`: decide the command only if what it is about does not exist yet, otherwise answer 412.",
     },
 ]

@@ -1,0 +1,1 @@
+"""Other people's tools, and what they say of the OpenAPI documents."""
