@@ -60,7 +60,7 @@ async def _administrator_of(context: RequestContext[object], contract_id: str) -
     return context.actor.account_id
 
 
-@COMMANDS.route("POST", f"{_CONTRACT}/groups", FLEET)
+@COMMANDS.route("POST", f"{_CONTRACT}/groups", FLEET, location=f"{_CONTRACT}/groups/{{group_id}}")
 async def create_group(context: RequestContext[CreateGroup]) -> Addressed[CreateGroup]:
     by = await _administrator_of(context, context.asked.contract_id)
     customer = context.actor.organisation_id

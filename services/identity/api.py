@@ -114,7 +114,7 @@ class SignUp(BaseModel):
         return self
 
 
-@COMMANDS.route("POST", "/accounts", ACCOUNT, open=True, extra_response=SignedUp)
+@COMMANDS.route("POST", "/accounts", ACCOUNT, open=True, extra_response=SignedUp, location="/accounts/{account_id}")
 async def sign_up(context: RequestContext[SignUp]) -> Addressed[OpenAccount]:
     """Complete the command that opens an account.
 

@@ -45,7 +45,7 @@ _CARTS = UUID("0e3f3f0a-8a55-5c6a-9d6e-53d3a1b6a7f1")
 # ── Carts ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@COMMANDS.route("POST", "/carts", CART)
+@COMMANDS.route("POST", "/carts", CART, location="/carts/{cart_id}")
 async def open_cart(context: RequestContext[OpenCart]) -> Addressed[OpenCart]:
     actor = context.actor
     partner_only(actor)

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Final
+from urllib.parse import quote
 
 import orjson
 from pydantic import BaseModel
@@ -161,7 +162,7 @@ async def _decide(
             await _keep(route, request, context, problem)
         raise
     if context.dry_run:
-        return _answer(answer, {}, dry_run=True), answer
+        return _answer(route, answer, {}, dry_run=True), answer
     request.state.noted = _noted(route, answer)
     if not isinstance(answer, Accepted):
         return refusal(answer, context.command_id).response(), answer
@@ -170,9 +171,9 @@ async def _decide(
         extra = await addressed.extra_response(answer)
         more |= {} if extra is None else extra.model_dump()
     if addressed.completion is None:
-        return _answer(answer, more, dry_run=False), answer
+        return _answer(route, answer, more, dry_run=False), answer
     completion = await addressed.completion(request.headers.get("authorization", ""))
-    response = _answer(answer, more | completion.extra_response.model_dump(), dry_run=False)
+    response = _answer(route, answer, more | completion.extra_response.model_dump(), dry_run=False)
     response.status_code = HTTPStatus.OK if completion.done else HTTPStatus.ACCEPTED
     return response, answer
 
@@ -271,7 +272,7 @@ def _noted(route: CommandRoute, answer: Answer) -> dict[str, object]:
     return noted | {"rule": answer.rule}
 
 
-def _answer(answer: Answer, more: Mapping[str, object], *, dry_run: bool) -> Response:
+def _answer(route: CommandRoute, answer: Answer, more: Mapping[str, object], *, dry_run: bool) -> Response:
     if not isinstance(answer, Accepted):
         return refusal(answer).response()
     events = [
@@ -289,6 +290,9 @@ def _answer(answer: Answer, more: Mapping[str, object], *, dry_run: bool) -> Res
     headers = {} if dry_run else {"Tenure-Version": f"{answer.stream}@{answer.version}"}
     if version := answer.version - len(answer.events) * dry_run:
         headers["ETag"] = etag(answer.stream, version)  # of a dry run: the version that the command would be decided on
+    if route.location and answer.events and not dry_run:
+        fields = {name: quote(str(value), safe="") for name, value in answer.events[0].event}
+        headers["Location"] = route.location.format_map(fields)
     if more:  # the response may contain a token
         headers["Cache-Control"] = "no-store"
     return Response(orjson.dumps(body), 200, headers, "application/json")

@@ -124,6 +124,10 @@ _HEADERS: Final[dict[str, dict[str, Any]]] = {
         "description": "The stream and its version after the command. Send it as Tenure-At-Least to read what was "
         "written. Absent in a dry run.",
     },
+    "Location": {
+        "schema": {"type": "string", "format": "uri-reference"},
+        "description": "The path of what the command has created. Absent in a dry run.",
+    },
     "ETag": {
         "schema": {"type": "string"},
         "description": "In quotation marks, the stream that is shown and its version, after a command or, in a dry "
@@ -348,6 +352,7 @@ def _operation(route: CommandRoute, schemas: _Schemas) -> dict[str, Any]:
     if route.bulk:
         del problems["412"]  # many commands have no condition
     conditions = [] if route.bulk else _CONDITIONS
+    more = [*([] if route.bulk else ["ETag"]), *(["Location"] if route.location else [])]
     parameters = [
         {"name": part[1:-1], "in": "path", "required": True, "schema": {"type": "string"}}
         for part in route.path.split("/")
@@ -372,7 +377,7 @@ def _operation(route: CommandRoute, schemas: _Schemas) -> dict[str, Any]:
             **{
                 status: {
                     "description": meaning,
-                    "headers": _headers(*_ALWAYS, "Tenure-Version", *(() if route.bulk else ("ETag",))),
+                    "headers": _headers(*_ALWAYS, "Tenure-Version", *more),
                     "content": {"application/json": {"schema": answer}},
                 }
                 for status, meaning in responses.items()

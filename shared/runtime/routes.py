@@ -184,6 +184,8 @@ class CommandRoute:
     """The scopes of which a machine account needs one; if there are none, the route is for people only."""
     completes: bool
     """Whether the response may be 202, because the completion is not done."""
+    location: str
+    """The path of what the command creates, as a format of its first event's fields; "" if it creates nothing."""
     body_bytes: int
     """The greatest size of a request's body."""
     path_types: Mapping[str, TypeAdapter[str]]
@@ -211,6 +213,7 @@ class CommandRoutes:
         extra_response: type[BaseModel] | None = None,
         scopes: tuple[MachineScope, ...] = (),
         completes: bool = False,
+        location: str = "",
     ) -> Callable[[Finish[F, P, C]], Finish[F, P, C]]:
         """Declare the route of the decorated function.
 
@@ -225,6 +228,7 @@ class CommandRoutes:
             extra_response: the fields that the function may add to the response.
             scopes: the scopes of which a machine account needs one.
             completes: the function returns a completion.
+            location: the path of what the command creates, such as `/carts/{cart_id}`: the response names it.
 
         Raises:
             TypeError: the function's annotations don't match the path.
@@ -250,6 +254,7 @@ class CommandRoutes:
                     extra_response=extra_response,
                     scopes=scopes,
                     completes=completes,
+                    location=location,
                     body_bytes=body_bytes(form) if bulk else BODY_BYTES,
                     path_types=path_types(signature.command, _PLACE.findall(path)),
                 )

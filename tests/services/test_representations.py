@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any, cast
 from urllib.parse import quote
@@ -10,11 +11,14 @@ import httpx
 import pytest
 from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
+from fastapi.routing import APIRoute
 
+from services import definition_of
 from services.marketplace.__main__ import SERVICE
 from shared.runtime.database import Pool
 from shared.runtime.http import CurrentActor, make_app
 from shared.runtime.representations import COMPRESSED_FROM
+from shared.services import SERVICES
 from tests.examples.marketplace import NOON
 from tests.services.counters import TOKEN, counting, parts
 from tests.services.market import Market
@@ -136,3 +140,25 @@ async def test_a_version_that_a_table_lacks_is_not_shown(market: Market) -> None
     subscription = await market.running()
     answer = await market.when("clerk", "GET", f"/subscriptions/{subscription}")
     assert answer.status_code == 200 and "@" not in answer.headers["ETag"]
+
+
+@pytest.mark.system
+async def test_what_a_command_creates_is_where_its_answer_says(market: Market) -> None:
+    preview = await market.when("clerk", "POST", "/carts?dry_run=true", {})
+    opened = await market.when("clerk", "POST", "/carts", {})
+    cart = opened.json()["events"][0]["data"]["cart_id"]
+    assert "Location" not in preview.headers and opened.headers["Location"] == f"/carts/{cart}"
+    assert (await market.when("clerk", "GET", opened.headers["Location"])).json()["cart_id"] == cart
+    assert "Location" not in (await market.when("clerk", "DELETE", f"/carts/{cart}")).headers
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_location_is_a_query_and_its_names_are_fields_of_the_first_event(service: str) -> None:
+    definition = definition_of(service)
+    assert definition.queries is not None
+    queries = {route.path for route in definition.queries.routes if isinstance(route, APIRoute)}
+    creating = [route for route in definition.commands.routes if route.location]
+    assert creating or service == "entitlements"
+    for route in creating:
+        named = set(re.findall(r"{(\w+)}", route.location))
+        assert route.location in queries and any(named <= set(event.model_fields) for event in route.events)

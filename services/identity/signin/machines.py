@@ -92,7 +92,7 @@ class MachineView(BaseModel):
     revoked_by: str | None
 
 
-@COMMANDS.route("POST", "/machines", MACHINE, extra_response=MachineSecret)
+@COMMANDS.route("POST", "/machines", MACHINE, extra_response=MachineSecret, location="/machines/{client_id}")
 async def register_machine(context: RequestContext[NewMachine]) -> Addressed[RegisterMachine]:
     """Complete the command that registers a machine account.
 
