@@ -33,6 +33,7 @@ from shared.events import (
     UserRemovedFromGroup,
 )
 from shared.events.fields import DerivedIdentifier, Identifier, Publisher
+from shared.runtime import outcomes
 from shared.runtime.access import require_access
 from shared.runtime.as_of import AsOf
 from shared.runtime.exports import ListRoute
@@ -48,6 +49,7 @@ QUERIES: Final = APIRouter(route_class=ListRoute)
 
 QUERIES.routes.extend(LISTS.routes)
 QUERIES.routes.extend(publisher.QUERIES.routes)
+QUERIES.routes.extend(outcomes.QUERIES.routes)
 
 
 @QUERIES.get("/contracts/{contract_id}/updates/{publisher}/{update_id}")

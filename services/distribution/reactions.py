@@ -56,7 +56,10 @@ from shared.events.registry import DISTRIBUTION, ENTITLEMENTS, INBOUND
 from shared.runtime.policies import policy_of
 
 REACTIONS: Final = Reactions(
-    "reactions", topics=(INBOUND,), ignores=(*subjects.CSNS, *subjects.PLANS, *subjects.ORDER_ANSWERS, CreditsPurchased)
+    "reactions",
+    topics=(INBOUND,),
+    ignores=(*subjects.CSNS, *subjects.PLANS, *subjects.ORDER_ANSWERS, CreditsPurchased),
+    answers_unreadable=True,
 )
 PROCESS: Final = Reactions(
     "process",

@@ -22,6 +22,7 @@ from services.entitlements.lists import (
 )
 from services.entitlements.past import pool_then
 from shared.events.fields import Identifier
+from shared.runtime import outcomes
 from shared.runtime.as_of import AsOf
 from shared.runtime.database import Pool
 from shared.runtime.exports import ListRoute
@@ -37,6 +38,7 @@ SQL: Final = statements(__file__)
 QUERIES: Final = APIRouter(route_class=ListRoute)
 
 QUERIES.routes.extend(LISTS.routes)
+QUERIES.routes.extend(outcomes.QUERIES.routes)
 
 
 @QUERIES.get("/pools/{subscription_id}", dependencies=[shown_by_tables(SEAT_POOL, "{subscription_id}")])

@@ -78,6 +78,7 @@ from shared.eventlog.deliver.clocks import Clocks
 from shared.events import CancelBy, CartCheckedOut, HeldSeat, Plan, PlanListed, PlanWithdrawn
 from shared.events.fields import Code, Identifier, OptionalCode, OptionalIdentifier, OptionalPublisher
 from shared.events.marketplace import Billing, Period, Support
+from shared.runtime import outcomes
 from shared.runtime.as_of import AsOf
 from shared.runtime.auth import Actor
 from shared.runtime.exports import ListRoute
@@ -95,6 +96,7 @@ QUERIES = APIRouter(route_class=ListRoute)
 QUERIES.routes.extend(partners.LISTS.routes)
 QUERIES.routes.extend(publisher.QUERIES.routes)
 QUERIES.routes.extend(LISTS.routes)
+QUERIES.routes.extend(outcomes.QUERIES.routes)
 
 # ── The catalogue ──────────────────────────────────────────────────────────────────────────────────────
 

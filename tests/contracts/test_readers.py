@@ -18,7 +18,7 @@ from shared.eventlog.deliver.projection import Projection, Reactions
 from shared.eventlog.deliver.readers import Reader, UnansweredEvents, unanswered, unfolded
 from shared.eventlog.write.operations import OPERATION
 from shared.events import EVENTS, Event, OperationPerformed, SeatAssigned, SeatUnassigned
-from shared.events.registry import ENTITLEMENTS, EVENTS_ON, IDENTITY, topic_of
+from shared.events.registry import ENTITLEMENTS, EVENTS_ON, IDENTITY, INBOUND, PUBLISHERS_EVENTS, topic_of
 from shared.runtime.clocks import CLOCKS
 from shared.services import SERVICES
 from tests.oracle.expected import EXPECTED
@@ -189,3 +189,10 @@ def test_the_oracle_knows_all_that_react() -> None:
         if isinstance(each, Reactions)
     }
     assert {name: set(expected.topics) for name, expected in EXPECTED.items()} == reacting
+
+
+def test_each_record_of_a_publisher_is_answered_by_one_consumer() -> None:
+    hearing = [c for s in definitions() for c in s.consumers if isinstance(c, Reactions) and INBOUND in c.topics]
+    for name in PUBLISHERS_EVENTS:
+        assert sum(name in each.types for each in hearing) == 1, name
+    assert sum(each.answers_unreadable for each in hearing) == 1

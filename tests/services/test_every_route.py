@@ -30,7 +30,7 @@ def test_the_list_of_routes_is_whole() -> None:
         )
         queries = service.queries.routes if service.queries is not None else []
         assert {(route.method, route.path) for route in service.commands.routes} <= listed
-        assert {(method, route.path) for route in leaves(queries) for method in route.methods} <= listed
+        assert {(method, route.path_format) for route in leaves(queries) for method in route.methods} <= listed
 
 
 @pytest.mark.parametrize("name", SERVICES)

@@ -84,3 +84,20 @@ async def test_two_publishers_may_use_one_id(credits_: Credits) -> None:
     await credits_.hears("one")
     await credits_.hears("one", amount=200, source="other")
     assert await credits_.parked() == []
+
+
+async def test_the_sender_and_the_operator_look_up_what_became_of_an_event(market: Market) -> None:
+    """Nobody else is told whether it exists."""
+    for id_, subscription in (("for/nothing", "nobodys"), ("good", await market.ordered())):
+        market.world.say("publisher:autodesk", "said", OrderConfirmed(subscription_id=subscription, reference="A"), id_)
+    await market.settle()
+    path = "/events/urn:publisher:autodesk"
+    good = await market.when("publisher", "GET", f"{path}/good").then_ok()
+    assert (good["type"], [each["status"] for each in good["outcomes"]]) == ("OrderConfirmed", ["accepted"])
+    assert len(good["outcomes"][0]["events"]) == 1
+    (refused,) = (await market.when("publisher", "GET", f"{path}/for/nothing").then_ok())["outcomes"]
+    assert (refused["status"], refused["rule"], refused["events"]) == ("rejected", "subscription-unknown", [])
+    assert refused["reason"] and refused["remedy"]
+    for who in ("other publisher", "clerk", "mina"):
+        await market.when(who, "GET", f"{path}/good").then_status(404)
+    await market.when("publisher", "GET", f"{path}/never").then_status(404)

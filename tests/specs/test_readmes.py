@@ -115,7 +115,9 @@ def test_every_route_and_query_is_named_and_no_other(service: str) -> None:
     parts = definition_of(service)
     routes = [route for route in parts.queries.routes if isinstance(route, APIRoute)] if parts.queries else []
     real = {f"{route.method} {route.path}" for route in parts.commands.routes}
-    real |= {f"{method} {route.path}" for route in routes for method in route.methods or ()}
+    real |= {
+        f"{method} {getattr(route, 'path_format', route.path)}" for route in routes for method in route.methods or ()
+    }
     named = set(re.findall(r"`((?:GET|POST|PUT|DELETE) /[^`]*)`", section(service, "## Routes")))
     assert real - named == set(), 'routes that "Routes" of the README does not name'
     assert named - real == set(), "routes that do not exist"

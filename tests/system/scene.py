@@ -74,6 +74,8 @@ async def _ids(story: Story) -> dict[str, str]:
         "rollout_id": rollouts["items"][0]["rollout_id"],
         "publisher": PUBLISHER,
         "update_id": story.update_id,
+        "source": f"urn:publisher:{PUBLISHER}",
+        "event_id": str(uuid.uuid4()),
         "client_id": machine["client_id"],
         "invitation_id": invited["invitation_id"],
         "session_id": session["session_id"],

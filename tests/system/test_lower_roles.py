@@ -94,6 +94,7 @@ WHO_MAY: Final[Mapping[str, Table]] = {
     "marketplace": {
         "GET /refusals": EVERYBODY,  # their own
         "GET /refusals/{command_id}": NOBODY,  # the manager's, by identity
+        "GET /events/{source}/{event_id}": NOBODY,  # no such event
         "GET /clock": EVERYBODY,
         "GET /publisher/plans": PUBLISHER,
         "POST /publisher/plans": PUBLISHER,
@@ -145,6 +146,7 @@ WHO_MAY: Final[Mapping[str, Table]] = {
     "entitlements": {
         "GET /refusals": EVERYBODY,  # their own
         "GET /refusals/{command_id}": NOBODY,  # the manager's, by identity
+        "GET /events/{source}/{event_id}": NOBODY,  # no such event
         "GET /clock": EVERYBODY,
         "GET /pools": EVERYBODY,
         "GET /pools/{subscription_id}": CUSTOMER | SELLERS | CLERK,
@@ -166,6 +168,7 @@ WHO_MAY: Final[Mapping[str, Table]] = {
     "distribution": {
         "GET /refusals": EVERYBODY,  # their own
         "GET /refusals/{command_id}": NOBODY,  # the manager's, by identity
+        "GET /events/{source}/{event_id}": NOBODY,  # no such event
         "GET /clock": EVERYBODY,
         "GET /me/updates": EVERYBODY,
         "GET /publisher/updates": PUBLISHER,

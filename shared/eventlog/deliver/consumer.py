@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaError
 from shared.eventlog.deliver import duplicates, leaving
 from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.lag import PartitionLag
+from shared.eventlog.deliver.outcomes import Place, outcome_of, outcomes_of, place_of
 from shared.eventlog.deliver.plan import BatchPlan, ConsumerCheckpoint, ParkedRecord, park, plan
 from shared.eventlog.deliver.projection import Connection, Projection, ReactionContext, Reactions
 from shared.eventlog.deliver.received import Partition, Raw, Reason, Received
@@ -26,7 +27,7 @@ from shared.eventlog.write.log import Answer, KeyReused, Log, Meta, Refused
 from shared.eventlog.write.postgres import TRANSIENT
 from shared.eventlog.write.store import Conflict, Unavailable
 from shared.events.envelope import Envelope, derived_id
-from shared.events.registry import topic_of
+from shared.events.registry import is_inbound, topic_of
 
 logger = structlog.get_logger(__name__)
 
@@ -183,7 +184,9 @@ class Consumer:
         nothing. An exception of the fold or the reaction is not caught.
         """
         if isinstance(self.definition, Reactions):
-            await self._reaction(self.definition, record, await self._claim(tx, record))
+            answers = await self._reaction(self.definition, record, await self._claim(tx, record))
+            if is_inbound(record.raw.topic):
+                await self._tables(tx).answer([outcome_of(record, answers)])
         elif record.event is not None and record.envelope is not None:
             await self.definition.apply(tx, record.event, record.envelope)
 
@@ -289,7 +292,12 @@ class Consumer:
         await self._clocks.fresh(self._pool)
         inbound = [each for each in done.apply if not each.sequenced]
         contents = await duplicates.claim(self._tables(self._pool), self.name, inbound)
-        await _apply_concurrently(done, lambda record: self._reaction(reactions, record, contents))
+        answers: dict[Place, Sequence[Answer]] = {}
+
+        async def react(record: Received) -> None:
+            answers[place_of(record.raw)] = await self._reaction(reactions, record, contents)
+
+        await _apply_concurrently(done, react)
         failed = [each.record for each in done.parked if each.reason == "failed" and not each.record.sequenced]
         async with self._pool.acquire() as tx, tx.transaction():
             tables = self._tables(tx)
@@ -297,6 +305,7 @@ class Consumer:
             if (again.offsets, [parked.record.raw.offset for parked in again.parked]) != before:
                 raise Fault("another member of the group, or an operator, has processed this batch in the meantime")
             await duplicates.unclaim(tables, self.name, failed)
+            await tables.answer(outcomes_of(reactions, done, answers))
             await self._note(tables, done)
         return done
 
@@ -310,15 +319,18 @@ class Consumer:
             arrived=None if arrived is None else max(arrived, self._started),
         )
 
-    async def _reaction(self, reactions: Reactions[Any], record: Received, contents: Mapping[bytes, bytes]) -> None:
-        """Run the reaction to a record, and execute its commands.
+    async def _reaction(
+        self, reactions: Reactions[Any], record: Received, contents: Mapping[bytes, bytes]
+    ) -> list[Answer]:
+        """Run the reaction to a record, execute its commands, and return their answers.
 
         Args:
             contents: The recorded contents of publishers' events, by identity.
         """
         envelope, event = record.envelope, record.event
+        answers: list[Answer] = []
         if envelope is None or event is None:
-            return
+            return answers
         content = duplicates.content_of(record)
         if not record.sequenced and contents.get(duplicates.identity_of(record), content) != content:
             raise duplicates.Conflicting(_conflict(envelope))
@@ -341,6 +353,7 @@ class Consumer:
             )
             counts[stream] += 1
             answer = await self._commands.execute(dispatch.stream, dispatch.key, dispatch.command, meta)
+            answers.append(answer)
             if answer.repeated:
                 continue
             logger.info(
@@ -352,6 +365,7 @@ class Consumer:
                 stream=answer.stream,
                 **_outcome(answer),
             )
+        return answers
 
     def _report_parked(self, records: Sequence[ParkedRecord]) -> None:
         if self._observer is not None:
@@ -378,7 +392,7 @@ class _Failed(Exception):
     """A fold or a reaction raised an exception, which is the cause of this one."""
 
 
-Act: TypeAlias = Callable[[Received], Awaitable[None]]
+Act: TypeAlias = Callable[[Received], Awaitable[object]]
 
 
 async def apply_each(done: BatchPlan, act: Act, careful: bool) -> None:

@@ -148,6 +148,7 @@ class Reactions(Generic[L]):
         topics: The topics to read.
         ignores: The events of the topics that have no reaction, on purpose.
         lookups: Makes what the reactions read besides streams, from the service's database.
+        answers_unreadable: Whether they answer publishers' records of no readable type, for the whole system.
     """
 
     def __init__(
@@ -157,7 +158,9 @@ class Reactions(Generic[L]):
         topics: Sequence[str],
         ignores: Sequence[type[Event]] = (),
         lookups: Callable[[Queryable], L] | None = None,
+        answers_unreadable: bool = False,
     ) -> None:
+        self.answers_unreadable = answers_unreadable
         self.name, self.topics, self.ignored = name, tuple(topics), names(ignores)
         self.lookups: Callable[[Queryable], L] = lookups or _no_lookups
         self._reactions: dict[str, React[L]] = {}

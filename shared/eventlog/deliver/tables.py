@@ -8,6 +8,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
+from shared.eventlog.deliver.outcomes import Outcome
 from shared.eventlog.deliver.plan import BatchPlan, Known, ParkedRecord, Seen
 from shared.eventlog.deliver.received import Partition, as_text, headers_json
 from shared.sql import Queryable, statements, with_statements
@@ -142,6 +143,13 @@ class ConsumerTables(Protocol):
         """Return the content that is recorded for this identity."""
         ...
 
+    async def answer(self, outcomes: Sequence[Outcome]) -> None:
+        """Store what became of publishers' records.
+
+        A record whose outcome of this status is stored already keeps that.
+        """
+        ...
+
 
 class PostgresTables:
     """`ConsumerTables` in the schema `engine` of a service's database."""
@@ -224,6 +232,14 @@ class PostgresTables:
     async def content(self, consumer: str, identity: bytes) -> bytes | None:
         content: bytes | None = await self._db.fetchval(SQL["content"], consumer, identity)
         return content
+
+    async def answer(self, outcomes: Sequence[Outcome]) -> None:
+        if outcomes:
+            columns = [
+                (*o.place, *o.names, o.status, o.rule, o.reason, o.remedy, json.dumps(o.because), json.dumps(o.events))
+                for o in outcomes
+            ]
+            await self._db.execute(SQL["answer"], *_columns(columns, 12))
 
 
 def _columns(rows: Collection[tuple[object, ...]], number: int) -> list[list[object]]:

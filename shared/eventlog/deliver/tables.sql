@@ -120,3 +120,11 @@ where i.consumer = $1 and i.identity = f.identity and i.content = f.content;
 
 -- content: read the recorded content of an event.
 select content from engine.inbound where consumer = $1 and identity = $2;
+
+-- answer: note what became of publishers' records, each once.
+insert into engine.outcomes (topic, partition, "offset", source, id, type, status, rule, reason, remedy, because, events)
+select topic, partition, "offset", source, id, type, status, rule, reason, remedy, because::json, events::json
+from unnest($1::text[], $2::int[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
+            $10::text[], $11::text[], $12::text[])
+    as o(topic, partition, "offset", source, id, type, status, rule, reason, remedy, because, events)
+on conflict (topic, partition, "offset", status) do nothing;

@@ -10,6 +10,7 @@ from typing import Any, Final
 import asyncpg
 
 from shared.eventlog.deliver.clocks import MovedClock
+from shared.eventlog.deliver.outcomes import Outcome
 from shared.eventlog.deliver.plan import BatchPlan, Known, ParkedRecord, Seen
 from shared.eventlog.deliver.projection import Projection
 from shared.eventlog.deliver.received import HIDING, Partition, Raw
@@ -115,6 +116,11 @@ class MemoryTables:
             for identity, content in contents:
                 if (row := rows.get("inbound", consumer, identity)) is not None and row["content"] == content:
                     rows.delete("inbound", consumer, identity)
+
+    async def answer(self, outcomes: Sequence[Outcome]) -> None:
+        async with self._db.statement() as rows:
+            for outcome in outcomes:
+                rows.made(("outcome", *outcome.place, outcome.status), outcome=outcome)
 
     async def content(self, consumer: str, identity: bytes) -> bytes | None:
         async with self._db.statement() as rows:
