@@ -36,8 +36,10 @@ from services.console.forms import Form, entered
 from services.console.notices import NOTICES, Notice
 from services.console.providers import ProviderClient
 from services.console.rendering import HEADERS, OVER_TLS, environment
+from services.console.shapes.histories import History
 from services.console.shapes.identity import Account, Clock, Tokens, Unread
 from services.console.texts import Texts, marked, texts_for
+from shared import rules
 
 logger = structlog.get_logger("pages")
 
@@ -50,6 +52,12 @@ OF_LISTS: Final = ("q", "sort", "after")
 LONGEST: Final = 4000
 """The greatest length of what an address says about a list: a cursor has the text of a row, of up to 200 characters."""
 NOT_A_TIME: Final = marked("Choose a day and a time.")
+TOO_EARLY: Final = marked(
+    "There was nothing of this at that time yet. Its history begins on %(time)s. Choose a later time."
+)
+FIRST_TIME: Final = datetime.fromisoformat("1900-01-02")
+LAST_TIME: Final = datetime.fromisoformat("8999-12-30")
+"""The first and the last time that every service accepts, in any zone. Nothing began before, or will be known after."""
 OF_ONE_ANSWER: Final = ("notice", "format", "seen")
 """What the address of a page says for one answer, and its links leave out."""
 Answer = TypeVar("Answer", bound=BaseModel)
@@ -236,7 +244,17 @@ class Visit:
                 raise
             self.form.values["as_of"], self.present = wanted, True
             self.form.refuse(refused, self.texts)
+            if refused.problem.rule == rules.AS_OF_TOO_EARLY and (begins := await self._begins(service, path_)):
+                self.form.errors["as_of"] = self.texts.gettext(TOO_EARLY) % {"time": self.texts.time(begins)}
             return await self.see(service, path_, answer)
+
+    async def _begins(self, service: str, path_: str) -> datetime | None:
+        """Return when the history of what a service shows begins; None if the history can't be seen."""
+        try:
+            history = await self.see(service, f"{path_}/history", History, sort="version", limit="1")
+        except Refused:
+            return None
+        return history.items[0].at if history.items else None
 
     @property
     def as_of(self) -> datetime | None:
@@ -246,10 +264,11 @@ class Visit:
         """
         try:
             moment = datetime.fromisoformat(self.request.query_params.get("as_of", "").strip())
-            local = moment.replace(tzinfo=moment.tzinfo or self.texts.zone or UTC)
-            return None if self.present else local.astimezone(UTC)
-        except (ValueError, OverflowError):
+        except ValueError:
             return None
+        known = min(max(moment.replace(tzinfo=None), FIRST_TIME), LAST_TIME)
+        local = known.replace(tzinfo=moment.tzinfo or self.texts.zone or UTC)
+        return None if self.present else local.astimezone(UTC)
 
     def listed(self, *filters: str) -> dict[str, str]:
         """Return what the page's address says about a list, as the query of the list's route."""

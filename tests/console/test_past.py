@@ -51,6 +51,28 @@ async def test_a_time_before_it_began_is_said_so_and_the_present_is_shown(tmp_pa
     assert offered in said and "This is the past." not in said
 
 
+@pytest.mark.parametrize("page", PAGES)
+async def test_a_time_before_it_began_is_answered_by_when_its_history_begins(tmp_path: Path, page: str) -> None:
+    browser, services = await visit(tmp_path, page)
+    asked, _ = PAGES[page]
+    services.answers[f"GET {asked}"] = past_refused(services.answers[f"GET {asked}"], problem(404, "as-of-too-early"))
+    services.answers[f"GET {asked}/history"] = updates.many({**updates.event("Begun"), "at": "2026-11-27T09:30:00Z"})
+    said = words((await browser.get(f"{page}?as_of={NOON}")).text)
+    assert "There was nothing of this at that time yet. Its history begins on 27 Nov 2026, 10:30 CET." in said
+    parts = [dict(each.url.params) for each in services.of("GET", f"{asked}/history")]
+    assert {"sort": "version", "limit": "1"} in parts
+
+
+@pytest.mark.parametrize(("year", "asked_for"), [("0001", "1900-"), ("1850", "1900-"), ("9999", "8999-")])
+async def test_a_year_that_no_service_knows_is_before_or_after_everything(
+    tmp_path: Path, year: str, asked_for: str
+) -> None:
+    """Not a malformed time: it is too early, or still to come."""
+    browser, services = await visit(tmp_path, "/seats/s-1")
+    await browser.get(f"/seats/s-1?as_of={year}-01-01T12:00")
+    assert services.of("GET", "/pools/s-1")[-1].url.params["as_of"].startswith(asked_for)
+
+
 def past_refused(now: Answer, refused: httpx.Response) -> Answer:
     assert isinstance(now, httpx.Response)
     return lambda request: refused if "as_of" in request.url.params else now
