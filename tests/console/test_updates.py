@@ -192,6 +192,20 @@ async def test_a_paused_rollout_says_why_and_what_can_be_done(
     assert sentence in said and "Resume" in said and "desk The disk is full. Exclude the machine" in said
 
 
+async def test_the_history_of_a_group_names_updates_by_title_while_they_are_offered(
+    browser: Browser, services: Services
+) -> None:
+    services.answers["GET /contracts/c/groups/g/history"] = many(
+        event("UpdateHeld", publisher="autodesk", update_id="ACD-2027.2", reason="Exams"),
+        event("UpdateApproved", publisher="autodesk", update_id="ACD-2027.2"),
+        event("UpdateScheduled", publisher="autodesk", update_id="ACD-2026.9"),
+    )
+    said = words((await browser.get("/updates/c/groups/g")).text)
+    assert "AutoCAD 2027.2 was held." in said and "AutoCAD 2027.2 was approved." in said
+    assert "ACD-2026.9 was scheduled." in said
+    assert len(services.of("GET", "/contracts/c/updates/autodesk/ACD-2027.2")) == 1
+
+
 async def test_users_are_picked_by_their_outcome(browser: Browser) -> None:
     said = words((await browser.get(f"{ROLLOUT}?state=failed")).text)
     assert "Mina Okafor" in said and "later phase" in said and said.count("Exclude ") == 3

@@ -1,16 +1,17 @@
 """The updates that are available for a contract, and one of them."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Final
 
 from starlette.responses import Response
 
 from services.console.areas import Attention
-from services.console.doors import path
+from services.console.doors import Refused, path
 from services.console.names import names_of
 from services.console.pages.updates.contracts import AT_ONCE, administered, at_contract, groups_of
-from services.console.pages.updates.words import actor
+from services.console.pages.updates.words import UpdateKey, actor
 from services.console.products import products_of
 from services.console.shapes.distribution import Decisions, Rollouts, Update, Updates
 from services.console.visits import Visit
@@ -108,6 +109,23 @@ async def asked_update(visit: Visit) -> Update:
         update_id=visit.id("update_id"),
     )
     return await visit.see("distribution", at, Update)
+
+
+async def titles_of(visit: Visit, contract_id: str, updates: Iterable[UpdateKey]) -> Mapping[UpdateKey, str]:
+    """Return the titles of updates. One that is not offered any more has none."""
+
+    async def title(of: UpdateKey) -> str | None:
+        at = path(ONE, contract_id=contract_id, publisher=of[0], update_id=of[1])
+        try:
+            return (await visit.see("distribution", at, Update)).title
+        except Refused as refused:
+            if refused.problem.status == HTTPStatus.NOT_FOUND:
+                return None
+            raise
+
+    asked = sorted(updates)
+    found = await asyncio.gather(*(title(each) for each in asked))
+    return {each: known for each, known in zip(asked, found, strict=True) if known is not None}
 
 
 def at_update(visit: Visit, rest: str = "") -> str:

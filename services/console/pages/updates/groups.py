@@ -9,9 +9,10 @@ from starlette.responses import Response
 from services.console.deeds import Deed, LinesDeed, again, carry_out, carry_out_lines, do_now
 from services.console.doors import NoSuchId, path
 from services.console.names import Named, names_of
+from services.console.pages.updates.available import titles_of
 from services.console.pages.updates.contracts import DEFAULT_GROUP, at_contract, groups_of
 from services.console.pages.updates.policies import at_group, policies_of
-from services.console.pages.updates.words import CADENCES, entries, people_in, policy_in_words
+from services.console.pages.updates.words import CADENCES, entries, people_in, policy_in_words, updates_in
 from services.console.shapes.distribution import Group, GroupThen, History
 from services.console.texts import marked
 from services.console.visits import Visit
@@ -72,7 +73,10 @@ async def group(visit: Visit) -> Response:
     here = path("/contracts/{contract_id}/groups/{group_id}", contract_id=contract_id, group_id=group_id)
     history = await visit.see("distribution", told, History, sort="-version", limit="20")
     one = await visit.see_then("distribution", here, GroupThen)  # afterwards, so that it is not older than its history
-    names = await names_of(visit, [*one.members, *people_in(history.items)])
+    names, titles = await asyncio.gather(
+        names_of(visit, [*one.members, *people_in(history.items)]),
+        titles_of(visit, contract_id, updates_in(history.items)),
+    )
     asked = visit.request.query_params.get("q", "").strip().casefold()
     members = [(account_id, names[account_id]) for account_id in one.members]
     matching = sorted((each for each in members if _matches(each[1], asked)), key=lambda each: each[1].name.casefold())
@@ -87,7 +91,7 @@ async def group(visit: Visit) -> Response:
         members=matching[:SHOWN],
         more=max(len(matching) - SHOWN, 0),
         policy=policy_in_words(one.policy, texts),
-        history=entries(history.items, names, texts),
+        history=entries(history.items, names, texts, titles),
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from typing import Final
+from typing import Final, TypeAlias
 
 from babel.dates import format_date, format_time
 from babel.units import format_unit
@@ -176,9 +176,28 @@ def actor(by: str, names: Names, texts: Texts) -> str:
     return texts.gettext(ACTORS[by]) if by in ACTORS else names[by].name
 
 
-def entries(history: Sequence[Happened], names: Names, texts: Texts) -> list[Entry]:
-    """Return a history in words, as far as it concerns people."""
-    return [_entry(each, names, texts) for each in history if each.type in EVENTS]
+UpdateKey: TypeAlias = tuple[str, str]
+"""A publisher, and the id of an update of its."""
+
+
+def entries(
+    history: Sequence[Happened], names: Names, texts: Texts, titles: Mapping[UpdateKey, str] | None = None
+) -> list[Entry]:
+    """Return a history in words, as far as it concerns people.
+
+    Args:
+        titles: The titles of updates that it names; one without a title is shown by its id.
+    """
+    return [_entry(each, names, texts, titles or {}) for each in history if each.type in EVENTS]
+
+
+def updates_in(history: Sequence[Happened]) -> set[UpdateKey]:
+    """Return the updates that a history names."""
+    return {_update_of(each) for each in history if _text(each, "update_id")}
+
+
+def _update_of(event: Happened) -> UpdateKey:
+    return _text(event, "publisher"), _text(event, "update_id")
 
 
 def people_in(history: Sequence[Happened]) -> list[str]:
@@ -186,14 +205,14 @@ def people_in(history: Sequence[Happened]) -> list[str]:
     return [who for each in history for who in (each.actor, _text(each, "account_id")) if who]
 
 
-def _entry(event: Happened, names: Names, texts: Texts) -> Entry:
+def _entry(event: Happened, names: Names, texts: Texts, titles: Mapping[UpdateKey, str]) -> Entry:
     phase = event.data.get("phase")
     values = {
         "phase": texts.number(phase + 1) if isinstance(phase, int) else "",
         "person": names[_text(event, "account_id")].name if event.data.get("account_id") else "",
         "machine": _text(event, "machine"),
         "cadence": texts.gettext(CADENCES.get(_text(event, "cadence"), "")) if event.data.get("cadence") else "",
-        "update": _text(event, "update_id"),
+        "update": titles.get(_update_of(event), _text(event, "update_id")),
         **{name: _number(event, name, texts) for name in ("succeeded", "targets", "machines")},
     }
     return Entry(
