@@ -115,6 +115,7 @@ async def test_the_relays_producer_keeps_what_it_acknowledges(monkeypatch: pytes
 
 MAKE_READERS = (
     "shared/eventlog/repair/sources.py",
+    "shared/eventlog/deliver/ordered.py",
     "shared/eventlog/deliver/tail.py",
     "shared/eventlog/repair/topic.py",
 )

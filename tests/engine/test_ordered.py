@@ -1,0 +1,140 @@
+"""A topic in its store's order: pure merges, and on a real Kafka with repeats and losses."""
+
+import asyncio
+import random
+from collections.abc import Iterable
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.structs import TopicPartition
+
+from shared.eventlog.deliver.ordered import InOrder, Lost, OrderedTopic, Placed, dense_end, placed
+from shared.events.envelope import StoredEvent
+from tests.examples.engine import new_id
+from tests.examples.positions import PARTITIONS, Store, all_placed, make_topic, publish, records
+from tests.system import parts
+
+
+def positions(events: Iterable[Placed]) -> list[int]:
+    return [event.position for event in events]
+
+
+def by_partition(events: list[StoredEvent], seed: int) -> list[Placed]:
+    """Each partition's events in order, and the partitions in any."""
+    left = {n: [e for e in all_placed(events) if e.raw.partition == n] for n in range(PARTITIONS)}
+    mixed, choose = [], random.Random(seed)
+    while any(left.values()):
+        n = choose.choice([n for n, waiting in left.items() if waiting])
+        mixed.append(left[n].pop(0))
+    return mixed
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_partitions_in_any_turn_come_in_the_stores_order(seed: int) -> None:
+    order, taken = InOrder(0, range(PARTITIONS)), []
+    for event in by_partition(Store().grow(200), seed):
+        order.add(event)
+        taken += order.take(50)
+    assert positions(taken) == [*range(1, 201)]
+
+
+def test_a_repeat_is_taken_once() -> None:
+    store = Store()
+    store.grow(30)
+    order, taken = InOrder(0, range(PARTITIONS)), []
+    for event in [*all_placed(store.events[:20]), *all_placed(store.events[5:20]), *all_placed(store.events[10:])]:
+        order.add(event)
+        taken += order.take(50)
+    assert positions(taken) == [*range(1, 31)]
+
+
+def test_what_follows_a_gap_waits() -> None:
+    events = all_placed(Store().grow(20))
+    order = InOrder(0, range(PARTITIONS))
+    for event in [*events[:7], *events[8:]]:
+        order.add(event)
+    assert positions(order.take(50)) == [*range(1, 8)] and order.take(50) == [] and order.nearest == 9
+    order.add(events[7])
+    assert order.take(50) == []  # its partition has come further: it is behind what waits there
+
+
+def test_the_dense_end_leaves_out_what_is_before_a_gap() -> None:
+    events = all_placed(Store().grow(20))
+    assert positions(dense_end([*events[12:], *events[:11], *events[15:]])) == [*range(13, 21)]
+    assert dense_end([]) == []
+
+
+def test_a_record_that_was_altered_is_no_event() -> None:
+    raw = records(Store().grow(1))[0]
+    assert placed(raw) is not None and placed(raw._replace(value=b"{}")) is None
+
+
+# ── On Kafka ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+async def topic(kafka: parts.Kafka) -> str:
+    name = f"entitlements.{new_id()}"
+    await make_topic(kafka.access, name)
+    return name
+
+
+async def read_on(reader: OrderedTopic, order: InOrder, count: int) -> list[Placed]:
+    events: list[Placed] = []
+    async with asyncio.timeout(30):
+        while len(events) < count:
+            events += await reader.following(order)
+    return events
+
+
+@pytest.mark.system
+async def test_the_newest_and_what_follows_are_read_without_a_gap_or_a_repeat(kafka: parts.Kafka, topic: str) -> None:
+    store = Store()
+    await publish(kafka.access, topic, store.grow(300))
+    async with OrderedTopic(topic, kafka.access) as reader:
+        newest, order = await reader.newest(60)
+        assert newest[-1].position == 300 and 30 < len(newest) <= 60
+        await publish(kafka.access, topic, store.events[250:])  # a relay that begins again
+        await publish(kafka.access, topic, store.grow(100))
+        assert positions(await read_on(reader, order, 100)) == [*range(301, 401)]
+
+
+@pytest.mark.system
+async def test_the_events_after_any_position_are_found_also_among_repeats(kafka: parts.Kafka, topic: str) -> None:
+    store = Store()
+    store.grow(400)
+    await publish(kafka.access, topic, [*store.events[:200], *store.events[120:200], *store.events[150:]])
+    async with OrderedTopic(topic, kafka.access) as reader:
+        for after in (0, 1, 119, 160, 199, 200, 399):
+            assert positions(await reader.after(after, 1_000)) == [*range(after + 1, 401)]
+        assert await reader.after(400, 10) == [] == await reader.after(1_000, 10)
+        page: list[int] = [0]
+        while events := await reader.after(page[-1], 70):
+            page += positions(events)
+        assert page == [*range(401)]
+
+
+@pytest.mark.system
+async def test_a_position_that_is_not_kept_is_told_with_the_nearest(kafka: parts.Kafka, topic: str) -> None:
+    store = Store()
+    await publish(kafka.access, topic, store.grow(120))
+    admin = AIOKafkaAdminClient(**kafka.access.client())
+    await admin.start()
+    kept = {TopicPartition(topic, n): RecordsToDelete(before_offset=8) for n in range(PARTITIONS)}
+    await admin.delete_records(kept)
+    await admin.close()
+    async with OrderedTopic(topic, kafka.access) as reader:
+        with pytest.raises(Lost) as lost:
+            await reader.after(3, 100)
+        assert lost.value.nearest > 4
+        assert positions(await reader.after(119, 100)) == [120]
+
+
+@pytest.mark.system
+async def test_an_empty_topic_is_followed_from_its_first_event(kafka: parts.Kafka, topic: str) -> None:
+    async with OrderedTopic(topic, kafka.access) as reader:
+        assert await reader.after(0, 10) == []
+        newest, order = await reader.newest(60)
+        assert newest == []
+        await publish(kafka.access, topic, Store().grow(20))
+        assert positions(await read_on(reader, order, 20)) == [*range(1, 21)]
