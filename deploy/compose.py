@@ -45,7 +45,9 @@ AFTER_IDENTITY: Final = """\
 
 EDGE_LINES: Final = (
     "  {variable}: http://{name}:{port}\n",
+    "      - kafka-{name}\n",
     '  cookies-{name}: {{file: "${{TENURE_SECRETS:-.local/compose}}/cookies-{name}"}}\n',
+    '  kafka-{name}: {{file: "${{TENURE_SECRETS:-.local/compose}}/kafka-{name}"}}\n',
 )
 EDGE_CONTAINER: Final = """
   {name}:
@@ -53,9 +55,11 @@ EDGE_CONTAINER: Final = """
     command: [python, -m, services.{name}]
     environment:
       <<: *parts
+      KAFKA_USERNAME: {name}
+      KAFKA_PASSWORD_FILE: /run/secrets/kafka-{name}
       TENURE_COOKIE_KEY_FILE: /run/secrets/cookies-{name}
       TENURE_PORT: "{port}"
-    secrets: [cookies-{name}]
+    secrets: [cookies-{name}, kafka-{name}]
     ports: ["127.0.0.1:${{{upper}_PORT:-{port}}}:{port}"]
 """
 

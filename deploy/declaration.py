@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 from deploy import OperatorError
 from shared.eventlog.repair.anchors import topic_of_anchors
 from shared.events.registry import INBOUND, inbound_topic, topic_of
-from shared.services import DECLARED, PUBLISHERS, ServiceDeclaration
+from shared.services import DECLARED, EDGES_DECLARED, PUBLISHERS, EdgeDeclaration, ServiceDeclaration
 
 PAGE: Final = Path(__file__).with_name("topics.toml")
 ADMIN: Final = "admin"
@@ -76,6 +76,11 @@ def service_grants(service: ServiceDeclaration) -> frozenset[Grant]:
     return frozenset(_grants(service.name, {"writes": writes, "reads": reads, "groups": [f"{service.name}.*"]}))
 
 
+def edge_grants(edge: EdgeDeclaration) -> frozenset[Grant]:
+    """Return an edge's rights: read the declared services' events, without a consumer group."""
+    return frozenset(_grants(edge.name, {"reads": map(topic_of, edge.reads)}))
+
+
 def read(page: Path = PAGE) -> Declaration:
     """Return the declaration in a file such as topics.toml.
 
@@ -89,12 +94,12 @@ def read(page: Path = PAGE) -> Declaration:
         known = "topics, services, former, publishers and users"
         raise OperatorError(f"{page} has an unknown table {min(unknown)!r}; the tables are {known}.")
     own: Mapping[str, Mapping[str, Any]] = tables.get("services", {})
-    services = DECLARED if own else ()
+    services, edges = (DECLARED, EDGES_DECLARED) if own else ((), ())
     rule: dict[str, Any] = dict(tables.get("publishers", {"partitions": 1}))
     publishers: list[str] = rule.pop("names", [])
     users: Mapping[str, Mapping[str, list[str]]] = tables.get("users", {})
     grants = {grant for user, table in users.items() for grant in _grants(user, table)}
-    grants = grants.union(*map(service_grants, services), *map(publisher_grants, publishers))
+    grants = grants.union(*map(service_grants, services), *map(edge_grants, edges), *map(publisher_grants, publishers))
     family = _topic(INBOUND, rule)
     return Declaration(
         topics=[
@@ -103,7 +108,7 @@ def read(page: Path = PAGE) -> Declaration:
             *(_topic(topic_of_anchors(service.name), own["anchors"]) for service in services),
             *(replace(family, name=inbound_topic(publisher)) for publisher in publishers),
         ],
-        users=[*(service.name for service in services), *users, *map(user_of_publisher, publishers)],
+        users=[*(each.name for each in (*services, *edges)), *users, *map(user_of_publisher, publishers)],
         grants=frozenset(grants),
         publishers=publishers,
         publisher_rule=family,

@@ -98,12 +98,13 @@ def services(env: Mapping[str, str], running: Sequence[Part] = ()) -> list[Part]
     named = [ServicePart(name, _RUN, port_of(name), env=own[name], **_files(name)) for name in SERVICES]
     for name in EDGES:
         key = {"TENURE_COOKIE_KEY_FILE": str(secrets.FOLDER / f"cookies-{name}")}
-        named.append(ServicePart(name, _RUN, port_of(name), env={**edge_environment(env), **key}, **_files(name)))
+        told = {**edge_environment(env), **kafka_environment(running, name), **key}
+        named.append(ServicePart(name, _RUN, port_of(name), env=told, **_files(name)))
     return [*named, *catcher()]
 
 
 def edge_environment(env: Mapping[str, str]) -> dict[str, str]:
-    """Return an edge's variables: the services' URLs, and no credentials of PostgreSQL or Kafka."""
+    """Return an edge's variables: the services' URLs, and no credentials of PostgreSQL."""
     return {name: value for name, value in env.items() if name.startswith("TENURE_")}
 
 

@@ -17,7 +17,7 @@ COMPOSE: Final = LOCAL / "compose"
 the files are readable by everybody, and only the folder is protected."""
 COMPOSE_NAMES: Final = (
     *(f"postgres-{name}" for name in ("admin", "operator", *SERVICES)),
-    *(f"kafka-{name}" for name in ("admin", "broker", "controller", "operator", *SERVICES)),
+    *(f"kafka-{name}" for name in ("admin", "broker", "controller", "operator", *SERVICES, *EDGES)),
     *(f"kafka-{name}" for name in ("publisher-autodesk", "dashboard")),
     *(f"cookies-{name}" for name in EDGES),
 )

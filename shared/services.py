@@ -1,7 +1,7 @@
 """The declarations of the services and of the edges, one line each.
 
 All other lists of them are derived from these. A service is event-sourced: it has a log. An edge serves people by the
-services' public routes: it has an address, a process and a package, and nothing else of what follows.
+services' public routes: it has an address, a process and a package, and a user of Kafka that may read their events.
 
 From a service's name follow the package `services.<name>`, the events' module `shared.events.<name>`, the topics
 `<name>.events.v1` and `anchors.v1.<name>`, the database and the role `tenure_<name>`, the user of Kafka, the secrets
@@ -31,13 +31,14 @@ class ServiceDeclaration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeDeclaration:
-    """An edge's name and default port.
+    """An edge's name, default port, and the services whose events it may read.
 
-    It has no log, no topics, no database and no user of Kafka.
+    It has no log, no topics of its own and no database.
     """
 
     name: str
     port: int
+    reads: tuple[str, ...]
 
 
 DECLARED: Final = (
@@ -47,9 +48,9 @@ DECLARED: Final = (
     ServiceDeclaration(name="distribution", port=8104, reads=("identity", "entitlements", PUBLISHERS)),
 )
 
-EDGES_DECLARED: Final = (EdgeDeclaration(name="console", port=8100),)
-
 SERVICES: Final = tuple(declaration.name for declaration in DECLARED)
+
+EDGES_DECLARED: Final = (EdgeDeclaration(name="console", port=8100, reads=SERVICES),)
 EDGES: Final = tuple(declaration.name for declaration in EDGES_DECLARED)
 PORTS: Final = {declaration.name: declaration.port for declaration in (*DECLARED, *EDGES_DECLARED)}
 

@@ -153,8 +153,9 @@ def settings() -> Settings:
 
 
 def edge_settings() -> Settings:
-    """Return the settings of an edge, which has no connection to Kafka.
+    """Return the settings of an edge, which serves no events if KAFKA_BOOTSTRAP is unset.
 
-    Variables of Kafka are not read.
+    Its `kafka.bootstrap` is "" then, and the other variables of Kafka are not read.
     """
-    return Settings(kafka=KafkaAccess(bootstrap=""))
+    reads = bool(os.environ.get("KAFKA_BOOTSTRAP"))
+    return Settings(kafka=KafkaAccess.from_environment() if reads else KafkaAccess(bootstrap=""))

@@ -89,10 +89,11 @@ def test_a_service_is_its_own_user_of_kafka_and_no_other(service: str) -> None:
 
 
 @pytest.mark.parametrize("edge", EDGES)
-def test_an_edge_has_the_key_of_its_cookies_and_no_other_secret(edge: str) -> None:
+def test_an_edge_has_the_key_of_its_cookies_and_its_own_user_of_kafka_and_no_database(edge: str) -> None:
     own = section(edge)
-    assert f"secrets: [cookies-{edge}]" in own and "*ca" not in own and "anchors" not in own
-    assert not re.search("DATABASE|KAFKA|postgres-|kafka-", own)
+    assert f"secrets: [cookies-{edge}, kafka-{edge}]" in own and "anchors" not in own
+    assert f"KAFKA_USERNAME: {edge}\n" in own and set(re.findall(r"kafka-[a-z-]+", own)) == {f"kafka-{edge}"}
+    assert not re.search("DATABASE|postgres-", own)
 
 
 def test_services_trust_the_address_of_the_console_and_no_other() -> None:
