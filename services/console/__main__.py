@@ -4,11 +4,14 @@ import argparse
 import asyncio
 import signal
 import sys
+from typing import Final
 
 import structlog
 import uvloop
 
 from services.console.app import NAME, ConsoleParts, make_app
+from services.console.live.edge import LiveEdge
+from shared.eventlog.deliver.kafka import InvalidKafkaSettings
 from shared.runtime.logging import configure
 from shared.runtime.server import Server
 from shared.runtime.settings import edge_settings
@@ -16,24 +19,40 @@ from shared.runtime.settings import edge_settings
 logger = structlog.get_logger("console")
 
 
-async def _serve(server: Server) -> None:
+UNREAD_S: Final = 15.0
+"""How long a client may leave events or a page unread. With what buffers hold, a frozen one is dropped within 30 s."""
+
+
+async def _serve(server: Server, live: LiveEdge | None) -> None:
     loop = asyncio.get_running_loop()
+
+    def drain() -> None:
+        if live is not None:
+            live.drain()
+        server.drain()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, server.drain)
+        loop.add_signal_handler(number, drain)
+    server.connections.unread_s = UNREAD_S
     await server.serve()
+    if live is not None:
+        await live.stop()
     logger.info("stopped")
 
 
 def main() -> None:
     argparse.ArgumentParser(prog=f"python -m services.{NAME}").parse_args()
-    current = edge_settings()
+    try:
+        current = edge_settings()
+    except InvalidKafkaSettings as why:
+        sys.exit(str(why))
     configure(NAME, current.log_as, current.log_level)
     parts = ConsoleParts(settings=current)
     try:
         app = make_app(parts)
     except (OSError, ValueError) as fault:
         sys.exit(f"A file of TENURE_COOKIE_KEY_FILE or TENURE_OIDC_PROVIDERS_FILE can't be used: {fault}")
-    uvloop.run(_serve(Server(app, current, current.port_of(NAME), parts.metrics.limited)))
+    uvloop.run(_serve(Server(app, current, current.port_of(NAME), parts.metrics.limited), parts.live))
 
 
 if __name__ == "__main__":

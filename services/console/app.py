@@ -8,6 +8,7 @@ from typing import Final
 
 import httpx
 import uuid_utils
+from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -21,6 +22,8 @@ from services.console.areas import Area
 from services.console.cookies import Cookies, read_secrets
 from services.console.doors import READY_S, Doors
 from services.console.forms import FORM_BYTES
+from services.console.live.doors import make_doors
+from services.console.live.edge import LiveEdge, live_edge
 from services.console.pages import (
     clock,
     home,
@@ -95,10 +98,12 @@ class ConsoleParts:
     settings: Settings
     metrics: Metrics = field(default_factory=lambda: Metrics(NAME))
     limits: Limits = field(init=False)
+    live: LiveEdge | None = field(init=False)
     new_id: Callable[[], str] = lambda: str(uuid_utils.uuid7())
 
     def __post_init__(self) -> None:
         self.limits = Limits(self.settings.limits, refused=self.metrics.limited)
+        self.live = live_edge(self.settings, self.metrics)
 
 
 def make_app(parts: ConsoleParts, doors: Doors | None = None) -> Starlette:
@@ -109,8 +114,9 @@ def make_app(parts: ConsoleParts, doors: Doors | None = None) -> Starlette:
     """
     rendering.prepare()
     settings = parts.settings
+    live = make_doors(settings)
     app = Starlette(
-        routes=[*_pages(), Route("/static/{name}", rendering.static), *_operation(parts)],
+        routes=[*_pages(), Route("/static/{name}", rendering.static), *_operation(parts), *_events(live)],
         middleware=[
             Middleware(Requests, parts=parts, limit_of=lambda _: FORM_BYTES, refuse=limited.refused),
             Middleware(GZipMiddleware, minimum_size=500),
@@ -122,7 +128,14 @@ def make_app(parts: ConsoleParts, doors: Doors | None = None) -> Starlette:
     app.state.areas = AREAS
     app.state.providers = clients(settings)
     app.state.doors = doors or Doors({name: settings.url_of(name) for name in SERVICES})
+    app.state.live = parts.live
+    live.state = app.state
     return app
+
+
+def _events(doors: FastAPI) -> list[Route]:
+    """Return the routes of the live edge, whose own application answers in problems, not in pages."""
+    return [Route(at, doors) for at in ("/live/{topic}", "/feed/{topic}", "/openapi.json")]
 
 
 def _pages() -> list[Route]:

@@ -297,6 +297,16 @@ class Visit:
         """Send a request of whose answer nothing is read."""
         await self.ask(service, method, path_, Nothing, body)
 
+    async def token(self) -> str:
+        """Return the access token of the person who is signed in.
+
+        Raises:
+            NotSignedIn, SessionOver, Refused, Unreachable: Nobody is, or it can't be renewed.
+        """
+        if self.session is None:
+            raise NotSignedIn
+        return (await self._signed_in_caller()).token
+
     async def _signed_in_caller(self) -> Caller:
         if self.session is not None and self.session.access_until - time.time() < EARLY_S:
             await self._renew(self.session)

@@ -171,6 +171,11 @@ class TokenVerifier:
             raise _unauthorised("The token is invalid or has expired.", "Sign in again.", INVALID)
         return actor
 
+    def accepted_until(self, token: str) -> float:
+        """Return when a token that was just verified expires, in seconds since 1970."""
+        known = self._good.get(token)
+        return self._clock() if known is None else known[1]
+
     async def _verify(self, token: str) -> Actor:
         keys = await self._keys_for(token)
         verified_before = self._good.get(token)

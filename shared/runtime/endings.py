@@ -149,6 +149,10 @@ class FollowedEndings:
             return False
         return self._tail.seen_all(FRESH_S) or await self._ask(token)
 
+    def knows_of(self, actor: Actor) -> bool:
+        """Return whether the caller's session is known to have ended; it may have ended without that."""
+        return self._ended.has(actor)
+
     async def run(self) -> None:
         """Follow the topic until cancelled."""
         await self._tail.run()

@@ -80,6 +80,7 @@ class Requests:
         correlation = given or request_id or self.parts.new_id()
         trace = headers.get(b"traceparent", "")
         scope.setdefault("state", {}).update(
+            without_body=without_body,
             correlation_id=correlation,
             traceparent=trace if _TRACEPARENT.match(trace) else f"00-{token_hex(16)}-{token_hex(8)}-01",
         )

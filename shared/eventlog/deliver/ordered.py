@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
@@ -224,6 +225,24 @@ class OrderedTopic:
                     return await self._after(position, earlier, ends, at_most)
             finally:
                 self.rest()
+
+    async def position_at(self, time: datetime) -> int | None:
+        """Return a position after which all events are that were published since a time; None if there are none yet.
+
+        Raises:
+            TimeoutError: Kafka does not answer.
+        """
+        async with asyncio.timeout(READ_S):
+            since = int(time.timestamp() * 1000)
+            asked = {TopicPartition(self.topic, n): since for n in self._partitions}
+            starts = await self._kafka.offsets_for_times(asked)
+            offsets = {p.partition: found.offset for p, found in starts.items() if found is not None}
+            try:
+                self._seek(offsets)
+                found_there = [await self._first(n, offset) for n, offset in offsets.items()]
+            finally:
+                self.rest()
+        return min((event.position - 1 for event in found_there if event is not None), default=None)
 
     async def _after(self, position: int, at: Mapping[int, int], ends: Mapping[int, int], at_most: int) -> list[Placed]:
         order = InOrder(position, self._partitions)

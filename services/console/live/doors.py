@@ -1,0 +1,265 @@
+"""The doors of the live edge: `GET /live/{topic}`, `GET /feed/{topic}`, `POST /live/tickets`."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Annotated, Final, TypeAlias
+from urllib.parse import urlencode
+
+import orjson
+from fastapi import Depends, FastAPI, Header, Query, Request
+from fastapi.routing import APIRoute
+from fastapi.security import HTTPBearer
+from pydantic import AwareDatetime, BaseModel, Field, JsonValue
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from services.console.live.callers import TICKET_S, Subscriber
+from services.console.live.edge import LiveEdge
+from services.console.live.stream import stream
+from services.console.live.wanted import Wanted, visible_to
+from services.console.visits import Visit
+from shared import rules
+from shared.events.envelope import MAX_POSITION, type_off_wire
+from shared.events.fields import Identifier
+from shared.runtime import cors, problems, wellformed
+from shared.runtime.problems import MEDIA_TYPE, Problem, ProblemDetails
+from shared.runtime.settings import Settings
+from shared.runtime.written import WRITTEN
+
+SSE: Final = "text/event-stream"
+LIMIT: Final = 100
+LIMIT_AT_MOST: Final = 1_000
+WAIT_S_AT_MOST: Final = 30
+LISTED_AT_MOST: Final = 50
+_ABOUT: Final = """The events of all services, in the order of each service's log. An event's `position` is its number
+there, without gaps: who has read up to a position goes on after it, here or at another process, by either door.
+
+A person gets the events of their organisation, a publisher's people those of its plans and updates, the operator all.
+Personal fields are sealed (`enc:1:...`)."""
+
+_bearer: Final = HTTPBearer(auto_error=False, scheme_name="Bearer")
+
+
+class Ticket(BaseModel):
+    """A ticket, which opens one stream: for browsers, whose EventSource sends no token."""
+
+    ticket: str
+    expires_in: int
+    """In how many seconds it has to be used."""
+
+
+class FeedPage(BaseModel):
+    """Events after a position."""
+
+    items: list[dict[str, JsonValue]]
+    """CloudEvents in JSON, in the order of their positions."""
+    position: int
+    """Up to here all events were looked through."""
+    next: str
+    """The path of the next page."""
+
+
+class EventStream(StreamingResponse):
+    """A stream that is counted for its account while it is sent."""
+
+    media_type = SSE
+
+    def __init__(self, blocks: AsyncIterator[bytes], admitted: AbstractContextManager[None]) -> None:
+        super().__init__(blocks, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        self._admitted = admitted
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._admitted:  # which refuses before anything is sent
+            if scope.get("state", {}).get("without_body"):
+                self.body_iterator = _nothing()
+            await super().__call__(scope, receive, send)
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    yield b""
+
+
+Listed: TypeAlias = Annotated[list[Identifier], Field(max_length=LISTED_AT_MOST), Query()]
+Position: TypeAlias = Annotated[int, Field(ge=0, le=MAX_POSITION), WRITTEN]
+
+
+async def _filters(
+    type: Listed = [],  # noqa: B006  # the names of the query's parameters; FastAPI copies defaults
+    stream: Listed = [],  # noqa: B006
+    tenant: Listed = [],  # noqa: B006
+    since: AwareDatetime | None = None,
+    until: AwareDatetime | None = None,
+) -> Wanted:
+    """Read the filter of a request; what a caller may see is added to it."""
+    types = frozenset(map(type_off_wire, type))
+    return Wanted(types=types, streams=frozenset(stream), tenants=frozenset(tenant), since=since, until=until)
+
+
+async def _holder(request: Request, _: Annotated[object, Depends(_bearer)]) -> Subscriber:
+    edge = edge_of(request)
+    edge.start()
+    return await edge.callers.of(request)
+
+
+async def _caller(request: Request, _: Annotated[object, Depends(_bearer)], ticket: str = "") -> Subscriber:
+    edge = edge_of(request)
+    edge.start()
+    return await edge.callers.of(request, ticket)
+
+
+async def _well_formed(request: Request) -> None:
+    route: APIRoute = request.scope["route"]
+    if request.scope["query_string"]:
+        wellformed.Parameters.of(route.dependant).read(request.scope["query_string"])
+    wellformed.check_no_body(request.scope["headers"])
+
+
+Caller: TypeAlias = Annotated[Subscriber, Depends(_caller)]
+"""Who subscribes, also by a ticket."""
+Holder: TypeAlias = Annotated[Subscriber, Depends(_holder)]
+"""Who asks for a ticket."""
+Filters: TypeAlias = Annotated[Wanted, Depends(_filters)]
+
+
+def edge_of(request: Request) -> LiveEdge:
+    """Return the live edge. Raises Problem 503 where the console has no Kafka."""
+    edge: LiveEdge | None = request.app.state.live
+    if edge is None:
+        raise Problem(
+            rule=rules.UNAVAILABLE,
+            reason="This console serves no events: it has no Kafka.",
+            remedy="Set KAFKA_BOOTSTRAP for the console.",
+            headers={"Retry-After": "60"},
+        )
+    return edge
+
+
+def _seen(wanted: Wanted, subscriber: Subscriber) -> Wanted:
+    seen = visible_to(subscriber.actor)
+    return replace(
+        seen,
+        types=wanted.types,
+        streams=wanted.streams,
+        tenants=wanted.tenants,
+        since=wanted.since,
+        until=wanted.until,
+    )
+
+
+async def live(
+    topic: Identifier,
+    request: Request,
+    caller: Caller,
+    filters: Filters,
+    after: Position | None = None,
+    last_event_id: Annotated[Position | None, Header()] = None,
+) -> Response:
+    """Stream events as they are published (Server-Sent Events).
+
+    Each has its position as `id`. It begins after `Last-Event-ID`, else after `after`, else with the first event since
+    `since`, else with the next one. An event `reset` says that the events after a position are not kept any more. The
+    stream ends with the token or the session; connect again with the last id.
+    """
+    edge, wanted = edge_of(request), _seen(filters, caller)
+    found = await edge.topic(topic)
+    begin = last_event_id if last_event_id is not None else after
+    if begin is None:
+        try:
+            begin = found.window.head if wanted.since is None else await found.position_at(wanted.since)
+        except Exception as fault:
+            raise problems.busy("The topic can't be read now.") from fault
+    blocks = stream(edge, found, edge.callers, caller, wanted, begin, edge.snapshots[topic])
+    return _kept(request, EventStream(blocks, edge.callers.admitted(caller)))
+
+
+async def feed(
+    topic: Identifier,
+    request: Request,
+    caller: Caller,
+    filters: Filters,
+    after: Position = 0,
+    limit: Annotated[int, Field(ge=1, le=LIMIT_AT_MOST), WRITTEN] = LIMIT,
+    wait: Annotated[int, Field(ge=0, le=WAIT_S_AT_MOST), WRITTEN] = 0,
+) -> Response:
+    """Return the events after a position as a page; wait up to `wait` seconds if there is none yet.
+
+    A page without items may still have come further: go on with `next`.
+    """
+    edge, wanted = edge_of(request), _seen(filters, caller)
+    found = await edge.topic(topic)
+    with edge.callers.admitted(caller):
+        frames, position = await edge.page(found, caller, wanted, after, limit, wait)
+    others = [(name, value) for name, value in request.query_params.multi_items() if name not in ("after", "ticket")]
+    following = f"/feed/{topic}?{urlencode([('after', str(position)), *others])}"
+    items = b",".join(frame.body for frame in frames)
+    body = b'{"items":[%s],"position":%d,"next":%s}' % (items, position, orjson.dumps(following))
+    headers = {"Cache-Control": "no-store", "Link": f'<{following}>; rel="next"'}
+    return _kept(request, Response(body, headers=headers, media_type="application/json"))
+
+
+async def ticket(request: Request, caller: Holder) -> Ticket:
+    """Return a ticket, which `GET /live/{topic}?ticket=...` takes once, at this process."""
+    return Ticket(ticket=edge_of(request).callers.ticket_for(caller), expires_in=int(TICKET_S))
+
+
+def _kept(request: Request, response: Response) -> Response:
+    """Put a session that was renewed for this request into the answer."""
+    visit: Visit | None = getattr(request.state, "visit", None)
+    return response if visit is None else visit.finish(response)
+
+
+def make_doors(settings: Settings) -> FastAPI:
+    """Make the application of the doors. Its state is the console's."""
+    app = _Documented(
+        title="Tenure live",
+        version="1",
+        description=_ABOUT,
+        docs_url=None,
+        redoc_url=None,
+        servers=[{"url": "/", "description": "The console that has served this document."}],
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        generate_unique_id_function=_name,
+        dependencies=[Depends(_well_formed)],
+    )
+    problems.install(app)
+    blocks: dict[int | str, dict[str, object]] = {200: {"content": {SSE: {"schema": {"type": "string"}}}}}
+    page: dict[int | str, dict[str, object]] = {200: {"model": FeedPage}}
+    gone = HTTPStatus.GONE
+    app.get("/live/{topic}", responses={**blocks, **_refused()}, response_class=_Stream, tags=["events"])(live)
+    app.get("/feed/{topic}", responses={**page, **_refused(gone)}, response_class=Response, tags=["events"])(feed)
+    app.post("/live/tickets", responses=_refused(), tags=["events"])(ticket)
+    if origins := cors.origins_of(settings.cors_origins):
+        app.add_middleware(CORSMiddleware, **cors.options(origins, credentials=settings.cors_credentials))
+    return app
+
+
+class _Documented(FastAPI):
+    """An application whose document describes problems."""
+
+    def openapi(self) -> dict[str, object]:
+        document: dict[str, dict[str, dict[str, object]]] = super().openapi()
+        document["components"]["schemas"].setdefault("ProblemDetails", ProblemDetails.model_json_schema())
+        return {**document}
+
+
+class _Stream(Response):
+    """What the document says of a stream."""
+
+    media_type = SSE
+
+
+def _name(route: APIRoute) -> str:
+    return route.name
+
+
+def _refused(*more: HTTPStatus) -> dict[int | str, dict[str, object]]:
+    """Return the documented refusals of a door."""
+    statuses = (
+        *(HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY),
+        *(HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE, *more),
+    )
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}
+    return {int(status): {"description": status.phrase, "content": content} for status in statuses}

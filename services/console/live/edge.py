@@ -1,0 +1,140 @@
+"""The live edge of a process: its topics, its callers, and the pages of a feed."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from services.console.live.callers import Callers, Subscriber
+from services.console.live.frames import Frame
+from services.console.live.topic import LiveTopic
+from services.console.live.wanted import Wanted
+from shared import rules
+from shared.eventlog.deliver.kafka import KafkaAccess
+from shared.eventlog.deliver.ordered import Lost
+from shared.events.registry import service_of, topic_of
+from shared.runtime.auth import TokenVerifier, fetcher
+from shared.runtime.endings import FollowedEndings
+from shared.runtime.metrics import Metrics
+from shared.runtime.problems import Problem, unknown
+from shared.runtime.settings import Settings
+from shared.services import SERVICES
+
+LOADED_S: Final = 5.0
+"""How long a request waits for a topic's reader to begin."""
+SCANNED: Final = 20_000
+"""How many events are looked through for a page at most; then it is returned with what was found."""
+CHECK_S: Final = 1.0
+
+
+@dataclass(kw_only=True)
+class LiveEdge:
+    """Everything that the doors of the live edge need."""
+
+    callers: Callers
+    topics: Mapping[str, LiveTopic]
+    snapshots: Mapping[str, str]
+    """By topic, the address of the service whose lists show the present state."""
+    endings: FollowedEndings
+    stopping: bool = False
+    _following: asyncio.Task[None] | None = field(default=None, init=False)
+
+    async def topic(self, name: str) -> LiveTopic:
+        """Return a topic whose newest events are in memory. Raises Problem 404 or 503."""
+        topic = self.topics.get(name)
+        if topic is None:
+            raise unknown("topic", f"The topics are {', '.join(self.topics)}.")
+        topic.start()
+        try:
+            async with asyncio.timeout(LOADED_S):
+                await topic.loaded.wait()
+        except TimeoutError:
+            raise _unavailable() from None
+        return topic
+
+    def start(self) -> None:
+        """Follow the endings of sessions from the first request on."""
+        if self._following is None:
+            self._following = asyncio.create_task(self.endings.run(), name="endings")
+
+    def drain(self) -> None:
+        """Let all streams end within a second; their subscribers go on at another process."""
+        self.stopping = True
+
+    async def stop(self) -> None:
+        """Stop all readers."""
+        self.stopping = True
+        for topic in self.topics.values():
+            await topic.stop()
+        if self._following is not None:
+            self._following.cancel()
+            self._following = None
+
+    async def page(
+        self, topic: LiveTopic, subscriber: Subscriber, wanted: Wanted, after: int, limit: int, wait_s: float
+    ) -> tuple[list[Frame], int]:
+        """Return the next wanted events, and the position up to which all were looked through.
+
+        Args:
+            wait_s: How long to wait for the first one, if there is none yet.
+
+        Raises:
+            Problem: 410 if the events after the position are not kept, 503 if Kafka can't be read.
+        """
+        found: list[Frame] = []
+        position, scanned, until = after, 0, time.monotonic() + wait_s
+        while len(found) < limit and scanned < SCANNED and not self.stopping:
+            try:
+                frames = await topic.after(position)
+            except Lost as lost:
+                if found:
+                    break
+                raise self._not_kept(topic, lost) from None
+            except Exception as fault:
+                raise _unavailable() from fault
+            for frame in frames:
+                position = frame.position
+                if wanted.admits(frame):
+                    found.append(frame)
+                if len(found) == limit:
+                    break
+            scanned += len(frames)
+            left = until - time.monotonic()
+            if not frames:
+                if found or left <= 0 or self.callers.ended(subscriber):
+                    break
+                await topic.news(wanted, min(left, CHECK_S))
+        return found, position
+
+    def _not_kept(self, topic: LiveTopic, lost: Lost) -> Problem:
+        return Problem(
+            rule=rules.POSITION_NOT_KEPT,
+            reason=f"The events after position {lost.after} are not kept; the oldest later one is {lost.nearest}.",
+            remedy=f"Read the present state at {self.snapshots[topic.topic]}, then go on after {lost.nearest - 1}.",
+        )
+
+
+def live_edge(settings: Settings, metrics: Metrics) -> LiveEdge | None:
+    """Return the live edge of a process; None without a Kafka."""
+    access: KafkaAccess = settings.kafka
+    if not access.bootstrap:
+        return None
+    identity = settings.url_of("identity")
+    endings = FollowedEndings(access, identity)
+    verifier = TokenVerifier(fetcher(identity), endings, issuer=settings.token_issuer)
+    catch_ups = asyncio.Semaphore(4)
+    topics = {topic_of(name): LiveTopic(topic_of(name), access, catch_ups) for name in SERVICES}
+    snapshots = {topic: f"{settings.url_of(service_of(topic))}/docs" for topic in topics}
+    edge = LiveEdge(callers=Callers(verifier, endings), topics=topics, snapshots=snapshots, endings=endings)
+    metrics.watch("tenure_live_streams", "Open streams and waiting feeds", lambda: edge.callers.streams)
+    return edge
+
+
+def _unavailable() -> Problem:
+    return Problem(
+        rule=rules.UNAVAILABLE,
+        reason="The topic can't be read now.",
+        remedy="Try again in a moment.",
+        headers={"Retry-After": "2"},
+    )
