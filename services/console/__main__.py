@@ -19,7 +19,7 @@ from shared.runtime.settings import edge_settings
 logger = structlog.get_logger("console")
 
 
-UNREAD_S: Final = 15.0
+UNREAD_S: Final = 10.0
 """How long a client may leave events or a page unread. With what buffers hold, a frozen one is dropped within 30 s."""
 
 

@@ -134,7 +134,7 @@ def make_app(parts: ConsoleParts, doors: Doors | None = None) -> Starlette:
 
 
 def _events(doors: FastAPI) -> list[Route]:
-    """Return the routes of the live edge, whose own application answers in problems, not in pages."""
+    """Return the routes of the live edge, which answers in problems, not in pages."""
     return [Route(at, doors) for at in ("/live/{topic}", "/feed/{topic}", "/openapi.json")]
 
 

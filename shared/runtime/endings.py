@@ -150,7 +150,7 @@ class FollowedEndings:
         return self._tail.seen_all(FRESH_S) or await self._ask(token)
 
     def knows_of(self, actor: Actor) -> bool:
-        """Return whether the caller's session is known to have ended; it may have ended without that."""
+        """Return whether it is known that the caller's session has ended."""
         return self._ended.has(actor)
 
     async def run(self) -> None:

@@ -39,6 +39,12 @@ LISTS_S: Final = 3_600
 PAGES_S: Final = 1_200
 """How long the pages may take, with the start of a system."""
 
+LIVE_CLIENTS: Final = 1_000
+LIVE_RATE: Final = 500
+LIVE_P99_MS: Final = 250
+LIVE_S: Final = 300
+"""How long the live edge may take, with its start and frozen subscribers."""
+
 BENCH: Final = LOCAL / "bench"
 
 Variants = Mapping[str, Callable[[], Awaitable[Result]]]
@@ -158,11 +164,17 @@ def pages() -> Found:
     return {name: [result] for name, result in found.items()}
 
 
+def live(rounds: int, seconds: int) -> Found:
+    """Measure from an event to 1,000 subscribers, those of 100 organisations, with and without frozen ones."""
+    command = ["-m", "tests.benchmarks.live", str(LIVE_CLIENTS), str(LIVE_RATE), str(seconds), "100", "5"]
+    return {"live edge": [asked(command, {}, ROOT, timeout_s=LIVE_S) for _ in range(rounds)]}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="Measures beside yardsticks.")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=5, help="of each pipeline; an append takes 3")
-    parser.add_argument("--only", choices=("append", "pipeline", "lists", "pages"))
+    parser.add_argument("--only", choices=("append", "pipeline", "lists", "pages", "live"))
     parser.add_argument("--service", choices=SERVICES, help="whose lists are measured; without it, those of all")
     chosen = parser.parse_args()
     results: dict[str, Found] = {}
@@ -189,6 +201,10 @@ def main() -> None:
             results["lists"] = lists(postgres, [chosen.service] if chosen.service else SERVICES)
         if chosen.only in (None, "pages"):
             results["pages"] = pages()
+        if chosen.only in (None, "live"):
+            title = f"live edge, {LIVE_CLIENTS} subscribers, {LIVE_RATE} events/s; p99 at most {LIVE_P99_MS} ms"
+            results[title] = live(chosen.rounds, max(20, chosen.seconds))
+            show(title, results[title])
     kept = BENCH / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
     kept.write_text(json.dumps(results, indent=1))
     print(f"\nAll rounds: {kept.relative_to(ROOT)}")

@@ -88,6 +88,7 @@ class Verifier:
 
     actors: ClassVar = {
         "mina": MINA,
+        "access-1": MINA,
         "olga": replace(MINA, account_id="olga", organisation_id="org-0", organisation_kind="operator"),
         "agent": replace(MINA, session_id="", client_id="agent", scopes=frozenset({"installs:report"})),
     }
@@ -411,6 +412,16 @@ async def test_a_stream_begins_after_the_last_id_or_else_after_the_position_or_e
     assert await begins("") == b"50"
     assert await begins("?after=7") == b"7"
     assert await begins("?after=7", **{"Last-Event-ID": "9"}) == b"9"
+
+
+async def test_a_browser_is_known_by_its_session_and_not_from_other_sites(tmp_path: Any) -> None:
+    browser = Browser(Services(), tmp_path)
+    await browser.sign_in()
+    browser.app.state.live = Doors().edge
+    path = f"/feed/{ENTITLEMENTS}?limit=1"
+    assert (await browser.get(path)).json()["items"][0]["tenant"] == "org-1"
+    foreign = await browser.client.get(path, headers={"Sec-Fetch-Site": "cross-site"})
+    assert foreign.status_code == 401
 
 
 def test_the_openapi_document_is_valid_and_has_the_doors() -> None:

@@ -1,4 +1,4 @@
-"""Who subscribes: by a token, by a one-use ticket, or by the browser's session; and for how long."""
+"""Who subscribes, by a token, a one-use ticket or a browser's session, and for how long."""
 
 import secrets
 import time
@@ -73,7 +73,11 @@ class Callers:
         return Subscriber(actor=actor, token=token, until=self._verifier.accepted_until(token))
 
     def ticket_for(self, subscriber: Subscriber) -> str:
-        """Return a new ticket, which begins one stream within TICKET_S. Raises Problem 503 if there are too many."""
+        """Return a new ticket, which begins one stream within TICKET_S.
+
+        Raises:
+            Problem: 503 if too many wait.
+        """
         now = time.monotonic()
         while self._tickets and next(iter(self._tickets.values()))[1] < now:
             self._tickets.popitem(last=False)

@@ -1,4 +1,4 @@
-"""The doors of the live edge: `GET /live/{topic}`, `GET /feed/{topic}`, `POST /live/tickets`."""
+"""The routes of the live edge: streams, feeds and tickets."""
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager
@@ -184,9 +184,10 @@ async def feed(
     limit: Annotated[int, Field(ge=1, le=LIMIT_AT_MOST), WRITTEN] = LIMIT,
     wait: Annotated[int, Field(ge=0, le=WAIT_S_AT_MOST), WRITTEN] = 0,
 ) -> Response:
-    """Return the events after a position as a page; wait up to `wait` seconds if there is none yet.
+    """Return the events after a position as a page.
 
-    A page without items may still have come further: go on with `next`.
+    It waits up to `wait` seconds if there is none yet. A page without items may still have come
+    further: go on with `next`.
     """
     edge, wanted = edge_of(request), _seen(filters, caller)
     found = await edge.topic(topic)

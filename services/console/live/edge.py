@@ -8,7 +8,7 @@ from typing import Final
 
 from services.console.live.callers import Callers, Subscriber
 from services.console.live.frames import Frame
-from services.console.live.topic import LiveTopic
+from services.console.live.topic import CATCH_UPS, LiveTopic
 from services.console.live.wanted import Wanted
 from shared import rules
 from shared.eventlog.deliver.kafka import KafkaAccess
@@ -123,7 +123,7 @@ def live_edge(settings: Settings, metrics: Metrics) -> LiveEdge | None:
     identity = settings.url_of("identity")
     endings = FollowedEndings(access, identity)
     verifier = TokenVerifier(fetcher(identity), endings, issuer=settings.token_issuer)
-    catch_ups = asyncio.Semaphore(4)
+    catch_ups = asyncio.Semaphore(CATCH_UPS)
     topics = {topic_of(name): LiveTopic(topic_of(name), access, catch_ups) for name in SERVICES}
     snapshots = {topic: f"{settings.url_of(service_of(topic))}/docs" for topic in topics}
     edge = LiveEdge(callers=Callers(verifier, endings), topics=topics, snapshots=snapshots, endings=endings)

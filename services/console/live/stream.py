@@ -95,6 +95,6 @@ def _blocks(frames: list[Frame], wanted: Wanted) -> bytes:
 
 
 def _reset(lost: Lost, snapshot: str) -> bytes:
-    """Return the block that says which events are missing, and where the present state is read instead."""
+    """Return the block that says which events are missing, and where the state is read."""
     data = {"after": lost.after, "nearest": lost.nearest, "snapshot": snapshot}
     return b"event: reset\nid: %d\ndata: %s\n\n" % (lost.nearest - 1, orjson.dumps(data))

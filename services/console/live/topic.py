@@ -94,7 +94,7 @@ class Window:
 
 
 class LiveTopic:
-    """A topic with its reader, which starts with the first subscriber, and who waits for its next event."""
+    """A topic with its reader, which starts with the first subscriber, and those who wait."""
 
     def __init__(self, topic: str, access: KafkaAccess, catch_ups: asyncio.Semaphore) -> None:
         self.topic, self._access, self._catch_ups = topic, access, catch_ups
@@ -163,7 +163,7 @@ class LiveTopic:
                 waiter.set_result(None)
 
     async def news(self, wanted: Wanted, within_s: float) -> None:
-        """Wait until there may be a wanted event that was not there before, or until that time has passed."""
+        """Wait until there may be another wanted event, or until that time has passed."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         keys = wanted.keys
         sets = [self._any] if keys is None else [self._by_tenant.setdefault(key, set()) for key in keys]

@@ -60,7 +60,7 @@ class Lost(Exception):
 
 
 def placed(raw: Raw) -> Placed | None:
-    """Return the event of a record, or None if the record is not an intact event of the topic's service."""
+    """Return the event of a record; None if it is no intact event of the topic's service."""
     received = receive(raw, _NO_TYPES)
     if received.envelope is None or not received.envelope.position:
         logger.warning(
@@ -167,7 +167,7 @@ class OrderedTopic:
         await self._kafka.stop()
 
     async def newest(self, count: int) -> tuple[list[Placed], InOrder]:
-        """Return about the last `count` events, in order, and the merge that goes on with `following`.
+        """Return about the last `count` events, and the merge that goes on with `following`.
 
         Raises:
             TimeoutError: Kafka does not answer.
@@ -227,7 +227,7 @@ class OrderedTopic:
                 self.rest()
 
     async def position_at(self, time: datetime) -> int | None:
-        """Return a position after which all events are that were published since a time; None if there are none yet.
+        """Return a position that all events since a time come after; None if there are none yet.
 
         Raises:
             TimeoutError: Kafka does not answer.
@@ -264,7 +264,7 @@ class OrderedTopic:
         return events
 
     async def _offsets(self, position: int, begins: Mapping[int, int], ends: Mapping[int, int]) -> dict[int, int]:
-        """Return for each partition an offset before which it has no first record of an event after the position."""
+        """Return an offset of each partition before which it has no event after the position."""
         low, high = dict(begins), dict(ends)
         while searched := {n: (low[n] + high[n]) // 2 for n in self._partitions if low[n] < high[n]}:
             self._seek(searched)
@@ -277,7 +277,7 @@ class OrderedTopic:
         return low
 
     async def _first(self, n: int, offset: int) -> Placed | None:
-        """Return the event of the record at an offset that was sought; None if the record is no event."""
+        """Return the event at an offset that was sought; None if the record is no event."""
         events: list[Placed] = []
         while self._next[n] == offset:
             events = await self._read([n], at_most=1)
