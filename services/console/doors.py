@@ -15,7 +15,7 @@ import httpx
 import structlog
 from pydantic import BaseModel, JsonValue, ValidationError
 
-from shared.runtime.clients import tls
+from shared.runtime.clients import service_client
 from shared.runtime.problems import ProblemDetails
 
 logger = structlog.get_logger("doors")
@@ -112,11 +112,7 @@ class Doors:
     """The services' public routes."""
 
     urls: Mapping[str, str]
-    client: httpx.AsyncClient = field(
-        default_factory=lambda: httpx.AsyncClient(
-            timeout=TIMEOUT, trust_env=False, verify=tls(), follow_redirects=False
-        )
-    )
+    client: httpx.AsyncClient = field(default_factory=lambda: service_client(TIMEOUT))
 
     async def ask(
         self, call: Call, caller: Caller, answer: type[Answer], stored: Callable[[str], None] = lambda _: None

@@ -13,7 +13,7 @@ from joserfc.jwk import ECKey, KeySet
 
 from shared import rules
 from shared.events.identity import OrganisationKind
-from shared.runtime.clients import tls
+from shared.runtime.clients import service_client
 from shared.runtime.problems import Problem
 
 ISSUER: Final = "http://127.0.0.1:8101"
@@ -279,7 +279,7 @@ def fetcher(identity_url: str) -> Callable[[], Any]:
     """Return a function that reads the JWKS from identity over HTTP."""
 
     async def fetch() -> Any:
-        async with httpx.AsyncClient(timeout=3, trust_env=False, verify=tls()) as client:
+        async with service_client(3) as client:
             response = await client.get(f"{identity_url}/.well-known/jwks.json")
             response.raise_for_status()
             return response.json()

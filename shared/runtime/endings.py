@@ -43,7 +43,7 @@ from shared.events import (
 from shared.events.envelope import Unreadable, type_off_wire
 from shared.events.registry import IDENTITY
 from shared.runtime.auth import LEEWAY_S, TOKEN_S, Actor
-from shared.runtime.clients import tls
+from shared.runtime.clients import service_client
 from shared.runtime.problems import Problem
 
 logger = structlog.get_logger(__name__)
@@ -199,7 +199,7 @@ class IdentityQuery:
     async def _query(self, token: str) -> bool:
         until = self._clock() + FRESH_S  # counted from before the request, because the answer may be that old
         if self._client is None:
-            self._client = httpx.AsyncClient(timeout=ASK_S, trust_env=False, verify=tls())
+            self._client = service_client(ASK_S)
         try:
             answer = await self._client.get(self._url, headers={"Authorization": f"Bearer {token}"})
         except httpx.HTTPError as fault:

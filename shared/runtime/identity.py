@@ -11,7 +11,7 @@ import httpx
 import structlog
 
 from shared import rules
-from shared.runtime.clients import tls
+from shared.runtime.clients import service_client
 from shared.runtime.problems import Problem
 
 logger = structlog.get_logger(__name__)
@@ -54,7 +54,7 @@ class IdentityRoute:
             NoAnswer: identity can't be reached, refuses, or answers something else.
         """
         if self._client is None:
-            self._client = httpx.AsyncClient(timeout=ASK_S, trust_env=False, verify=tls(), transport=self._transport)
+            self._client = service_client(ASK_S, self._transport)
         try:
             answer = await self._client.post(self._url, json=body, headers={"Authorization": authorization})
             if answer.status_code != HTTPStatus.OK:
