@@ -75,6 +75,15 @@ async def test_a_refusals_numbers_are_for_whoever_helps_with_it(browser: Browser
     assert kept["command_id"] not in said and kept["request"] not in said
 
 
+async def test_a_reason_with_an_id_is_for_whoever_helps_with_it(browser: Browser, services: Services) -> None:
+    number = "a4da5f69-8172-52c0-b89f-ea417e091c17"
+    kept = {**REFUSAL, "rule": "partner-unknown", "reason": f"No partner <{number}> is known."}
+    services.answers["GET /refusals/a-1:k-1"] = httpx.Response(200, json=kept)
+    before, _, behind = (await browser.get("/refusals/a-1:k-1")).text.partition("<details>")
+    assert number not in before
+    assert f"No partner &lt;<code>{number}</code>&gt; is known." in behind and kept["remedy"] in behind
+
+
 async def test_a_way_to_the_refusals_is_on_every_page_once(browser: Browser, services: Services) -> None:
     for kind in ("customer", "partner", "publisher", "operator"):
         services.answers["GET /me"] = httpx.Response(200, json={**ACCOUNT, "organisation_kind": kind})

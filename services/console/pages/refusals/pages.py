@@ -8,6 +8,7 @@ from datetime import date, datetime
 from http import HTTPStatus
 from typing import Final
 
+from markupsafe import Markup, escape
 from starlette.responses import Response
 
 from services.console.doors import Refused, Unreachable, part_of_page, path
@@ -30,6 +31,8 @@ LOOKED_AT: Final = "200"
 HISTORIES: Final = {"contract": "contracts", "subscription": "subscriptions", "pool": "pools"}
 """Where the history of a stream is found, by the stream's kind."""
 _DAY: Final = re.compile(r"\b\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])\b(?!T)")
+_NUMBER: Final = re.compile(r"\b([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\b")
+_CODE: Final = Markup("<code>{}</code>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,12 @@ def with_days(words: str, texts: Texts) -> str:
     return _DAY.sub(written, words)
 
 
+def with_numbers(words: str) -> Markup:
+    """Return a service's words with the ids in them marked as such."""
+    parts = _NUMBER.split(words)  # each second one is an id
+    return Markup().join(_CODE.format(each) if place % 2 else escape(each) for place, each in enumerate(parts))
+
+
 async def _of_service(visit: Visit, service: str, chosen: str | None) -> tuple[list[Kept], str | None] | None:
     """Return what a service has refused, and the cursor of the next.
 
@@ -128,15 +137,16 @@ async def refusal(visit: Visit) -> Response:
     evidence = await _evidence(visit, kept)
     names = await names_of(visit, [kept.refusal.account_id, *(each.actor for each in evidence)])
     own = visit.account is not None and visit.account.account_id == kept.refusal.account_id
-    reason = with_days(kept.refusal.reason, visit.texts)
+    reason, remedy = (with_days(each, visit.texts) for each in (kept.refusal.reason, kept.refusal.remedy))
     return visit.page(
         "refusals/refusal.html",
         kept=kept,
         refusal=kept.refusal,
         words=words_of(kept.refusal.rule, reason, visit.texts),
         worded=kept.refusal.rule in refusals_in_words().rules,
-        reason=reason,
-        remedy=with_days(kept.refusal.remedy, visit.texts),
+        reason=with_numbers(reason),
+        remedy=with_numbers(remedy),
+        numbered=_NUMBER.search(f"{reason} {remedy}") is not None,
         asked=asked_for(kept.refusal, visit.texts),
         place=visit.texts.gettext(PLACES[kept.service]),
         evidence=evidence,
