@@ -1,6 +1,7 @@
 """The marketplace's pages: a plan into the cart, the checkout, orders on their way, renewals and customers."""
 
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -158,6 +159,23 @@ async def test_a_start_that_the_checkout_refuses_is_said_beside_it(browser: Brow
     services.answers["GET /carts/cart-1"] = cart
     page = (await browser.get("/cart?customer=cust-1&starts=2027-11-29")).text
     assert 'id="starts-error"' in page and "AutoCAD" in page
+
+
+async def test_the_first_day_is_left_to_the_purchasers_own_today(browser: Browser, services: Services) -> None:
+    """Between 23:00 and 24:00 UTC the day before was filled in, and refused for a purchaser in Berlin."""
+    await with_cart(browser)
+    page = (await browser.get("/cart?customer=cust-1")).text
+    assert "2026-11-29" not in _first_day(page)
+    given = fields(page, "check")
+    checked = await browser.post("/cart", None, **given, email="o@northhaus.example", starts="")
+    assert checked.headers["location"] == f"/cart?customer=cust-1&purchaser={OSKAR}"
+    assert "2026-11-29" in _first_day((await browser.get(checked.headers["location"])).text)
+
+
+def _first_day(page: str) -> str:
+    found = re.search('<input[^>]* id="starts"[^>]*>|<input id="starts"[^>]*>', page)
+    assert found
+    return found[0]
 
 
 async def test_the_purchaser_is_named_by_address(browser: Browser, services: Services) -> None:

@@ -99,7 +99,8 @@ async def cart(visit: Visit) -> Response:
     for name in CHECKED:
         visit.keep(name, asked.get(name, ""))
     visit.form.values |= {name: asked.get(name, "") for name in CHECKED} | {"email": visit.form["email"]}
-    visit.form.values["starts"] = asked.get("starts") or found.starts.isoformat()
+    assumed = found.starts.isoformat() if asked.get("purchaser") else ""  # else it is today in another time zone
+    visit.form.values["starts"] = asked.get("starts") or assumed
     refusals = {line: _words(visit, found, line) for line in (None, *(each.line for each in found.lines))}
     ready = bool(customer and asked.get("purchaser") and not found.refusals and not visit.form.wrong)
     return render(
@@ -187,7 +188,7 @@ async def _check(visit: Visit) -> Response:
         form.faults.append(texts.gettext(CHOOSE_CUSTOMER))
         return await again(visit, cart)
     asked = {name: form[name].strip() for name in CHECKED if form[name].strip()}
-    if not _is_day(form["starts"]):
+    if form["starts"].strip() and not _is_day(form["starts"]):
         form.errors["starts"] = texts.gettext(NOT_A_DAY)
         form.values["starts"] = ""
         return await again(visit, cart)
