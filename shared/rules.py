@@ -38,9 +38,6 @@ AS_OF_TOO_LONG: Final = Rule("as-of-too-long", 422)
 UNKNOWN: Final = Rule("unknown", 404)
 """The resource exists and the caller may see it. A refusal does not tell which of the two is missing."""
 
-POSITION_NOT_KEPT: Final = Rule("position-not-kept", 410)
-"""A topic has the events after the position that a subscriber goes on from."""
-
 # ── Load and availability ──────────────────────────────────────────────────────────────────────────────
 
 TOO_MANY_REQUESTS: Final = Rule("too-many-requests", 429)

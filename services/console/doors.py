@@ -173,8 +173,9 @@ class Doors:
         return self.client.build_request(call.method, url, json=call.body, headers=headers, timeout=timeout)
 
     def _read(self, response: httpx.Response, call: Call, caller: Caller, answer: type[Answer]) -> Answer:
-        if response.status_code == HTTPStatus.UNAUTHORIZED and caller.token and "www-authenticate" in response.headers:
-            raise SessionOver  # without that header, something else in the request is not accepted
+        challenge = response.headers.get("www-authenticate", "")
+        if response.status_code == HTTPStatus.UNAUTHORIZED and caller.token and 'error="invalid_token"' in challenge:
+            raise SessionOver  # without that error, something else in the request is not accepted
         try:
             if response.is_success:
                 if answer is Nothing:

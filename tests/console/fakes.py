@@ -45,7 +45,8 @@ def tokens(number: int = 1, expires_in: int = 300) -> dict[str, Any]:
 
 
 def problem(status: int, rule: str, detail: str = "No.", **more: Any) -> httpx.Response:
-    headers = {"WWW-Authenticate": "Bearer"} if rule in ("not-signed-in", "session-ended") else {}
+    invalid = ' error="invalid_token"' if rule in ("not-signed-in", "session-ended") else ""
+    headers = {"WWW-Authenticate": f"Bearer{invalid}"} if status == 401 else {}
     body = {"type": f"/problems/{rule}", "title": "", "status": status, "detail": detail, "rule": rule, **more}
     return httpx.Response(status, json=body, headers=headers)
 

@@ -150,7 +150,7 @@ async def test_ready_tells_whether_identity_answers(browser: Browser, services: 
 
 async def test_metrics_count_the_pages(browser: Browser) -> None:
     await browser.get("/sign-in")
-    assert 'route="/sign-in",status="200"' in (await browser.get("/metrics")).text
+    assert 'route="/sign-in",service_name="console",status="200"' in (await browser.get("/metrics")).text
 
 
 # ── What a command has stored ──────────────────────────────────────────────────────────────────────────

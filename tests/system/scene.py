@@ -29,7 +29,7 @@ Answer = tuple[int, str, Mapping[str, str]]
 
 TEXTS: Final = ("x1", "DE", "UTC", "en", "EUR", "09:00", "2027-01-31", "https://x.example", "0" * 64)
 UNTIL_ROLLOUT: Final = STEPS.index(rollout) + 1
-_EACH_ITS_OWN: Final = ("date", "x-correlation-id", "content-length")
+_EACH_ITS_OWN: Final = ("date", "x-correlation-id", "x-request-id", "content-length")
 """Headers that differ from one answer to the next."""
 
 

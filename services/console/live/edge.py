@@ -14,12 +14,16 @@ from shared import rules
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.ordered import Lost
 from shared.events.registry import service_of, topic_of
+from shared.rule_status import Rule
 from shared.runtime.auth import TokenVerifier, fetcher
 from shared.runtime.endings import FollowedEndings
 from shared.runtime.metrics import Metrics
 from shared.runtime.problems import Problem, unknown
 from shared.runtime.settings import Settings
 from shared.services import SERVICES
+
+POSITION_NOT_KEPT: Final = Rule("position-not-kept", 410)
+"""A topic has the events after the position that a subscriber goes on from."""
 
 LOADED_S: Final = 5.0
 """How long a request waits for a topic's reader to begin."""
@@ -109,7 +113,7 @@ class LiveEdge:
 
     def _not_kept(self, topic: LiveTopic, lost: Lost) -> Problem:
         return Problem(
-            rule=rules.POSITION_NOT_KEPT,
+            rule=POSITION_NOT_KEPT,
             reason=f"The events after position {lost.after} are not kept; the oldest later one is {lost.nearest}.",
             remedy=f"Read the present state at {self.snapshots[topic.topic]}, then go on after {lost.nearest - 1}.",
         )
