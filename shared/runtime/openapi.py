@@ -220,7 +220,6 @@ def describe(
             schemas = _Schemas(components.setdefault("schemas", {}))
             schemas.of("Event", _EVENT), schemas.of("Answer", _ANSWER), schemas.of("BulkAnswer", _BULK_ANSWER)
             schemas.of_model(ProblemDetails)
-            components["headers"] = _HEADERS
             security = components.setdefault("securitySchemes", {})
             security["Bearer"] = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
             security["Machine"] = scheme(issuer)
@@ -229,6 +228,8 @@ def describe(
             for command in commands.routes:
                 document["paths"].setdefault(command.path, {})[command.method.lower()] = _operation(command, schemas)
             schemas.keep_used_by(document["paths"])
+            used = _referred(document["paths"], "headers")
+            components["headers"] = {name: header for name, header in _HEADERS.items() if name in used}
             add_examples(document, commands)
             app.openapi_schema = document
         return app.openapi_schema
@@ -271,13 +272,13 @@ class _Schemas:
             del self._schemas[name]
 
 
-def _referred(part: object) -> set[str]:
-    """Return the names of the schemas that a part of the document refers to."""
+def _referred(part: object, kind: str = "schemas") -> set[str]:
+    """Return the names of the schemas, or of other components, that a part refers to."""
     if isinstance(part, Mapping):
-        name = str(part.get("$ref", "")).partition("#/components/schemas/")[2]
-        return set().union({name} if name else set(), *(_referred(each) for each in part.values()))
+        name = str(part.get("$ref", "")).partition(f"#/components/{kind}/")[2]
+        return set().union({name} if name else set(), *(_referred(each, kind) for each in part.values()))
     if isinstance(part, Sequence) and not isinstance(part, str):
-        return set().union(*(_referred(each) for each in part))
+        return set().union(*(_referred(each, kind) for each in part))
     return set()
 
 
