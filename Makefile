@@ -63,7 +63,7 @@ tour: install ## look at every page as each kind of person in a real browser (CH
 	@$(PYTHON) -m deploy.bootstrap browser
 	BROWSER=1 TOUR=1 $(VENV) -m pytest tests/console/browser/test_every_page.py $(ARGS)
 
-documents: install ## check the OpenAPI documents by other people's tools: redocly, spectral, two generators of clients (node)
+documents: install ## check the documents by other people's tools: redocly, spectral, AsyncAPI's parser, ajv, two generators of clients (node)
 	@$(PYTHON) -m deploy.bootstrap documents
 	$(VENV) -m pytest -m long tests/documents tests/system/test_clients.py $(ARGS)
 
