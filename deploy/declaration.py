@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 from deploy import OperatorError
 from shared.eventlog.repair.anchors import topic_of_anchors
-from shared.events.registry import INBOUND, inbound_topic, topic_of
+from shared.events.registry import INBOUND, OUTCOMES, inbound_topic, outcomes_topic, topic_of
 from shared.services import DECLARED, EDGES_DECLARED, PUBLISHERS, EdgeDeclaration, ServiceDeclaration
 
 PAGE: Final = Path(__file__).with_name("topics.toml")
@@ -50,13 +50,17 @@ class Declaration:
     grants: frozenset[Grant]
     publishers: Sequence[str]
     publisher_rule: Topic
-    """The settings of each publisher's own topic, with the common prefix of their names."""
+    """The settings of each publisher's inbound topic, with the common prefix of their names."""
+    outcomes_rule: Topic | None
+    """The settings of each topic of outcomes; None if there are none."""
     former: Sequence[str]
     """Former topics, which may exist and have no access rules."""
 
-    def topic_of_publisher(self, publisher: str) -> Topic:
-        """Return the topic that only the publisher's system may write."""
-        return replace(self.publisher_rule, name=inbound_topic(publisher))
+    def topics_of_publisher(self, publisher: str) -> list[Topic]:
+        """Return the topics that only the publisher may write, and only it may read."""
+        inbound = replace(self.publisher_rule, name=inbound_topic(publisher))
+        rule = self.outcomes_rule
+        return [inbound] if rule is None else [inbound, replace(rule, name=outcomes_topic(publisher))]
 
 
 def user_of_publisher(publisher: str) -> str:
@@ -64,21 +68,26 @@ def user_of_publisher(publisher: str) -> str:
 
 
 def publisher_grants(publisher: str) -> frozenset[Grant]:
-    """Return the rights of a publisher's system: to write to its own topic."""
+    """Return a publisher's rights: to write its own topic, and to read its outcomes."""
     user = user_of_publisher(publisher)
-    return frozenset({Grant(user=user, operation="write", resource="topic", name=inbound_topic(publisher))})
+    writes, reads = [inbound_topic(publisher)], [outcomes_topic(publisher)]
+    return frozenset(_grants(user, {"writes": writes, "reads": reads, "groups": [f"{user}.*"]}))
 
 
 def service_grants(service: ServiceDeclaration) -> frozenset[Grant]:
-    """Return a service's rights: write its topics, read its events and declared topics."""
+    """Return a service's rights: write its topics, read its events and declared topics.
+
+    A service that decides on publishers' events also writes their outcomes.
+    """
     reads = [f"{INBOUND}*" if each == PUBLISHERS else topic_of(each) for each in (service.name, *service.reads)]
     writes = [topic_of(service.name), topic_of_anchors(service.name)]
+    writes += [f"{OUTCOMES}*"] * (PUBLISHERS in service.reads)
     return frozenset(_grants(service.name, {"writes": writes, "reads": reads, "groups": [f"{service.name}.*"]}))
 
 
 def edge_grants(edge: EdgeDeclaration) -> frozenset[Grant]:
-    """Return an edge's rights: read the declared services' events, without a consumer group."""
-    return frozenset(_grants(edge.name, {"reads": map(topic_of, edge.reads)}))
+    """Return an edge's rights: read events and outcomes, without a consumer group."""
+    return frozenset(_grants(edge.name, {"reads": [*map(topic_of, edge.reads), f"{OUTCOMES}*"]}))
 
 
 def read(page: Path = PAGE) -> Declaration:
@@ -90,8 +99,8 @@ def read(page: Path = PAGE) -> Declaration:
         OperatorError: The file has an unknown table or key.
     """
     tables = tomllib.loads(page.read_text())
-    if unknown := set(tables) - {"topics", "services", "former", "publishers", "users"}:
-        known = "topics, services, former, publishers and users"
+    if unknown := set(tables) - {"topics", "services", "former", "publishers", "outcomes", "users"}:
+        known = "topics, services, former, publishers, outcomes and users"
         raise OperatorError(f"{page} has an unknown table {min(unknown)!r}; the tables are {known}.")
     own: Mapping[str, Mapping[str, Any]] = tables.get("services", {})
     services, edges = (DECLARED, EDGES_DECLARED) if own else ((), ())
@@ -101,17 +110,20 @@ def read(page: Path = PAGE) -> Declaration:
     grants = {grant for user, table in users.items() for grant in _grants(user, table)}
     grants = grants.union(*map(service_grants, services), *map(edge_grants, edges), *map(publisher_grants, publishers))
     family = _topic(INBOUND, rule)
+    outcomes = _topic(OUTCOMES, tables["outcomes"]) if "outcomes" in tables else None
     return Declaration(
         topics=[
             *(_topic(topic_of(service.name), own["events"]) for service in services),
             *(_topic(name, table) for name, table in tables.get("topics", {}).items()),
             *(_topic(topic_of_anchors(service.name), own["anchors"]) for service in services),
             *(replace(family, name=inbound_topic(publisher)) for publisher in publishers),
+            *([] if outcomes is None else (replace(outcomes, name=outcomes_topic(of)) for of in ("", *publishers))),
         ],
         users=[*(each.name for each in (*services, *edges)), *users, *map(user_of_publisher, publishers)],
         grants=frozenset(grants),
         publishers=publishers,
         publisher_rule=family,
+        outcomes_rule=outcomes,
         former=tables.get("former", {}).get("topics", []),
     )
 

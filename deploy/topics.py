@@ -1,7 +1,7 @@
 """Creation and checks of the topics, users and access rules that topics.toml declares.
 
     python -m deploy.topics [--prune]                 create what is missing; --prune removes undeclared access
-    python -m deploy.topics add-publisher NAME        create a topic, a user and a password for a publisher
+    python -m deploy.topics add-publisher NAME        create topics, a user and a password for a publisher
     python -m deploy.topics revoke-publisher NAME     remove its access; its events stay
     python -m deploy.topics rotate USER               replace a user's password
 
@@ -198,14 +198,14 @@ def _bring_about(access: KafkaAccess, folder: Path, prune: bool) -> None:
 
 
 def add_publisher(access: KafkaAccess, folder: Path, name: str) -> None:
-    """Create a publisher's topic, its user and password, and its right to write."""
+    """Create a publisher's topics, its user and password, and its rights."""
     page, user = declaration.read(), declaration.user_of_publisher(name)
-    topic = page.topic_of_publisher(name)
+    topics = page.topics_of_publisher(name)
     admin = connected(access, 20.0)
-    _ensure(admin, access, [topic], 20.0)
+    _ensure(admin, access, topics, 20.0)
     users.put(admin, {user: _password(folder, user)})
     users.grant(admin, declaration.publisher_grants(name))
-    print(f"{name} may send to {topic.name} as the user {user}; its password is in {folder / f'kafka-{user}'}.")
+    print(f"{name} may send to {topics[0].name} as the user {user}; its password is in {folder / f'kafka-{user}'}.")
 
 
 def revoke_publisher(access: KafkaAccess, folder: Path, name: str) -> None:

@@ -8,16 +8,16 @@ from shared.documents.examples import example_data, example_envelope
 from shared.documents.schemas import parts_of, sent_schema_id
 from shared.events.base import Event
 from shared.events.envelope import TYPE_PREFIX, schema_id, to_headers
-from shared.events.registry import EVENTS_ON, INBOUND, service_of, topic_of
-from shared.services import DECLARED, PUBLISHERS
+from shared.events.registry import ANSWERING, EVENTS_ON, INBOUND, OUTCOMES, service_of, topic_of
 
 Part = dict[str, Any]
 
 VERSION: Final = "1"
 """The version of the event contract: of the topics' names."""
 KEPT_FOR_EVER: Final[Part] = {"cleanup.policy": ["delete"], "retention.ms": -1}
-PARTITIONS: Final = {"events": 6, "inbound": 3}
-"""The partitions of a service's own topic and of an inbound topic, as they are declared for the deployment."""
+PARTITIONS: Final = {"events": 6, "inbound": 3, "outcomes": 1}
+"""The partitions of a service's own topic, an inbound topic and a topic of outcomes, as they are declared for the
+deployment."""
 _CONTENT: Final = "application/json"
 _BINDING: Final = "0.5.0"
 
@@ -67,6 +67,7 @@ _REQUIRED_OF_SERVICES: Final = (
     "ce_prevhash",
     "ce_hash",
 )
+_OF_OUTCOMES: Final = (*_REQUIRED_OF_SERVICES[:-4], "ce_causationid", "ce_tenant")
 _REQUIRED_OF_PUBLISHERS: Final = ("ce_specversion", "ce_id", "ce_source", "ce_type")
 _OF_PUBLISHERS: Final = (
     *_REQUIRED_OF_PUBLISHERS,
@@ -82,8 +83,7 @@ _OF_PUBLISHERS: Final = (
 
 def asyncapi_of_service(service: str, bootstrap: str) -> Part:
     """Return the document of the topics that a service publishes or is sent."""
-    reads = {declaration.name: declaration.reads for declaration in DECLARED}.get(service, ())
-    topics = [topic_of(service), *([INBOUND] if PUBLISHERS in reads else [])]
+    topics = [topic_of(service), *([INBOUND, OUTCOMES] if service in ANSWERING else [])]
     return asyncapi_of(topics, f"Tenure {service}: its events", bootstrap)
 
 
@@ -95,9 +95,7 @@ def asyncapi_of(topics: Iterable[str], title: str, bootstrap: str) -> Part:
     """
     read = {topic: {event.type(): event for event in EVENTS_ON[topic]} for topic in topics}
     messages = {
-        _key(name, topic): _message(event, sent=topic == INBOUND)
-        for topic, events in read.items()
-        for name, event in events.items()
+        _key(name, topic): _message(event, topic) for topic, events in read.items() for name, event in events.items()
     }
     return {
         "asyncapi": "3.0.0",
@@ -106,7 +104,7 @@ def asyncapi_of(topics: Iterable[str], title: str, bootstrap: str) -> Part:
             "version": VERSION,
             "description": _ABOUT,
             "license": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
-            "tags": [{"name": service_of(topic) or "publishers"} for topic in read],
+            "tags": [{"name": name} for name in dict.fromkeys(service_of(topic) or "publishers" for topic in read)],
         },
         "defaultContentType": _CONTENT,
         "servers": {
@@ -123,6 +121,7 @@ def asyncapi_of(topics: Iterable[str], title: str, bootstrap: str) -> Part:
             "messages": dict(sorted(messages.items())),
             "messageTraits": {
                 "ofAService": _trait(_HEADERS, _REQUIRED_OF_SERVICES),
+                "ofAnOutcome": _trait(_OF_OUTCOMES, _REQUIRED_OF_SERVICES[:-4]),
                 "ofAPublisher": _trait(_OF_PUBLISHERS, _REQUIRED_OF_PUBLISHERS),
             },
             "schemas": _schemas(read),
@@ -160,22 +159,31 @@ def _name(topic: str) -> str:
 
 def _operation(topic: str) -> str:
     owner = service_of(topic)
-    return f"publish{owner.capitalize()}Events" if owner else "receivePublishersEvents"
+    return f"publish{owner.capitalize()}Events" if owner else _OPERATIONS[topic]
+
+
+_OPERATIONS: Final = {INBOUND: "receivePublishersEvents", OUTCOMES: "publishOutcomes"}
+_OF_PUBLISHERS_TOPICS: Final = {
+    INBOUND: "The events of one publisher's system, kept for ever. Only that system may write to it. The operator "
+    f"imports events of any publisher on `{INBOUND}`.",
+    OUTCOMES: "What became of each record of a publisher, kept for ever. Only that publisher's system may read it. The "
+    "key is the event's id, or the record's place if it can't be read. An outcome may be repeated, with the same id. "
+    f"Those of publishers without such a topic are on `{OUTCOMES}`.",
+}
 
 
 def _channel(topic: str, events: Mapping[str, type[Event]]) -> Part:
     own = bool(service_of(topic))
     channel: Part = {
-        "address": topic if own else f"{INBOUND}.{{publisher}}",
+        "address": topic if own else f"{topic}.{{publisher}}",
         "description": f"The events of {service_of(topic)}, kept for ever. The key is the stream."
         if own
-        else "The events of one publisher's system, kept for ever. Only that system may write to it. The operator "
-        f"imports events of any publisher on `{INBOUND}`.",
+        else _OF_PUBLISHERS_TOPICS[topic],
         "messages": {name: {"$ref": f"#/components/messages/{_key(name, topic)}"} for name in sorted(events)},
         "bindings": {
             "kafka": {
                 **({"topic": topic} if own else {}),
-                "partitions": PARTITIONS["events" if own else "inbound"],
+                "partitions": PARTITIONS["events" if own else topic.split(".")[1]],
                 "topicConfiguration": KEPT_FOR_EVER,
                 "bindingVersion": _BINDING,
             }
@@ -186,13 +194,19 @@ def _channel(topic: str, events: Mapping[str, type[Event]]) -> Part:
     return channel
 
 
+_SUMMARIES: Final = {
+    INBOUND: "A publisher's system sends events.",
+    OUTCOMES: "The service that decides on an event's type publishes what became of the record.",
+}
+
+
 def _operation_of(topic: str, events: Mapping[str, type[Event]]) -> Part:
     own = service_of(topic)
     channel = f"#/channels/{_name(topic)}"
     return {
-        "action": "send" if own else "receive",
+        "action": "receive" if topic == INBOUND else "send",
         "channel": {"$ref": channel},
-        "summary": f"{own.capitalize()} publishes what it decided." if own else "A publisher's system sends events.",
+        "summary": f"{own.capitalize()} publishes what it decided." if own else _SUMMARIES[topic],
         "messages": [{"$ref": f"{channel}/messages/{name}"} for name in sorted(events)],
     }
 
@@ -218,8 +232,9 @@ def _trait(names: Iterable[str], required: Iterable[str]) -> Part:
     }
 
 
-def _message(event: type[Event], *, sent: bool) -> Part:
-    name = event.type()
+def _message(event: type[Event], topic: str) -> Part:
+    name, sent = event.type(), topic == INBOUND
+    trait = {INBOUND: "ofAPublisher", OUTCOMES: "ofAnOutcome"}.get(topic, "ofAService")
     summary, _, rest = " ".join((event.__doc__ or "").split()).partition(". ")
     headers = {key: value.decode() for key, value in to_headers(example_envelope(event, sent=sent))}
     return {
@@ -230,6 +245,6 @@ def _message(event: type[Event], *, sent: bool) -> Part:
         "contentType": _CONTENT,
         "payload": {"$ref": f"#/components/schemas/{_key(name, INBOUND if sent else '')}"},
         "x-json-schema": (sent_schema_id if sent else schema_id)(name, event.SCHEMA),
-        "traits": [{"$ref": f"#/components/messageTraits/{'ofAPublisher' if sent else 'ofAService'}"}],
+        "traits": [{"$ref": f"#/components/messageTraits/{trait}"}],
         "examples": [{"name": name, "headers": headers, "payload": json.loads(example_data(event))}],
     }

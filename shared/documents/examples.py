@@ -3,6 +3,7 @@
 Equal names of fields have equal values, so that the examples of several events fit together.
 """
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from functools import cache
@@ -13,7 +14,8 @@ from pydantic import AwareDatetime, BaseModel, TypeAdapter, ValidationError
 
 from shared.events.base import Event
 from shared.events.envelope import Envelope, hashed, source_of
-from shared.events.registry import EVENTS_ON, service_of
+from shared.events.outcomes import RecordAnswered
+from shared.events.registry import ANSWERING, EVENTS_ON, inbound_topic, service_of
 
 SEALED: Final = "enc:1:3q2+7wAAESIzRFVmd4iZqrvM3e7/ABEiM0RVZneImaq7zN3u"
 """An example of a personal field on a topic."""
@@ -26,6 +28,7 @@ _TEXTS: Final[Mapping[str, str]] = {
     "component": "core",
     "country": "DE",
     "csn": "5500112233",
+    "event_source": "urn:publisher:autodesk",
     "currency": "EUR",
     "issuer": "https://login.example.org",
     "locale": "de-DE",
@@ -44,6 +47,7 @@ _TEXTS: Final[Mapping[str, str]] = {
     "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     "time_zone": "Europe/Berlin",
     "title": "Atlas 2027.1",
+    "topic": inbound_topic("autodesk"),
     "update_id": "atlas-2027-1",
     "version": "2027.1",
 }
@@ -64,6 +68,15 @@ _NUMBERS: Final[Mapping[str, int]] = {
     "targets": 40,
 }
 """Values for the numbers that are not small."""
+_REJECTED: Final[dict[str, Any]] = {
+    "status": "rejected",
+    "event_type": "OrderAccepted",
+    "rule": "unknown-type",
+    "reason": "the type OrderAccepted is unknown",
+    "remedy": "Correct the event, and send it under another id.",
+    "because": (),
+    "events": (),
+}
 _DAYS: Final[Mapping[str, date]] = {"starts": date(2026, 12, 1), "valid_from": date(2026, 12, 1)}
 _OTHER_TEXTS: Final = ("An example.", "example", "22:00", "grace@example.org", "DE", "0" * 64)
 """For the fields of other names: the first one that the field accepts."""
@@ -72,7 +85,7 @@ _OTHER_TEXTS: Final = ("An example.", "example", "22:00", "grace@example.org", "
 @cache
 def example_of(event: type[Event]) -> Event:
     """Return an example of an event, as it was decided: its personal fields are readable."""
-    return event.model_validate(_filled(event))
+    return event.model_validate(_filled(event) | (_REJECTED if event is RecordAnswered else {}))
 
 
 def example_data(event: type[Event]) -> bytes:
@@ -87,6 +100,8 @@ def example_envelope(event: type[Event], *, sent: bool = False) -> Envelope:
     With `sent`, it is what a publisher's system sends.
     """
     name = event.type()
+    if event is RecordAnswered:
+        return _example_answer(json.loads(example_data(event)))
     sent = sent or name not in _PUBLISHED_BY
     envelope = Envelope(
         id=_id(f"event {name}"),
@@ -107,6 +122,18 @@ def example_envelope(event: type[Event], *, sent: bool = False) -> Envelope:
         tenant=_id("organisation"),
     )
     return hashed(numbered, example_data(event))
+
+
+def _example_answer(answer: Mapping[str, Any]) -> Envelope:
+    return Envelope(
+        id="{topic}:{partition}:{offset}:{status}".format_map(answer),
+        source=source_of(ANSWERING[0]),
+        type=RecordAnswered.type(),
+        stream=answer["event_id"],
+        time=_TIME,
+        causation_id=answer["event_id"],
+        tenant=_TEXTS["publisher"],
+    )
 
 
 def text_for(name: str) -> str:

@@ -128,6 +128,7 @@ from shared.events.marketplace import (
     SubscriptionRenewed,
 )
 from shared.events.operations import OperationPerformed
+from shared.events.outcomes import RecordAnswered
 from shared.events.publisher import CreditsPurchased, OrderConfirmed, OrderDeclined
 from shared.events.registry import EVENTS
 
@@ -203,6 +204,7 @@ __all__ = [
     "ProductOwned",
     "ProfileUpdated",
     "Record",
+    "RecordAnswered",
     "RenewalReminded",
     "RoleAssigned",
     "RoleRequestDeclined",

@@ -13,8 +13,9 @@ from typing import Final, get_args
 
 from shared.events.base import Event
 from shared.events.envelope import publisher_of, source_of
+from shared.events.outcomes import RecordAnswered
 from shared.events.publisher import PublisherEvent
-from shared.services import SERVICES
+from shared.services import DECLARED, PUBLISHERS, SERVICES
 
 INBOUND: Final = "publisher.inbound.v1"
 """The inbound topic of a trusted gateway, which may send events of any publisher.
@@ -24,6 +25,10 @@ systems, without stream versions and hashes."""
 INBOUND_PATTERN: Final = r"^publisher\.inbound\.v1(\.[A-Za-z0-9_-]{1,100})?$"
 """A regular expression of the names of all inbound topics, for subscriptions."""
 _INBOUND: Final = re.compile(INBOUND_PATTERN)
+OUTCOMES: Final = "publisher.outcomes.v1"
+"""The topic with the answers to records of publishers that have no topic of outcomes of their own.
+
+Each publisher's own is `outcomes_topic(publisher)`."""
 
 
 def topic_of(service: str) -> str:
@@ -71,6 +76,21 @@ def inbound_topic(publisher: str) -> str:
     return topic
 
 
+def outcomes_topic(publisher: str) -> str:
+    """Return the topic with the answers to this publisher's records; that of all others for ""."""
+    return f"{OUTCOMES}.{publisher}" if publisher else OUTCOMES
+
+
+def is_outcomes(topic: str) -> bool:
+    """Return whether this is a topic of outcomes."""
+    return topic == OUTCOMES or topic.startswith(f"{OUTCOMES}.")
+
+
+def publisher_of_outcomes(topic: str) -> str:
+    """Return the publisher whose own topic of outcomes this is; "" for any other topic."""
+    return topic.removeprefix(f"{OUTCOMES}.") if topic.startswith(f"{OUTCOMES}.") else ""
+
+
 def topics_read(declared: Iterable[str], existing: Iterable[str]) -> list[str]:
     """Return the topics that a consumer of `declared` reads.
 
@@ -97,8 +117,9 @@ def _contract_of(service: str) -> tuple[type[Event], ...]:
 EVENTS_ON: Final[Mapping[str, tuple[type[Event], ...]]] = {
     **{topic_of(service): _contract_of(service) for service in SERVICES},
     INBOUND: get_args(PublisherEvent),
+    OUTCOMES: (RecordAnswered,),
 }
-"""The event types of each topic. A publisher's own topic has the types of the gateway's topic."""
+"""The event types of each topic. A publisher's own topics have the types of the common ones."""
 
 EVENTS: Final[Mapping[str, type[Event]]] = {event.type(): event for events in EVENTS_ON.values() for event in events}
 """Every event type of the contract."""
@@ -112,6 +133,9 @@ def published_by(service: str) -> dict[str, type[Event]]:
     return {event.type(): event for event in EVENTS_ON[topic_of(service)]}
 
 
+ANSWERING: Final = tuple(each.name for each in DECLARED if PUBLISHERS in each.reads)
+"""The services that decide on publishers' events, and answer each of their records."""
+_ANSWERS: Final = frozenset(map(source_of, ANSWERING))
 _OWN: Final = {topic_of(service): (source_of(service), frozenset(published_by(service))) for service in SERVICES}
 
 
@@ -127,6 +151,8 @@ def why_not_from(topic: str, source: str, event_type: str) -> str | None:
         publisher, owner = publisher_of(source), publisher_of_topic(topic)
         known_type = event_type in EVENTS
         allowed = bool(publisher) and owner in ("", publisher) and (event_type in PUBLISHERS_EVENTS or not known_type)
+    elif is_outcomes(topic):
+        allowed = source in _ANSWERS and (event_type == RecordAnswered.type() or event_type not in EVENTS)
     else:
         allowed = source == source_of(topic.split(".", 1)[0])
     return None if allowed else f"type {event_type[:80]} is not one that {source[:120]} may publish on {topic}"

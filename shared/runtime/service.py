@@ -19,6 +19,7 @@ from fastapi import APIRouter
 
 from shared.eventlog.decision import Stream
 from shared.eventlog.deliver import readers
+from shared.eventlog.deliver.answering import OutcomeRelay
 from shared.eventlog.deliver.consumer import Consumer
 from shared.eventlog.deliver.host import ConsumerHost
 from shared.eventlog.deliver.kafka import InvalidKafkaSettings
@@ -35,7 +36,7 @@ from shared.eventlog.write.operations import OPERATION
 from shared.eventlog.write.postgres import TRANSIENT, PostgresStore, open_pool
 from shared.eventlog.write.store import Unavailable
 from shared.events import upcasts
-from shared.events.registry import topic_of
+from shared.events.registry import ANSWERING, topic_of
 from shared.runtime.auth import TokenVerifier, fetcher
 from shared.runtime.clocks import CLOCKS
 from shared.runtime.database import Pool
@@ -230,6 +231,9 @@ class ServiceProcess:
                     store, topic, self.settings.kafka, observer=self.metrics, guard=guard, anchors=anchors
                 )
                 tasks.append(asyncio.create_task(self.relay.run(), name="relay"))
+                if self.service.name in ANSWERING:
+                    answers = OutcomeRelay(self.service.name, store, pool, self.settings.kafka, observer=self.metrics)
+                    tasks.append(asyncio.create_task(answers.run(), name="outcomes"))
             if "consumers" in self.only:
                 timers = self.service.timers
                 consumers = [

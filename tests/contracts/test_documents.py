@@ -13,7 +13,7 @@ from shared.documents.compatibility import Change, changes
 from shared.documents.schemas import known_schemas, schema_at, schema_of
 from shared.events import EVENTS
 from shared.events.envelope import to_headers
-from shared.events.registry import EVENTS_ON, INBOUND, PUBLISHERS_EVENTS, topic_of
+from shared.events.registry import EVENTS_ON, INBOUND, OUTCOMES, PUBLISHERS_EVENTS, topic_of
 from shared.events.upcasts import decode
 from tests.contracts.golden import golden_file
 
@@ -102,10 +102,12 @@ def test_what_a_publisher_sends_and_what_a_service_publishes_are_described_apart
 
 
 def test_the_bindings_are_those_of_the_declared_topics() -> None:
-    described = [topic for topic in read().topics if topic.name in EVENTS_ON or topic.name.startswith(f"{INBOUND}.")]
+    families = {INBOUND: "inbound", OUTCOMES: "outcomes"}
+    described = [topic for topic in read().topics if topic.name in EVENTS_ON or topic.name.startswith((*families,))]
     assert len(described) > len(EVENTS_ON)
     for topic in described:
-        assert topic.partitions == PARTITIONS["inbound" if topic.name.startswith(INBOUND) else "events"]
+        family = next((key for prefix, key in families.items() if topic.name.startswith(prefix)), "events")
+        assert topic.partitions == PARTITIONS[family]
         (cleanup,) = KEPT_FOR_EVER["cleanup.policy"]
         assert topic.config["cleanup.policy"] == cleanup
         assert topic.config["retention.ms"] == str(KEPT_FOR_EVER["retention.ms"])

@@ -8,7 +8,7 @@ from deploy import OperatorError, declaration
 from deploy.declaration import Grant, publisher_grants
 from services import definitions
 from shared.eventlog.repair.anchors import FORMER, topic_of_anchors
-from shared.events.registry import INBOUND, inbound_topic, is_inbound, topic_of
+from shared.events.registry import ANSWERING, INBOUND, OUTCOMES, inbound_topic, is_inbound, outcomes_topic, topic_of
 from shared.runtime.service import Service
 from tests.system.rest import readers
 
@@ -32,7 +32,8 @@ def test_a_service_reads_what_its_consumers_read_and_its_own_topic(service: Serv
 
 @pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
 def test_a_service_writes_its_own_topic_and_its_anchors_in_groups_of_its_own(service: Service) -> None:
-    assert granted(service.name, "write") == {topic_of(service.name), topic_of_anchors(service.name)}
+    answers = {f"{OUTCOMES}*"} if service.name in ANSWERING else set()
+    assert granted(service.name, "write") == {topic_of(service.name), topic_of_anchors(service.name), *answers}
     assert granted(service.name, "read", "group") == {f"{service.name}.*"}
 
 
@@ -50,11 +51,33 @@ def test_the_topic_of_all_anchors_is_neither_made_nor_granted() -> None:
     assert [each for each in PAGE.grants if each.name == FORMER] == []
 
 
-def test_a_publisher_writes_its_own_topic_and_nothing_else() -> None:
+def test_a_publisher_writes_its_own_topic_reads_its_outcomes_and_nothing_else() -> None:
     for publisher in PAGE.publishers:
         mine = {each for each in PAGE.grants if each.user == f"publisher-{publisher}"}
         assert mine == publisher_grants(publisher)
-    assert [(each.operation, each.name) for each in publisher_grants("rival")] == [("write", inbound_topic("rival"))]
+    assert {(each.operation, each.name, each.prefixed) for each in publisher_grants("rival")} == {
+        ("write", inbound_topic("rival"), False),
+        ("read", outcomes_topic("rival"), False),
+        ("read", "publisher-rival.", True),
+    }
+
+
+def test_outcomes_are_read_by_their_publisher_the_operator_and_the_console_only() -> None:
+    reading = {
+        each.user
+        for each in PAGE.grants
+        if each.operation == "read" and each.resource == "topic"
+        if (
+            outcomes_topic("autodesk").startswith(each.name)
+            and (each.prefixed or each.name == outcomes_topic("autodesk"))
+        )
+        or each.name == "*"
+    }
+    assert reading == {"publisher-autodesk", "console", "operator"}
+
+
+def test_whoever_answers_publishers_has_a_consumer_that_does() -> None:
+    assert {s.name for s in SERVICES if any(INBOUND in each.topics for each in s.consumers)} == {*ANSWERING}
 
 
 def test_only_services_the_operator_and_publishers_write_anything() -> None:
@@ -66,6 +89,7 @@ def test_every_declared_publisher_has_a_topic_of_the_family() -> None:
     topics = {topic.name: topic for topic in PAGE.topics}
     for publisher in PAGE.publishers:
         assert is_inbound(inbound_topic(publisher)) and topics[inbound_topic(publisher)].config["retention.ms"] == "-1"
+        assert topics[outcomes_topic(publisher)].partitions == 1, "an outcome's offset is its position"
 
 
 def test_no_topic_makes_the_broker_unpack_what_is_sent() -> None:

@@ -9,11 +9,13 @@ from shared.eventlog.deliver.plan import ConsumerCheckpoint, plan
 from shared.eventlog.deliver.received import Raw, receive
 from shared.events.envelope import Envelope, chained, source_of, to_headers
 from shared.events.registry import (
+    ANSWERING,
     EVENTS,
     INBOUND,
     PUBLISHERS_EVENTS,
     inbound_topic,
     is_inbound,
+    outcomes_topic,
     published_by,
     publisher_of_topic,
     topic_of,
@@ -25,7 +27,13 @@ from shared.services import SERVICES
 from tests.contracts.golden import sample
 
 AUTODESK, RIVAL = "urn:publisher:autodesk", "urn:publisher:rival"
-TOPICS = (*map(topic_of, SERVICES), INBOUND, inbound_topic("autodesk"), inbound_topic("rival"))
+TOPICS = (
+    *map(topic_of, SERVICES),
+    INBOUND,
+    inbound_topic("autodesk"),
+    inbound_topic("rival"),
+    outcomes_topic("autodesk"),
+)
 SOURCES = (*map(source_of, SERVICES), AUTODESK, RIVAL, "urn:publisher:", "autodesk", "urn:tenure:identity:x")
 
 
@@ -34,6 +42,8 @@ def belongs(topic: str, source: str, event_type: str) -> bool:
     for service in SERVICES:
         if topic == topic_of(service):
             return source == f"urn:tenure:{service}" and event_type in published_by(service)
+    if topic == outcomes_topic("autodesk"):
+        return source.removeprefix("urn:tenure:") in ANSWERING and event_type == "RecordAnswered"
     speaks = {INBOUND: (AUTODESK, RIVAL), inbound_topic("autodesk"): (AUTODESK,), inbound_topic("rival"): (RIVAL,)}
     return source in speaks[topic] and event_type in PUBLISHERS_EVENTS
 

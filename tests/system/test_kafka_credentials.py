@@ -31,7 +31,7 @@ from deploy import declaration, topics, users
 from deploy.broker import HOSTS, Protection
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.repair.anchors import FORMER, topic_of_anchors
-from shared.events.registry import inbound_topic, topic_of
+from shared.events.registry import ANSWERING, OUTCOMES, inbound_topic, outcomes_topic, topic_of
 from shared.services import SERVICES
 from tests.conftest import in_a_loop
 from tests.system import parts
@@ -40,7 +40,7 @@ pytestmark = pytest.mark.system
 
 RIVAL = "rival"
 USERS = (*SERVICES, "publisher-autodesk", "publisher-rival", "dashboard", "operator")
-TOPICS = (*(topic.name for topic in topics.declared()), inbound_topic(RIVAL), FORMER)
+TOPICS = (*(topic.name for topic in topics.declared()), inbound_topic(RIVAL), outcomes_topic(RIVAL), FORMER)
 
 
 class Protected:
@@ -163,7 +163,8 @@ async def test_a_user_writes_the_topics_that_are_its_own_and_no_other(protected:
 def test_no_page_could_let_a_service_write_anothers_topic(service: str) -> None:
     """The matrix above compares with the page: this says what the page must say."""
     mine = {topic for topic in TOPICS if may(service, "write", "topic", topic)}
-    assert mine == {topic_of(service), topic_of_anchors(service)}
+    answers = {OUTCOMES, *map(outcomes_topic, ("autodesk", RIVAL))} if service in ANSWERING else set()
+    assert mine == {topic_of(service), topic_of_anchors(service), *answers}
 
 
 @pytest.mark.parametrize("user", USERS)

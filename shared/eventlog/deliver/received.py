@@ -10,7 +10,15 @@ from typing import Any, Final, Literal, NamedTuple
 from shared.events.base import Event
 from shared.events.envelope import Envelope, Unreadable, counted, flaw, from_headers, publisher_of
 from shared.events.fields import EARLIEST
-from shared.events.registry import EVENTS, is_inbound, publisher_named, times_said, why_not_from
+from shared.events.registry import (
+    EVENTS,
+    is_inbound,
+    is_outcomes,
+    publisher_named,
+    publisher_of_outcomes,
+    times_said,
+    why_not_from,
+)
 from shared.events.structured import in_binary_mode
 from shared.events.upcasts import decode
 
@@ -107,6 +115,9 @@ def receive(raw: Raw, types: frozenset[str], now: datetime | None = None, *, edi
             return Received(raw, None, None, why, "refused" if foreign else "forged")
         if foreign:  # A publisher's sequence does not count the versions of a stream.
             envelope = envelope._replace(version=None, position=None)
+        elif is_outcomes(raw.topic):  # It has one partition, and each record of it is an answer.
+            tenant = publisher_of_outcomes(raw.topic)
+            envelope = envelope._replace(version=None, position=raw.offset + 1, tenant=tenant)
         elif not envelope.stream or not counted(envelope):
             raise Unreadable(f"{raw.topic} has events of streams only, with a ce_sequence and a ce_position from 1")
         elif not edited and (why := flaw(envelope, raw.key, data)) is not None:
