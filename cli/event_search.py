@@ -128,27 +128,34 @@ def time_of_id(event_id: str) -> datetime | None:
         return None
 
 
-async def find_event(context: Context, event_id: str, tally: SearchTally) -> FoundEvent | None:
-    """Search all stores for an event: around the time of its id first, then everywhere."""
+async def find_event(
+    context: Context, event_id: str, tally: SearchTally, *, everywhere: bool = True
+) -> FoundEvent | None:
+    """Search all stores for an event, around the time of its id first.
+
+    Args:
+        everywhere: Whether to read all events then.
+    """
     try:
         wanted = uuid.UUID(event_id)
     except ValueError:
         return None
     made = time_of_id(event_id)
 
-    async def search_store(service: str, everywhere: bool) -> FoundEvent | None:
+    async def search_store(service: str, near: bool) -> FoundEvent | None:
         db = await context.db(service)
         low, high = 1, await head(db)
-        if made is not None and not everywhere:
+        if made is not None and near:
             low, high = await first_position_at(db, made - SKEW), min(high, await first_position_at(db, made + SKEW))
         tally.events += max(0, high - low + 1)
         row = await db.fetchrow(SQL["event"], low, high, wanted)
         return None if row is None else FoundEvent(service, *stored(service, row))
 
-    for everywhere in (False, True):
-        for found in await asyncio.gather(*(search_store(service, everywhere) for service in SERVICES)):
-            if found is not None:
-                return found
+    for near in (True, False):
+        if near or everywhere:
+            for found in await asyncio.gather(*(search_store(service, near) for service in SERVICES)):
+                if found is not None:
+                    return found
     return None
 
 

@@ -12,7 +12,8 @@ from cli.context import Context
 from cli.exit_codes import NOT_FOUND, OperatorError
 from cli.operation import ChangePlan, Consent, Operation, Outcome
 from cli.output import Output, count
-from services.identity.domain.account import ACCOUNT, claims_of, former_claim_of
+from cli.people import account_of
+from services.identity.domain.account import ACCOUNT
 from shared.events import EVENTS
 from shared.sql import statements
 
@@ -22,14 +23,10 @@ _PERSONAL: Final = tuple(name for name, event in EVENTS.items() if event.PERSONA
 
 
 async def _account(db: Any, person: str) -> str:
-    """Return the account's id, given that id, the stream's id or the e-mail address."""
-    if "@" not in person:
-        return person.removeprefix(f"{ACCOUNT.category}-")
-    names = [*claims_of(person), former_claim_of(person)]
-    holder = await db.fetchval(SQL["holder"], names)
-    if holder is None:
+    account = await account_of(db, person)
+    if account is None:
         raise OperatorError("No open account has this e-mail address.", NOT_FOUND)
-    return str(holder).removeprefix(f"{ACCOUNT.category}-")
+    return account
 
 
 @change("erase")

@@ -5,6 +5,3 @@ select (select count(*) from log.events where stream = $1) as events,
     (select count(*) from log.events) as looked,
     (select type from log.events where stream = $1 order by version desc limit 1) as last,
     exists (select from person_keys where account_id = $2 and key is not null) as readable;
-
--- holder: find the stream that holds one of these unique names.
-select stream from log.claims where key = any($1::text[]);

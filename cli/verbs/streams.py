@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import datetime
-from typing import Annotated, Any, Final
+from itertools import pairwise
+from typing import Annotated, Any, Final, NamedTuple
 
 import orjson
 import typer
@@ -55,12 +56,27 @@ def flat(value: Any, path: str = "") -> dict[str, Any]:
     return {path: value}
 
 
-def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Return a line for each field that differs."""
-    lines = [
-        f"{name} = {_short(value)}" for name, value in after.items() if name not in before or before[name] != value
+class Difference(NamedTuple):
+    """A field that an event has changed, added or removed."""
+
+    field: str
+    before: Any = None
+    after: Any = None
+    added: bool = False
+    removed: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.field} removed" if self.removed else f"{self.field} = {_short(self.after)}"
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Difference]:
+    """Return the fields that differ, those first that are there afterwards."""
+    found = [
+        Difference(name, before.get(name), value, added=name not in before)
+        for name, value in after.items()
+        if name not in before or before[name] != value
     ]
-    return lines + [f"{name} removed" for name in before if name not in after]
+    return found + [Difference(name, value, removed=True) for name, value in before.items() if name not in after]
 
 
 def _short(value: object) -> str:
@@ -68,12 +84,17 @@ def _short(value: object) -> str:
     return text if len(text) <= 300 else f"{text[:300]}…"
 
 
-def folded(kind: Stream[Any, Any, Any], events: Sequence[StoredEvent]) -> list[Any]:
-    """Return the state after each event; personal fields stay sealed, as in the log."""
-    states, state = [], kind.initial
-    for event in events:
+def folded(kind: Stream[Any, Any, Any], events: Sequence[StoredEvent], last: int) -> list[Any]:
+    """Return the state before the last events, and the state after each of them.
+
+    Personal fields stay sealed, as in the log.
+    """
+    first, state = len(events) - last, kind.initial
+    states = [shape(state)] if first == 0 else []
+    for number, event in enumerate(events, start=1):
         state = kind.evolve(state, decode(event.envelope, event.data, trusted=True))
-        states.append(shape(state))
+        if number >= first:
+            states.append(shape(state))
     return states
 
 
@@ -112,34 +133,41 @@ async def show_stream(
     output: Output,
     stream: Annotated[str, typer.Argument(help="The stream's id, such as subscription-1234.")],
     at: At = None,
+    version: Annotated[int | None, typer.Option(min=1, help="Only up to this version.")] = None,
+    last: Annotated[int | None, typer.Option(min=1, metavar="N", help="Of these, only the last N events.")] = None,
 ) -> Result:
     """Show a stream's events and what each changed in its state.
 
-    Personal fields stay sealed."""
+    Personal fields stay sealed. With --last, --json has only the last event's state."""
     service, kind, events = await find_stream(context, stream)
     fault, total = broken(events), len(events)
-    shown = [event for event in events if at is None or event.envelope.time <= at]
-    states = folded(kind, shown)
-    before: dict[str, Any] = flat(shape(kind.initial))
-    for event, state in zip(shown, states, strict=True):
-        after = flat(state)
-        _print_event(output, event, changed(before, after))
-        before = after
-    _print_summary(output, service, total, len(shown), at, fault)
+    upto = [each for each in events[:version] if at is None or each.envelope.time <= at]
+    number = len(upto) if last is None else min(last, len(upto))
+    shown, states = upto[len(upto) - number :], folded(kind, upto, number)
+    fields = [flat(state) for state in states]
+    changes = [differences(before, after) for before, after in pairwise(fields)]
+    for event, changed in zip(shown, changes, strict=True):
+        _print_event(output, event, changed)
+    _print_summary(output, service, total, shown, at, fault)
+    found = [as_data(event, changed) for event, changed in zip(shown, changes, strict=True)]
+    for data, state in list(zip(found, states[1:], strict=True))[0 if last is None else -1 :]:
+        data["state"] = state
     return Result(
         {
             "service": service,
             "stream": stream,
             "at": at,
             "looked_at": total,
+            "before": len(upto) - number,
             "chain": fault or "whole",
-            "events": [as_data(event, state) for event, state in zip(shown, states, strict=True)],
+            "events": found,
         },
         ok=fault is None,
     )
 
 
-def as_data(event: StoredEvent, state: Any) -> dict[str, Any]:
+def as_data(event: StoredEvent, changes: Sequence[Difference]) -> dict[str, Any]:
+    """Return an event with what it changed."""
     envelope = event.envelope
     return {
         "id": envelope.id,
@@ -154,24 +182,25 @@ def as_data(event: StoredEvent, state: Any) -> dict[str, Any]:
         "causation": envelope.causation_id,
         "hash": envelope.hash.hex(),
         "data": orjson.loads(event.data),
-        "state": state,
+        "changed": [change._asdict() for change in changes],
     }
 
 
-def _print_event(output: Output, event: StoredEvent, changes: Sequence[str]) -> None:
+def _print_event(output: Output, event: StoredEvent, changes: Sequence[Difference]) -> None:
     envelope = event.envelope
     by = f"by {envelope.actor or '?'}{sandbox_mark(envelope)}"
     output.line(f"{envelope.version}  {envelope.type}  {when(envelope.time)}  {by}")
     output.line(f"   {envelope.id} at position {envelope.position:,}")
-    for text in changes[:_LINES]:
-        output.line(f"     {text}")
+    for change in changes[:_LINES]:
+        output.line(f"     {change}")
     if len(changes) > _LINES:
         output.line(f"     and {count(len(changes) - _LINES, 'more field')} (--json shows all)")
 
 
 def _print_summary(
-    output: Output, service: str, total: int, shown: int, at: datetime | None, fault: str | None
+    output: Output, service: str, total: int, shown: Sequence[StoredEvent], at: datetime | None, fault: str | None
 ) -> None:
-    as_of = "" if at is None else f", {shown} of them up to {when(at)}"
+    up_to = "" if at is None else f" up to {when(at)}"
+    as_of = f", {len(shown)} of them shown{up_to}" if up_to or len(shown) < total else ""
     chain = "the hash chain is intact" if fault is None else f"THE HASH CHAIN IS BROKEN: {fault}"
     output.line(f"{count(total, 'event')} read from {service}'s store{as_of}; {chain}.")

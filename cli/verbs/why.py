@@ -64,6 +64,7 @@ async def explain_event(
     return Result(
         {
             "asked": history.id,
+            "asked_keys": [each.key for each in history.asked],
             "looked_at": tally.events,
             "inbound": history.inbound(),
             "cut_off": [each._asdict() for each in tally.truncations],
@@ -224,6 +225,8 @@ def _node(found: FoundEvent) -> dict[str, Any]:
         "sandbox": envelope.sandbox,
         "causation": envelope.causation_id,
         "correlation": envelope.correlation_id,
+        "key": found.key,
+        "cause": found.cause,
         "where": found.where or None,
     }
 

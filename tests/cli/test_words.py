@@ -18,7 +18,7 @@ from cli.exit_codes import MEANING
 from cli.horizon import OpenTransaction
 from cli.output import Output, count, duration, plain, size, time_of
 from cli.verbs.status import Lag, ServiceStatus, faults, lags, show
-from cli.verbs.streams import broken, changed, flat
+from cli.verbs.streams import broken, differences, flat
 from cli.verbs.topics import Filter
 from cli.verbs.why import same_root, trees
 from deploy import ROOT
@@ -199,7 +199,12 @@ def test_who_keeps_appends_waiting_is_named_after_five_seconds(
 def test_a_state_is_told_by_what_changed() -> None:
     before = flat({"is": "OpenTransaction", "seats": [1, 2], "lines": [{"n": 1}], "plan": {"price": 3}})
     after = flat({"is": "Closed", "seats": [1], "lines": [{"n": 1}, {"n": 2}]})
-    assert changed(before, after) == ["is = Closed", "seats = [1]", "lines[1].n = 2", "plan.price removed"]
+    assert [str(each) for each in differences(before, after)] == [
+        "is = Closed",
+        "seats = [1]",
+        "lines[1].n = 2",
+        "plan.price removed",
+    ]
 
 
 def test_a_broken_chain_is_named() -> None:
