@@ -61,6 +61,8 @@ SCOPE_MISSING: Final = Rule("scope-missing", 403)
 """A machine account uses only the operations that its scopes name."""
 ROLE_MISSING: Final = Rule("role-missing", 403)
 """Administrative work needs a role on the contract. Source: domain rules, identity."""
+OPERATOR_ONLY: Final = Rule("operator-only", 403)
+"""Only the operator may do some work, such as inviting people of a publisher."""
 PUBLISHER_ONLY: Final = Rule("publisher-only", 403)
 """What concerns a publisher is seen and changed by that publisher's people. Source: domain rules, for everyone."""
 SEAT_RIGHT_MISSING: Final = Rule("seat-right-missing", 403)

@@ -56,6 +56,7 @@ from shared.eventlog.write.log import Accepted
 from shared.events import AccountOpened, RoleAssigned
 from shared.events.fields import Address, Country, Identifier, Locale, Name, Password, TimeZone, Token
 from shared.events.identity import AddressProof
+from shared.rules import OPERATOR_ONLY
 from shared.runtime.auth import Actor
 from shared.runtime.people import NOBODY, NamesPeople
 from shared.runtime.problems import Problem, unknown
@@ -248,7 +249,7 @@ async def close_own_account(context: RequestContext[CloseAccount]) -> Addressed[
 async def close_account(context: RequestContext[CloseAccount], account_id: str) -> Addressed[CloseAccount]:
     if context.actor.organisation_kind != "operator":
         raise Problem(
-            rule=rules.OPERATOR_ONLY,
+            rule=OPERATOR_ONLY,
             reason="Only the operator closes accounts of other organisations.",
             remedy="Those who manage an organisation's people remove one of them by DELETE /people/{account_id}.",
         )

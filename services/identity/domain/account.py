@@ -45,6 +45,7 @@ from shared.events import (
 from shared.events.fields import Address, Country, Identifier, Issuer, Locale, Name, TimeZone
 from shared.events.identity import AddressProof, NotificationChoices, OrganisationKind
 from shared.organisations import organisation_of
+from shared.rules import OPERATOR_ONLY
 
 __all__ = [
     "ACCOUNT",
@@ -421,7 +422,7 @@ def _administrate(command: NamePeopleAdministrator | RemovePeopleAdministrator, 
     opened, by = state.opened, command.by
     if opened.organisation_kind in ("publisher", "operator"):
         return Rejected(
-            rules.OPERATOR_ONLY,
+            OPERATOR_ONLY,
             "Only the operator invites people of a publisher or of the operator.",
             "Ask the operator to invite them.",
             (opened,),

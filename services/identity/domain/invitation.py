@@ -16,6 +16,7 @@ from shared.eventlog.decision import NO_CLAIMS, SUPPLIED, Claims, Decision, Reje
 from shared.events import InvitationAccepted, InvitationExpired, InvitationIssued, InvitationRevoked
 from shared.events.fields import ActorId, Address, Identifier, Name, OptionalPublisher
 from shared.events.identity import OrganisationKind
+from shared.rules import OPERATOR_ONLY
 
 Event: TypeAlias = InvitationIssued | InvitationAccepted | InvitationRevoked | InvitationExpired
 
@@ -115,7 +116,7 @@ def not_entitled(inviter: account.State, organisation_id: str, kind: Organisatio
         if opened.organisation_kind == "operator":
             return None
         return Rejected(
-            rules.OPERATOR_ONLY,
+            OPERATOR_ONLY,
             "Only the operator invites people of a publisher or of the operator.",
             "Ask the operator to invite them.",
             (opened,),

@@ -8,6 +8,7 @@ from typing import Final
 from services.identity.domain import rules
 from services.identity.domain.account_state import OpenedAccount, State, founded
 from shared.eventlog.decision import Rejected
+from shared.rules import OPERATOR_ONLY
 
 _BY_OPERATOR_ONLY: Final = ("publisher", "operator")
 
@@ -54,7 +55,7 @@ def not_removable(by: State, person: OpenedAccount) -> Rejected | None:
     if not manages_people(by, opened.organisation_id):
         if opened.organisation_kind in _BY_OPERATOR_ONLY:
             return Rejected(
-                rules.OPERATOR_ONLY,
+                OPERATOR_ONLY,
                 "Only the operator removes people of a publisher or of the operator.",
                 "Ask the operator to remove them.",
                 (opened,),

@@ -20,8 +20,6 @@ ACCOUNT_CLOSED: Final = "account-closed"
 """A closed account stays closed."""
 STILL_CONTRACT_MANAGER: Final = "still-contract-manager"
 """A Contract Manager hands the contracts over before closing the account, because a contract always has one."""
-OPERATOR_ONLY: Final = Rule("operator-only", 403)
-"""Only the operator may do some work, such as inviting people of a publisher."""
 
 NOTIFICATION_KIND_UNKNOWN: Final = Rule("notification-kind-unknown", 422)
 """A preference names a kind of notifications that exists."""

@@ -11,13 +11,13 @@ from typing import Annotated, Final, Literal
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-from services.identity.domain import rules
 from services.identity.domain.account import ACCOUNT, OpenedAccount, SetNotificationPreferences
 from services.identity.domain.notifications import KINDS, NotificationKind, choice_of
 from services.identity.notifications.store import SQL, UNREAD_AT_MOST, MailState, Stored
 from services.identity.notifications.texts import Text, composed, words_of
 from shared.eventlog.write.log import Log
 from shared.events.fields import Address, Identifier, OptionalIdentifier
+from shared.rules import OPERATOR_ONLY
 from shared.runtime.auth import Actor
 from shared.runtime.exports import ListRoute
 from shared.runtime.http import CurrentActor, CurrentLog, Database
@@ -216,7 +216,7 @@ async def delivered(
     """List what people were told and what became of the mails: for the operator."""
     if actor.organisation_kind != "operator":
         raise Problem(
-            rule=rules.OPERATOR_ONLY,
+            rule=OPERATOR_ONLY,
             reason="Only the operator sees what was mailed to everybody.",
             remedy="Your own notifications are in your inbox (GET /me/notifications).",
         )

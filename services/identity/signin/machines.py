@@ -28,6 +28,7 @@ from shared.eventlog.write.reader import Reader
 from shared.events import MachineRegistered
 from shared.events.fields import Address, Identifier, Instant, Name, OptionalPublisher
 from shared.events.identity import MachineScope, OrganisationKind
+from shared.rules import OPERATOR_ONLY
 from shared.runtime.auth import Actor
 from shared.runtime.database import Pool
 from shared.runtime.exports import ListRoute
@@ -105,7 +106,7 @@ async def register_machine(context: RequestContext[NewMachine]) -> Addressed[Reg
     opened, other = account.opened, form.organisation
     if other is not None and opened.organisation_kind != "operator":
         raise Problem(
-            rule=rules.OPERATOR_ONLY,
+            rule=OPERATOR_ONLY,
             reason="Only the operator can register machines of another organisation.",
             remedy="Leave organisation out to register a machine of your own organisation.",
         )

@@ -27,6 +27,7 @@ from services.identity.views import CurrentSession, Session, SessionView
 from shared.eventlog.write.log import Log, Meta
 from shared.events import AccountOpened
 from shared.events.fields import Address, GivenPassword, Password, Token
+from shared.rules import OPERATOR_ONLY
 from shared.runtime.auth import JWKS_S, TOKEN_S, Actor
 from shared.runtime.database import Pool
 from shared.runtime.exports import ListRoute
@@ -276,7 +277,7 @@ async def end_sessions(context: RequestContext[EndSessions]) -> Addressed[EndSes
 async def end_sessions_of(context: RequestContext[EndSessions], account_id: str) -> Addressed[EndSessions]:
     if context.actor.organisation_kind != "operator":
         raise Problem(
-            rule=rules.OPERATOR_ONLY,
+            rule=OPERATOR_ONLY,
             reason="Only the operator can end another person's sessions.",
             remedy="End your own (DELETE /sessions), or ask the operator.",
         )
