@@ -11,6 +11,8 @@ Parameters annotated `Context`, `Output` or `Consent` are not options: they are 
 - `@verb`: `--json`, which prints the result as one document, and exit code 1 for a result that is not ok;
 - `@change`: the same, and `--yes`, `--reason` and `--actor`. The function reads only and returns a `ChangePlan`;
   `cli.operation.carry_out` does the dry run, the confirmation, the record in the log and the check of the result.
+
+`VERBS` has every declaration. The operations server (`cli.serving`) serves the verbs by them.
 """
 
 import asyncio
@@ -73,34 +75,76 @@ _Change = TypeVar("_Change", bound=Callable[..., Awaitable[Planned]])
 Work = Callable[[Context, Output], Awaitable[int]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declaration:
+    """A declared verb."""
+
+    name: str
+    """As it is typed."""
+    function: Callable[..., Awaitable[Planned]]
+    changes: bool
+    fails_when: str
+    long: bool
+    """Whether it may take minutes, so that the operations server does not answer with its result."""
+    not_served: str
+    """Why the operations server does not serve it; "" if it does."""
+
+    @property
+    def parameters(self) -> Mapping[str, inspect.Parameter]:
+        """The function's parameters that are typed, by name."""
+        declared = inspect.signature(self.function, eval_str=True).parameters
+        return {name: each for name, each in declared.items() if each.annotation not in _INJECTED}
+
+    def arguments(
+        self, context: Context, output: Output, consent: Consent, given: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """Return the arguments of the function: those given, and those that are passed in."""
+        values = {Context: context, Output: output, Consent: consent}
+        declared = inspect.signature(self.function, eval_str=True).parameters.values()
+        passed_in = {each.name: values[each.annotation] for each in declared if each.annotation in _INJECTED}
+        return {**given, **passed_in}
+
+
+_INJECTED: Final = (Context, Output, Consent)
+VERBS: Final[dict[str, Declaration]] = {}
+"""All verbs by name, once `load_verbs` has imported their modules."""
+
+
 def group(name: str, summary: str) -> None:
     """Declare a group: the first word of verbs that have two."""
     _GROUPS[name] = typer.Typer(no_args_is_help=True, help=summary)
     APP.add_typer(_GROUPS[name], name=name, rich_help_panel=_SUBJECTS)
 
 
-def verb(name: str, *, fails_when: str = "", json_help: str = "Print JSON.") -> Callable[[_Verb], _Verb]:
+def verb(
+    name: str, *, fails_when: str = "", json_help: str = "Print JSON.", long: bool = False, not_served: str = ""
+) -> Callable[[_Verb], _Verb]:
     """Declare a read-only verb.
 
     Args:
         name: As it is typed; two words for a verb of a group.
         fails_when: For the help: when the result is not ok.
         json_help: The help of --json.
+        long: Whether it may take minutes.
+        not_served: Why the operations server does not serve it, if it does not.
     """
 
     def declare(function: _Verb) -> _Verb:
         async def work(request: _Request) -> int:
             return _write_result(request.output, await function(**request.arguments))
 
-        _declare(
-            name, function, work, panel=_READING, fails_when=fails_when, shared={"json": (_json(json_help), False)}
+        declared = Declaration(
+            name=name, function=function, changes=False, fails_when=fails_when, long=long, not_served=not_served
         )
+        _declare(declared, work, panel=_READING, shared={"json": (_json(json_help), False)})
         return function
 
     return declare
 
 
-def change(name: str, *, fails_when: str = "", read_only_by_default: bool = False) -> Callable[[_Change], _Change]:
+def change(
+    name: str, *, fails_when: str = "", read_only_by_default: bool = False, long: bool = False, not_served: str = ""
+) -> Callable[[_Change], _Change]:
     """Declare a verb that changes something; its function only reads, and returns the plan.
 
     Args:
@@ -108,6 +152,8 @@ def change(name: str, *, fails_when: str = "", read_only_by_default: bool = Fals
         fails_when: For the help: when the result is not ok.
         read_only_by_default: Whether the verb changes something with some of its options only. The help lists it
             among the read-only commands.
+        long: Whether it may take minutes, also as a dry run.
+        not_served: Why the operations server does not serve it, if it does not.
     """
 
     def declare(function: _Change) -> _Change:
@@ -115,15 +161,21 @@ def change(name: str, *, fails_when: str = "", read_only_by_default: bool = Fals
             planned = await function(**request.arguments)
             if isinstance(planned, Result):
                 return _write_result(request.output, planned)
-            plans = [planned] if isinstance(planned, ChangePlan) else planned
-            return await carry_out(request.context, request.output, name, plans, request.consent)
+            return await carry_out(request.context, request.output, name, as_plans(planned), request.consent)
 
         shared = {"yes": (Yes, False), "reason": (Reason, ""), "actor": (Actor, ""), "json": (_json(), False)}
         panel = _READING if read_only_by_default else _CHANGING
-        _declare(name, function, work, panel=panel, fails_when=fails_when, shared=shared)
+        declared = Declaration(
+            name=name, function=function, changes=True, fails_when=fails_when, long=long, not_served=not_served
+        )
+        _declare(declared, work, panel=panel, shared=shared)
         return function
 
     return declare
+
+
+def as_plans(planned: ChangePlan | Sequence[ChangePlan]) -> Sequence[ChangePlan]:
+    return [planned] if isinstance(planned, ChangePlan) else planned
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,41 +189,37 @@ class _Request:
 
 
 def _declare(
-    name: str,
-    function: Callable[..., object],
+    declared: Declaration,
     work: Callable[[_Request], Awaitable[int]],
     *,
     panel: str,
-    fails_when: str,
     shared: Mapping[str, tuple[object, object]],
 ) -> None:
     """Register a verb with Typer: its own options first, then the shared ones.
 
     `shared` has each shared option's type and default.
     """
-    declared = inspect.signature(function, eval_str=True).parameters.values()
-    injected = {each.name: each.annotation for each in declared if each.annotation in (Context, Output, Consent)}
+    VERBS[declared.name] = declared
 
     def command(**given: Any) -> None:
         json = given.pop("json")
         consent = Consent(**{option: given.pop(option) for option in shared if option != "json"})
 
         async def run_within(context: Context, output: Output) -> int:
-            values = {Context: context, Output: output, Consent: consent}
-            arguments = {**given, **{parameter: values[kind] for parameter, kind in injected.items()}}
+            arguments = declared.arguments(context, output, consent, given)
             return await work(_Request(context=context, output=output, consent=consent, arguments=arguments))
 
         run(json, run_within)
 
-    own = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in declared if each.name not in injected]
+    own = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in declared.parameters.values()]
     added = [
         inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
         for option, (kind, default) in shared.items()
     ]
     command.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]  # what Typer reads
-    parent, _, own_name = name.rpartition(" ")
-    summary = inspect.cleandoc(function.__doc__ or "") + (
-        f"\n\nThe exit code is 1 if {fails_when}." if fails_when else ""
+    parent, _, own_name = declared.name.rpartition(" ")
+    summary = inspect.cleandoc(declared.function.__doc__ or "") + (
+        f"\n\nThe exit code is 1 if {declared.fails_when}." if declared.fails_when else ""
     )
     _GROUPS[parent].command(own_name, help=summary, rich_help_panel=None if parent else panel)(command)
 

@@ -65,7 +65,9 @@ def environment(given: Mapping[str, str] = os.environ) -> dict[str, str]:
 class Context:
     """Connections that are opened when first needed and closed at the end of the block."""
 
-    def __init__(self, env: Mapping[str, str] | None = None) -> None:
+    def __init__(self, env: Mapping[str, str] | None = None, *, token: str | None = None) -> None:
+        """Set the addresses, and the token for requests to services (None: TENURE_TOKEN)."""
+        self.token = token
         found = environment() if env is None else dict(env)
         given: dict[str, object] = {"kafka": KafkaAccess.from_environment(found)}
         given |= {"DATABASE_URL": found["DATABASE_URL"]} if "DATABASE_URL" in found else {}

@@ -16,12 +16,12 @@ _HOW_TO_SET: Final = (
 
 
 def token(context: Context, whom: str) -> str:
-    """Return the token in the environment.
+    """Return the token of the context, or the one in the environment.
 
     Raises:
         OperatorError: It is not set; the message says how to get one.
     """
-    given = os.environ.get(TOKEN, "").strip()
+    given = os.environ.get(TOKEN, "").strip() if context.token is None else context.token
     if not given:
         raise OperatorError(_HOW_TO_SET.format(whom=whom, url=context.urls["identity"]), USAGE)
     return given

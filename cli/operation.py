@@ -5,12 +5,14 @@ in the log of the service that was changed.
 """
 
 import getpass
+import hashlib
 import os
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import orjson
 import typer
 import uuid_utils
 
@@ -72,6 +74,9 @@ class ChangePlan:
     mode: str = ""
     recorded_afterwards: bool = False
     """Record the begin after the change: before it there is no log, or the log must not get another event."""
+    confirms: Sequence[str] | None = None
+    """What a confirmation is of, if the summary has figures that change by themselves, such as a running service's
+    number of events. None means the summary."""
     apply: Callable[[Operation], Awaitable[Outcome]]
 
 
@@ -80,23 +85,54 @@ async def carry_out(context: Context, output: Output, verb: str, plans: Sequence
 
     Each is recorded in its own service's log. An exception of one prevents those after it.
     """
-    verb = f"{verb} {plans[0].mode}".rstrip()
-    for plan in plans:
-        for text in plan.summary:
-            output.line(text)
-    planned = [_as_data(verb, plan) for plan in plans]
+    verb = full_name(verb, plans)
+    show_plans(output, plans)
     if not (total := sum(plan.total for plan in plans)):
-        output.line(f"Nothing to do: there are no {plans[0].thing}s to change.")
-        _result(output, [{**each, "dry_run": not consent.yes} for each in planned])
+        write_planned(output, verb, plans, dry_run=not consent.yes)
         return DONE
     consent = _confirmed(context, output, count(total, plans[0].thing), consent)
     if not consent.yes:
         output.line(f"Dry run: nothing was changed. To apply it, run `tenure {verb}` again with --yes and --reason.")
-        _result(output, [{**each, "dry_run": True} for each in planned])
+        write_planned(output, verb, plans, dry_run=True)
         return DONE
+    return await apply_plans(context, output, verb, plans, consent)
+
+
+def full_name(verb: str, plans: Sequence[ChangePlan]) -> str:
+    """Return the verb with the option that selects another action of it."""
+    return f"{verb} {plans[0].mode}".rstrip()
+
+
+def show_plans(output: Output, plans: Sequence[ChangePlan]) -> None:
+    for plan in plans:
+        for text in plan.summary:
+            output.line(text)
+    if not any(plan.total for plan in plans):
+        output.line(f"Nothing to do: there are no {plans[0].thing}s to change.")
+
+
+def write_planned(output: Output, verb: str, plans: Sequence[ChangePlan], *, dry_run: bool) -> None:
+    """Write the result of a dry run."""
+    _result(output, [{**_as_data(verb, plan), "dry_run": dry_run} for plan in plans])
+
+
+async def apply_plans(
+    context: Context, output: Output, verb: str, plans: Sequence[ChangePlan], consent: Consent
+) -> int:
+    """Apply the plans one by one, record each, write the result and return the exit code."""
     applied = [await _apply(context, output, verb, plan, consent) for plan in plans if plan.total]
     _result(output, [each for each, _ in applied])
     return DONE if all(ok for _, ok in applied) else FAULTS
+
+
+def digest_of(verb: str, arguments: Mapping[str, object], plans: Sequence[ChangePlan]) -> str:
+    """Return a digest of what a confirmation of these plans is of."""
+    shown = [
+        [plan.service, plan.mode, *(plan.confirms if plan.confirms is not None else (str(plan.total), *plan.summary))]
+        for plan in plans
+    ]
+    text = orjson.dumps([verb, arguments, shown], option=orjson.OPT_SORT_KEYS, default=str)
+    return hashlib.sha256(text).hexdigest()[:32]
 
 
 def _as_data(verb: str, plan: ChangePlan) -> dict[str, object]:

@@ -19,8 +19,8 @@ STATE: Final = Path(os.environ.get("TENURE_STATE") or LOCAL).resolve()
 
 _BASE: Final = os.environ.get("TENURE_PORT_BASE") or "8100"
 PORT_BASE: Final = int(_BASE) if _BASE.isdecimal() else sys.exit(f"TENURE_PORT_BASE must be a port, not {_BASE!r}.")
-"""The first port, which is the console's: the services from +1, the mail page at +8, SMTP +9, PostgreSQL +10, Kafka +11
-and +12."""
+"""The first port, which is the console's: the services from +1, the operations server at +7, the mail page at +8, SMTP
++9, PostgreSQL +10, Kafka +11 and +12."""
 
 
 def port_of(service: str) -> int:

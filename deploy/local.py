@@ -35,7 +35,7 @@ from deploy.stack import HOST, Kafka, Part, Postgres, ServicePart
 from deploy.supervisor import Stopped, Supervisor
 from shared.eventlog.deliver.kafka import VARIABLES as KAFKA_VARIABLES
 from shared.eventlog.deliver.kafka import KafkaAccess
-from shared.services import EDGES, SERVICES, url_variable
+from shared.services import EDGES, OPERATIONS, SERVICES, url_variable
 
 _RUN: Final = STATE / "run"
 _LOGS: Final = STATE / "logs"
@@ -103,6 +103,12 @@ def services(env: Mapping[str, str], running: Sequence[Part] = ()) -> list[Part]
     return [*named, *catcher()]
 
 
+def operations(env: Mapping[str, str], running: Sequence[Part] = ()) -> list[Part]:
+    """Return the operations server, with the operator's credentials."""
+    own, files = {**env, **kafka_environment(running, "operator")}, _files(OPERATIONS)
+    return [ServicePart(OPERATIONS, _RUN, port_of(OPERATIONS), env=own, module="cli.serving", **files)]
+
+
 def edge_environment(env: Mapping[str, str]) -> dict[str, str]:
     """Return an edge's variables: the services' URLs, and no credentials of PostgreSQL."""
     return {name: value for name, value in env.items() if name.startswith("TENURE_")}
@@ -131,7 +137,7 @@ def operators(env: Mapping[str, str], running: Sequence[Part]) -> dict[str, str]
 
 def addresses(running: Sequence[Part]) -> dict[str, str]:
     """Return the addresses of everything but Kafka, as environment variables."""
-    found = {url_variable(name): f"http://{HOST}:{port_of(name)}" for name in (*SERVICES, *EDGES)}
+    found = {url_variable(name): f"http://{HOST}:{port_of(name)}" for name in (*SERVICES, *EDGES, OPERATIONS)}
     found |= {name: os.environ[name] for name in ("DATABASE_URL",) if os.environ.get(name)}
     found["TENURE_PUBLIC_URL"] = os.environ.get("TENURE_PUBLIC_URL") or found["TENURE_CONSOLE_URL"]
     for caught in catcher():
@@ -154,10 +160,10 @@ def has_example(below: Sequence[Part]) -> bool:
 def run(supervisor: Supervisor) -> None:
     """Start the system in order, then watch it until Stopped is raised."""
     below = stores()
-    for part in reversed([*below, *services({})]):
+    for part in reversed([*below, *services({}), *operations({})]):
         if part.end_leftovers():
             supervisor.say(f"{part.name} was still running from an earlier start and was stopped")
-    for part in (*below, *services({})):
+    for part in (*below, *services({}), *operations({})):
         part.require_ports()
 
     supervisor.bring_up(*([part] for part in below))  # they stop in reverse: Kafka, then PostgreSQL
@@ -177,6 +183,7 @@ def run(supervisor: Supervisor) -> None:
     if has_example(below) and not _EXAMPLE.exists():
         supervisor.meanwhile(_run_to_end("example", "The example's people were not prepared", operator))
         _EXAMPLE.touch()
+    supervisor.begin(operations(env, below))  # nobody waits for it: the system is ready without it
     supervisor.watch()
 
 
@@ -352,7 +359,7 @@ def down() -> int:
         end_leftover(_PID_FILE, patience_s=_DOWN_WITHIN_S)
     for name in ("data", "example"):
         end_leftover(_RUN / f"{name}.pid")
-    for part in reversed([*stores(), *services({})]):
+    for part in reversed([*stores(), *services({}), *operations({})]):
         if part.end_leftovers():
             print(f"{part.name} was left from an earlier start and was stopped", flush=True)
             stopped = True
@@ -365,7 +372,7 @@ def status() -> int:
     running = remembered(_PID_FILE)
     known = {part["name"]: part for part in _state().get("parts", [])} if running is not None else {}
     table, ready = Table("part", "state", "address", "pid", "restarts", box=None), []
-    for part in (*stores(), *services({})):
+    for part in (*stores(), *services({}), *operations({})):
         state = known.get(part.name, {"state": "down"})
         ready.append(part.ready())
         shown = "ready" if ready[-1] else state["state"].replace("ready", "does not answer")

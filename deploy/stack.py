@@ -413,7 +413,7 @@ logger.server.level = info
 
 
 class ServicePart(Part):
-    """A service on loopback, ready when its /ready says so."""
+    """A process of Tenure on loopback, ready when its /ready says so."""
 
     stop_within_s = 30.0
 
@@ -425,13 +425,14 @@ class ServicePart(Part):
         *,
         env: Mapping[str, str],
         arguments: Sequence[str] = (),
+        module: str = "",
         log: Path | None = None,
         pid_file: Path | None = None,
     ) -> None:
-        """Set the service, additional variables, and arguments such as `--only relay`."""
+        """Set additional variables, arguments such as `--only relay`, and a module of its own."""
         self.name = name
         self._env = env
-        self._arguments = arguments
+        self._command = [sys.executable, "-m", module or f"services.{name}", *arguments]
         super().__init__(folder, port, log=log, pid_file=pid_file)
 
     @property
@@ -439,10 +440,9 @@ class ServicePart(Part):
         return f"http://{HOST}:{self.port}"
 
     def _process(self) -> ChildProcess:
-        command = [sys.executable, "-m", f"services.{self.name}", *self._arguments]
         own = {"PYTHONUNBUFFERED": "1", **self._env, "TENURE_HOST": HOST, "TENURE_PORT": str(self.port)}
         env = {"TENURE_LIMITS": LOOPBACK_LIMITS, **os.environ, **own}
-        return ChildProcess(self.name, command, log=self.log, pid_file=self.pid_file, env=env, cwd=ROOT)
+        return ChildProcess(self.name, self._command, log=self.log, pid_file=self.pid_file, env=env, cwd=ROOT)
 
     def _prepare(self) -> None:
         """Do nothing: `deploy.databases` has prepared the database."""

@@ -73,6 +73,18 @@ class Supervisor:
             OperatorError: A part died three times, or was not ready in time.
             Stopped: A signal asked to stop.
         """
+        self.begin(*groups)
+        new = [watched for group in self._groups[-len(groups) :] for watched in group] if groups else []
+        while not all(watched.ready_at for watched in new):
+            self.tick()
+            for watched in new:
+                late = time.monotonic() - watched.started_at > watched.part.ready_within_s
+                if not watched.ready_at and (late or watched.deaths >= _DEATHS_WHILE_STARTING):
+                    name, log = watched.part.name, watched.part.log
+                    raise OperatorError(f"{name} did not become ready ({watched.why}): see the end of {log}.")
+
+    def begin(self, *groups: Sequence[Part]) -> None:
+        """Start all of these parts in parallel, without waiting until they are ready."""
         parts = [part for group in groups for part in group]
         if not parts:
             return
@@ -82,14 +94,6 @@ class Supervisor:
         self._groups += [[_Watched(part=part, started_at=started_at) for part in group] for group in groups]
         with ThreadPoolExecutor(len(parts)) as pool:  # prepares the folders in parallel
             list(pool.map(lambda part: part.spawn(), parts))
-        new = [watched for group in self._groups for watched in group if watched.part in parts]
-        while not all(watched.ready_at for watched in new):
-            self.tick()
-            for watched in new:
-                late = time.monotonic() - started_at > watched.part.ready_within_s
-                if not watched.ready_at and (late or watched.deaths >= _DEATHS_WHILE_STARTING):
-                    name, log = watched.part.name, watched.part.log
-                    raise OperatorError(f"{name} did not become ready ({watched.why}): see the end of {log}.")
 
     def meanwhile(self, work: Coroutine[Any, Any, T]) -> T:
         """Do the work while watching the parts, and return its result.

@@ -52,11 +52,14 @@ SERVICES: Final = tuple(declaration.name for declaration in DECLARED)
 
 EDGES_DECLARED: Final = (EdgeDeclaration(name="console", port=8100, reads=SERVICES),)
 EDGES: Final = tuple(declaration.name for declaration in EDGES_DECLARED)
-PORTS: Final = {declaration.name: declaration.port for declaration in (*DECLARED, *EDGES_DECLARED)}
+OPERATIONS: Final = "operations"
+"""The operations server, `cli.serving`: neither a service nor an edge, as it acts on all databases with the operator's
+credentials."""
+PORTS: Final = {declaration.name: declaration.port for declaration in (*DECLARED, *EDGES_DECLARED)} | {OPERATIONS: 8107}
 
 
 def url_variable(service: str) -> str:
-    """Return the name of the environment variable with a service's or an edge's URL."""
+    """Return the environment variable with the URL of a service, edge or operations server."""
     return f"TENURE_{service.upper()}_URL"
 
 

@@ -1,11 +1,9 @@
 """`tenure parked`: the records that consumers could not process, and their repair."""
 
 import asyncio
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from difflib import unified_diff
-from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 import orjson
@@ -15,6 +13,7 @@ from cli.app import Planned, Result, change, group, verb
 from cli.context import Context, consumers, service_of_consumer, services_of_consumer
 from cli.exit_codes import NOT_FOUND, REFUSED, USAGE, OperatorError
 from cli.operation import ChangePlan, Consent, Operation, Outcome
+from cli.options import Contents, ServedHelp, contents_of
 from cli.output import Output, count, when
 from shared.eventlog.deliver.received import Raw
 from shared.eventlog.repair import parked as engine
@@ -333,7 +332,9 @@ async def edit_parked(
     context: Context,
     handle: Annotated[str, typer.Argument(help="The record's handle.")],
     value: Annotated[
-        str | None, typer.Option("--value", help="A file with the new body; - for standard input.")
+        Contents | None,
+        typer.Option("--value", parser=contents_of, help="A file with the new body; - for standard input."),
+        ServedHelp("The new body."),
     ] = None,
     header: Annotated[
         list[str] | None, typer.Option("--header", help="A header to set, as name=text; with no text it is removed.")
@@ -345,7 +346,7 @@ async def edit_parked(
     them."""
     each = await _one(context, handle)
     service = service_of_consumer(each.consumer)
-    body = None if value is None else (sys.stdin.buffer.read() if value == "-" else _file(value))
+    body = None if value is None else value.read()
     types = consumers(service)[each.consumer.partition(".")[2]].types
     raw, record = engine.edited(each, types, body, _headers(header or ()))
     if raw == each.raw:
@@ -392,13 +393,6 @@ def _lines(raw: Raw) -> list[str]:
     with suppress(orjson.JSONDecodeError):
         body = orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2)
     return headers + body.decode(errors="backslashreplace").splitlines()
-
-
-def _file(name: str) -> bytes:
-    try:
-        return Path(name).read_bytes()
-    except OSError as error:
-        raise OperatorError(f"{name} can't be read: {error.strerror}.", NOT_FOUND) from error
 
 
 def _headers(given: Sequence[str]) -> dict[str, str]:

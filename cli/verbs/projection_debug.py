@@ -135,7 +135,7 @@ def _as_data(each: Stepped) -> dict[str, Any]:
 # ── As of ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@change("as-of", read_only_by_default=True)
+@change("as-of", read_only_by_default=True, long=True)
 async def as_of_moment(
     context: Context,
     output: Output,

@@ -19,7 +19,7 @@ from shared.sql import statements, with_names
 SQL: Final = statements(__file__)
 
 
-@change("rebuild", fails_when="the tables differ")
+@change("rebuild", fails_when="the tables differ", long=True)
 async def rebuild_projection(
     context: Context,
     projection: ProjectionName,
@@ -101,6 +101,7 @@ async def _rebuild(
         thing="event",
         summary=summary,
         data=data,
+        confirms=[*arguments, *([f"rebuild={begun['id']}"] if begun else [])],
         apply=apply,
     )
 

@@ -23,7 +23,7 @@ from shared.events.envelope import to_headers
 from shared.events.registry import is_inbound, topic_of
 
 
-@change("replay")
+@change("replay", long=True)
 async def replay_events(
     context: Context,
     output: Output,
@@ -107,6 +107,7 @@ def _plan(
         thing="event",
         summary=[*summary_by_type, *summary],
         data=data,
+        confirms=[where],
         apply=apply,
     )
 

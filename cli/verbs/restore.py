@@ -33,7 +33,7 @@ OfService: TypeAlias = Annotated[str, typer.Argument(help="The service.")]
 Restore = Callable[..., Awaitable[Restored]]
 
 
-@change("restore store")
+@change("restore store", long=True)
 async def restore_lost_store(context: Context, output: Output, service: OfService) -> Planned:
     """Restore a service's lost store and read models from its topic.
 
@@ -43,7 +43,7 @@ async def restore_lost_store(context: Context, output: Output, service: OfServic
     return await _from_topic(context, output, "restore store", service, engine.restore_store)
 
 
-@change("reconcile")
+@change("reconcile", long=True)
 async def reconcile_store(context: Context, output: Output, service: OfService) -> Planned:
     """Bring a store that was restored from a backup up to its topic.
 
@@ -177,7 +177,7 @@ def as_data(result: Restored) -> dict[str, Any]:
     }
 
 
-@change("restore topic")
+@change("restore topic", long=True)
 async def restore_lost_topic(context: Context, output: Output, service: OfService) -> Planned:
     """Publish the events that a service's topic has lost again, byte for byte.
 

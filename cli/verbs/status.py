@@ -249,7 +249,9 @@ def as_data(services: Sequence[ServiceStatus], found: Sequence[Lag], wrong: Sequ
 async def show_status(
     context: Context,
     output: Output,
-    over: Annotated[float, typer.Option(help="Seconds over which the trend of the lag is measured.")] = 2.0,
+    over: Annotated[
+        float, typer.Option(min=0, max=60, help="Seconds over which the trend of the lag is measured.")
+    ] = 2.0,
 ) -> Result:
     """Show the state of services, relays, consumers, parked records, timers and disk.
 

@@ -146,7 +146,9 @@ def show_record(output: Output, record: ConsumerRecord, envelope: Envelope | str
             output.line(f"    {(record.value or b'').decode(errors='replace')}")
 
 
-@verb("tail")
+@verb(
+    "tail", not_served="It follows the topics without end: GET /live/{topic} and GET /feed/{topic} of the console do."
+)
 async def show_events(
     context: Context,
     output: Output,

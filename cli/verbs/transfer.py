@@ -94,7 +94,11 @@ def _to(file: str) -> Iterator[BinaryIO]:
         raise OperatorError(f"{file} can't be written: {error.strerror}.", REFUSED) from error
 
 
-@verb("export", json_help="With --out, print a summary in JSON at the end.")
+@verb(
+    "export",
+    json_help="With --out, print a summary in JSON at the end.",
+    not_served="It writes a file on the machine where it runs.",
+)
 async def export_events(
     context: Context,
     output: Output,
@@ -159,7 +163,7 @@ def checked(lines: Sequence[tuple[int, bytes]]) -> tuple[list[cloudevents.KafkaR
     return good, bad
 
 
-@change("import")
+@change("import", not_served="It reads a file of the machine where it runs.")
 async def import_events(
     context: Context,
     file: Annotated[str, typer.Argument(help="A file of CloudEvents in JSON, one a line; - for standard input.")],

@@ -21,7 +21,7 @@ SHOWN: Final = 40
 """The most findings of a service that are shown; --json has the first thousand."""
 
 
-@verb("verify", fails_when="anything was altered or is missing")
+@verb("verify", fails_when="anything was altered or is missing", long=True)
 async def verify_logs(
     context: Context,
     output: Output,

@@ -16,11 +16,11 @@ from shared.eventlog.migrate import operator_of, owner_of
 from shared.runtime.connections import trusting
 from shared.runtime.cors import origins_of
 from shared.runtime.limits import parsed as parsed_limits
-from shared.services import PORTS, SERVICES, local_url, url_variable
+from shared.services import OPERATIONS, PORTS, SERVICES, local_url, url_variable
 
 
 def _urls() -> dict[str, str]:
-    return {service: os.environ.get(url_variable(service)) or local_url(service) for service in SERVICES}
+    return {name: os.environ.get(url_variable(name)) or local_url(name) for name in (*SERVICES, OPERATIONS)}
 
 
 def _valid_limits(limits: str) -> str:
@@ -54,7 +54,8 @@ class Settings(BaseSettings):
     """0 means any free port; unset means the service's own (`shared.services`)."""
     _urls: Mapping[str, str] = PrivateAttr(default_factory=_urls)
     """The URL of each service, from TENURE_<SERVICE>_URL. All services fetch identity's public keys there; identity
-    asks the others whether they have the new time of a clock that was moved."""
+    asks the others whether they have the new time of a clock that was moved. TENURE_OPERATIONS_URL is for the
+    console."""
     issuer: str | None = None
     """identity's public URL, as in its tokens and its discovery document; the same for all services. Unset means the
     URL of identity."""

@@ -38,7 +38,7 @@ async def exposed() -> set[str]:
             page = (await client.get("/metrics")).text
         for name, kind in re.findall(r"^# TYPE (\S+) (\S+)$", page, re.MULTILINE):
             names |= {f"{name}_{end}" for end in ("bucket", "count", "sum")} if kind == "histogram" else {name}
-    for file in (ROOT / "services").rglob("*.py"):
+    for file in (*(ROOT / "services").rglob("*.py"), *(ROOT / "cli").rglob("*.py")):
         names |= {name if kind == "watch" else f"{name}_total" for kind, name in DECLARED.findall(file.read_text())}
     return names
 

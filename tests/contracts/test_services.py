@@ -5,11 +5,11 @@ import subprocess
 import sys
 
 from deploy import ROOT
-from shared.services import DECLARED, EDGES, PORTS, PUBLISHERS, SERVICES
+from shared.services import DECLARED, EDGES, OPERATIONS, PORTS, PUBLISHERS, SERVICES
 
 README = (ROOT / "README.md").read_text()
 BLOCK = range(8100, 8108)
-"""What the launcher's block has for services and edges; the page of mails comes next."""
+"""What the launcher's block has for services, edges and the operations server; the page of mails comes next."""
 
 
 def test_every_folder_of_services_is_declared() -> None:
@@ -17,7 +17,7 @@ def test_every_folder_of_services_is_declared() -> None:
 
 
 def test_ports_are_apart_and_inside_the_launchers_block() -> None:
-    assert len(set(PORTS.values())) == len(DECLARED) + len(EDGES)
+    assert len(set(PORTS.values())) == len(DECLARED) + len(EDGES) + 1
     assert {*PORTS.values()} <= {*BLOCK}
 
 
@@ -27,9 +27,10 @@ def test_a_service_reads_declared_services_other_than_itself() -> None:
 
 
 def test_the_readme_lists_every_service_with_its_port() -> None:
-    rows = re.findall(r"^\| \[(\w+)\]\(services/(\w+)/README.md\) \|.*\| (\d+) \|$", README, re.MULTILINE)
+    rows = re.findall(r"^\| \[(\w+)\]\(([\w/]+)/README.md.*?\) \|.*\| (\d+) \|$", README, re.MULTILINE)
     assert [(name, int(port)) for name, _, port in rows] == [*PORTS.items()]
-    assert [folder for _, folder, _ in rows] == [*SERVICES, *EDGES]
+    assert [folder for _, folder, _ in rows] == [*(f"services/{name}" for name in (*SERVICES, *EDGES)), "cli"]
+    assert rows[-1][0] == OPERATIONS
 
 
 def test_the_declaration_needs_nothing_installed() -> None:

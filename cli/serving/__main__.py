@@ -1,0 +1,51 @@
+"""The operations server's process: `python -m cli.serving`."""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from typing import Final
+
+import structlog
+import uvloop
+
+from cli.app import load_verbs
+from cli.context import environment
+from cli.serving.app import ServerParts, make_app
+from shared.eventlog.deliver.kafka import InvalidKafkaSettings
+from shared.runtime.logging import configure
+from shared.runtime.server import Server
+from shared.runtime.settings import Settings
+from shared.services import OPERATIONS
+
+logger = structlog.get_logger("operations")
+
+STOP_S: Final = 15.0
+"""How long operations that run may go on when the process is stopped."""
+
+
+async def _serve(server: Server, parts: ServerParts) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, server.drain)
+    await server.serve()
+    await parts.operations.stop(STOP_S)
+    logger.info("stopped")
+
+
+def main() -> None:
+    argparse.ArgumentParser(prog="python -m cli.serving").parse_args()
+    os.environ.update(environment())  # as the command line: where nothing is named, the system of this machine
+    try:
+        current = Settings()
+    except InvalidKafkaSettings as why:
+        sys.exit(str(why))
+    configure(OPERATIONS, current.log_as, current.log_level)
+    load_verbs()
+    parts = ServerParts(settings=current)
+    uvloop.run(_serve(Server(make_app(parts), current, current.port_of(OPERATIONS), parts.metrics.limited), parts))
+
+
+if __name__ == "__main__":
+    main()
