@@ -16,18 +16,18 @@ from openapi_spec_validator import validate
 
 from services import definitions
 from services.console.live import stream as streams
-from services.console.live import wanted as kinds
 from services.console.live.callers import STREAMS_OF_AN_ACCOUNT, Callers, Subscriber
 from services.console.live.doors import make_doors
 from services.console.live.edge import LiveEdge
-from services.console.live.frames import Frame, frame_of
 from services.console.live.stream import stream
-from services.console.live.topic import LiveTopic, Window
-from services.console.live.wanted import Wanted, visible_to
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.ordered import Lost
 from shared.events.registry import ENTITLEMENTS
 from shared.runtime.auth import Actor
+from shared.runtime.live import wanted as kinds
+from shared.runtime.live.frames import Frame, frame_of
+from shared.runtime.live.topic import LiveTopic, Window
+from shared.runtime.live.wanted import Wanted, visible_to
 from shared.runtime.problems import Problem
 from shared.runtime.settings import Settings
 from tests.console.fakes import Browser, Services

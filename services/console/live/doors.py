@@ -19,12 +19,12 @@ from starlette.types import Receive, Scope, Send
 from services.console.live.callers import TICKET_S, Subscriber
 from services.console.live.edge import LiveEdge
 from services.console.live.stream import stream
-from services.console.live.wanted import Wanted, visible_to
 from services.console.visits import Visit
 from shared import rules
 from shared.events.envelope import MAX_POSITION, type_off_wire
 from shared.events.fields import Identifier
 from shared.runtime import cors, problems, wellformed
+from shared.runtime.live.wanted import Wanted, visible_to
 from shared.runtime.problems import MEDIA_TYPE, Problem, ProblemDetails
 from shared.runtime.settings import Settings
 from shared.runtime.written import WRITTEN

@@ -7,9 +7,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from services.console.live.callers import Callers, Subscriber
-from services.console.live.frames import Frame
-from services.console.live.topic import CATCH_UPS, LiveTopic
-from services.console.live.wanted import Wanted
 from shared import rules
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.ordered import Lost
@@ -17,6 +14,9 @@ from shared.events.registry import service_of, topic_of
 from shared.rule_status import Rule
 from shared.runtime.auth import TokenVerifier, fetcher
 from shared.runtime.endings import FollowedEndings
+from shared.runtime.live.frames import Frame
+from shared.runtime.live.topic import CATCH_UPS, LiveTopic
+from shared.runtime.live.wanted import Wanted
 from shared.runtime.metrics import Metrics
 from shared.runtime.problems import Problem, unknown
 from shared.runtime.settings import Settings

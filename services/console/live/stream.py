@@ -13,10 +13,10 @@ import orjson
 import structlog
 
 from services.console.live.callers import Callers, Subscriber
-from services.console.live.frames import Frame
-from services.console.live.topic import LiveTopic
-from services.console.live.wanted import Wanted
 from shared.eventlog.deliver.ordered import Lost
+from shared.runtime.live.frames import Frame
+from shared.runtime.live.topic import LiveTopic
+from shared.runtime.live.wanted import Wanted
 from shared.runtime.problems import Problem
 
 logger = structlog.get_logger("live")

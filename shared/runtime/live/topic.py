@@ -12,10 +12,10 @@ from typing import Final
 
 import structlog
 
-from services.console.live.frames import Frame, frame_of
-from services.console.live.wanted import Wanted
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.ordered import Lost, OrderedTopic
+from shared.runtime.live.frames import Frame, frame_of
+from shared.runtime.live.wanted import Wanted
 
 logger = structlog.get_logger("live")
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from services.console.live.frames import Frame
 from shared.runtime.auth import Actor
+from shared.runtime.live.frames import Frame
 
 OF_ORGANISATION: Final = frozenset(
     {"cart", "clock", "contract", "credits", "engagement", "fleet", "partner", "pool", "rollout", "subscription"}
