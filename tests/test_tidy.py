@@ -379,6 +379,7 @@ OWN_ROOMS = {
     "identity": {
         "signin": "whatever signing in needs that is no business fact: passwords, keys, sessions, other issuers",
         "mail": "the outbox, the letters and whoever sends them",
+        "webhooks": "addresses that events are sent to, their signatures and whoever sends them",
         "notifications": "what people are told: reactions without commands, texts in their languages, the inbox",
         "names.py": "the names behind account ids, for those who may know them",
         "persons.py": "the keys under which personal fields of the log are readable",

@@ -12,6 +12,7 @@ from services.identity.domain.contract import CONTRACT
 from services.identity.domain.invitation import INVITATION
 from services.identity.domain.machine import MACHINE
 from services.identity.domain.sessions import SESSIONS
+from services.identity.domain.webhook import WEBHOOK
 from services.identity.everywhere import Everywhere
 from services.identity.mail.letters import Letters
 from services.identity.mail.sender import Sender, transport
@@ -71,7 +72,7 @@ async def _send_mail(process: ServiceProcess) -> None:
 SERVICE: Final = Service(
     name="identity",
     migrations=migrations_of("identity"),
-    streams=(ACCOUNT, INVITATION, CONTRACT, CLOCK, SESSIONS, MACHINE),
+    streams=(ACCOUNT, INVITATION, CONTRACT, CLOCK, SESSIONS, MACHINE, WEBHOOK),
     commands=COMMANDS,
     queries=QUERIES,
     consumers=(DIRECTORY, PEOPLE, PARTNERS, SUBJECTS, REACTIONS, NOTIFICATIONS),
@@ -95,6 +96,9 @@ SERVICE: Final = Service(
         "notifications",
         "notifications_muted",
         "bounced_addresses",
+        "webhook_secrets",
+        "webhook_progress",
+        "webhook_queue",
     ),
 )
 

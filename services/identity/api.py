@@ -51,6 +51,7 @@ from services.identity.views import (
     ClockMovedView,
     SignedUp,
 )
+from services.identity.webhooks import routes as webhooks
 from shared.eventlog.decision import Rejected
 from shared.eventlog.write.log import Accepted
 from shared.events import AccountOpened, RoleAssigned
@@ -69,6 +70,7 @@ COMMANDS: Final = CommandRoutes(
     invitations.COMMANDS,
     addresses.COMMANDS,
     notifications.COMMANDS,
+    webhooks.COMMANDS,
 )
 # ── Accounts ───────────────────────────────────────────────────────────────────────────────────────────
 

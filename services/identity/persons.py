@@ -65,14 +65,20 @@ class Persons:
         return {row["account_id"]: row["key"] for row in rows}
 
 
-async def opened(db: Queryable, sealed: Sequence[tuple[str, str]]) -> list[str]:
+async def opened(db: Queryable, values: Sequence[tuple[str, str]]) -> list[str]:
     """Open sealed values, each with the id of its owner.
 
     A forgotten person's value is empty.
     """
-    rows = await db.fetch(SQL["keys"], sorted({owner for owner, _ in sealed}))
+    rows = await db.fetch(SQL["keys"], sorted({owner for owner, _ in values}))
     keys = {row["account_id"]: row["key"] for row in rows}
-    return [_opened(value, keys.get(owner), owner) if value else FORGOTTEN for owner, value in sealed]
+    return [_opened(value, keys.get(owner), owner) if value else FORGOTTEN for owner, value in values]
+
+
+async def sealed(db: Queryable, value: str, owner: str) -> str:
+    """Seal a value under its owner's key; FORGOTTEN without a key."""
+    rows = await db.fetch(SQL["keys"], [owner])
+    return _sealed(value, rows[0]["key"] if rows else None, owner)
 
 
 async def erase_invited(db: Queryable, invitation_id: str) -> None:

@@ -38,6 +38,13 @@ from shared.events import (
     SubscriptionOrderAbandoned,
     SubscriptionOrdered,
     SubscriptionOrderFailed,
+    WebhookEnded,
+    WebhookParked,
+    WebhookPaused,
+    WebhookRegistered,
+    WebhookReplayed,
+    WebhookResumed,
+    WebhookSecretRotated,
     subjects,
 )
 from shared.events.envelope import Envelope
@@ -63,8 +70,13 @@ DIRECTORY: Final = Projection(
         MachineSecretRotated,
         RoleRequestDeclined,
         RoleRevoked,
+        WebhookParked,
+        WebhookPaused,
+        WebhookReplayed,
+        WebhookResumed,
+        WebhookSecretRotated,
     ),
-    tables=("contracts", "account_contracts", "invitations", "machines"),
+    tables=("contracts", "account_contracts", "invitations", "machines", "webhooks"),
     # Routes add rows before the event of a role or an invitation is appended; a rebuild must not lose them.
     carry_over_sql=SQL["carry_over"],
 )
@@ -100,6 +112,16 @@ async def _machine(tx: Connection, event: MachineRegistered, _envelope: Envelope
     await tx.execute(SQL["add_machine"], event.client_id, event.organisation_id, event.registered_by, event.acts_for)
 
 
+@DIRECTORY.on(WebhookRegistered)
+async def _webhook(tx: Connection, event: WebhookRegistered, _envelope: Envelope) -> None:
+    await tx.execute(SQL["add_webhook"], event.webhook_id, event.organisation_id, event.account_id)
+
+
+@DIRECTORY.on(WebhookEnded)
+async def _webhook_ended(tx: Connection, event: WebhookEnded, _envelope: Envelope) -> None:
+    await tx.execute(SQL["end_webhook"], event.webhook_id)
+
+
 # ── People and their requests ──────────────────────────────────────────────────────────────────────────
 
 PEOPLE: Final = Projection(
@@ -110,6 +132,7 @@ PEOPLE: Final = Projection(
         *subjects.AGREEMENTS,
         *subjects.INVITATIONS,
         *subjects.MACHINES,
+        *subjects.WEBHOOKS,
         *subjects.PREFERENCES,
         *subjects.SESSIONS,
         AddressVerified,
@@ -305,6 +328,16 @@ async def _engaged(tx: Connection, event: PartnerEngaged | PartnerReleased, _env
 async def _ordered(tx: Connection, event: SubscriptionOrdered, _envelope: Envelope) -> None:
     """Take an order from before engagements existed for one, as marketplace does."""
     await tx.execute(SQL["add_partner"], event.customer, event.partner)
+
+
+async def webhooks_of(db: Queryable, organisation_id: str = "", account_id: str = "") -> list[str]:
+    """Return an organisation's webhooks, or an account's."""
+    return [row["webhook_id"] for row in await db.fetch(SQL["webhooks"], organisation_id, account_id)]
+
+
+async def running_webhooks(db: Queryable) -> list[str]:
+    """Return the webhooks of all organisations that have not ended."""
+    return [row["webhook_id"] for row in await db.fetch(SQL["running_webhooks"])]
 
 
 async def supports(db: Queryable, partner: str, customer: str) -> bool | None:

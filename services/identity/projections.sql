@@ -21,6 +21,18 @@ insert into machines (client_id, organisation_id, registered_by, acts_for) value
 -- it.
 select client_id from machines where organisation_id = $1 and ($2 = '' or $2 in (registered_by, acts_for));
 
+-- add_webhook: add a webhook.
+insert into webhooks (webhook_id, organisation_id, account_id) values ($1, $2, $3);
+
+-- end_webhook: set that a webhook has ended.
+update webhooks set ended = true where webhook_id = $1;
+
+-- webhooks: list an organisation's webhooks, of the operator ('') all; with an account ($2), only its own.
+select webhook_id from webhooks where $1 in ('', organisation_id) and $2 in ('', account_id) order by 1;
+
+-- running_webhooks: list the webhooks that have not ended.
+select webhook_id from webhooks where not ended order by 1;
+
 -- add_invitation: add an invitation, once.
 insert into invitations (invitation_id, organisation_id, organisation_kind, issued_by, expires_at)
 values ($1, $2, $3, $4, $5)

@@ -40,6 +40,7 @@ from services.identity.views import (
     access_view,
     contract_view,
 )
+from services.identity.webhooks.routes import WEBHOOK_QUERIES
 from shared.eventlog.write.log import Log
 from shared.eventlog.write.reader import Reader
 from shared.events.fields import Address, Identifier, OptionalCode
@@ -61,6 +62,7 @@ QUERIES: Final = APIRouter(route_class=ListRoute)
 
 QUERIES.routes.extend(sessions.ROUTES.routes)
 QUERIES.routes.extend(MACHINE_QUERIES.routes)
+QUERIES.routes.extend(WEBHOOK_QUERIES.routes)
 QUERIES.routes.extend(OAUTH.routes)
 QUERIES.routes.extend(INVITATION_QUERIES.routes)
 QUERIES.routes.extend(ADDRESS_QUERIES.routes)

@@ -53,6 +53,7 @@ REACTIONS: Final[Reactions[Lookups]] = Reactions(
         *subjects.OPERATIONS,
         *subjects.AGREEMENTS,
         *subjects.MACHINES,
+        *subjects.WEBHOOKS,
         *subjects.PREFERENCES,
         *subjects.PROOFS,
         *subjects.SESSIONS,

@@ -31,6 +31,7 @@ TIMERS: Final = Timers(
         *subjects.ACCOUNTS,
         *subjects.ADMINISTRATORS,
         *subjects.MACHINES,
+        *subjects.WEBHOOKS,
         *subjects.PREFERENCES,
         *subjects.PROOFS,
         *subjects.ROLES,

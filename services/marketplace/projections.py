@@ -92,6 +92,7 @@ PEOPLE = Projection(
         *subjects.AGREEMENTS,
         *subjects.INVITATIONS,
         *subjects.MACHINES,
+        *subjects.WEBHOOKS,
         *subjects.PREFERENCES,
         *subjects.PROOFS,
         *subjects.ROLES,

@@ -91,6 +91,13 @@ from shared.events.identity import (
     RoleRevoked,
     SessionEnded,
     SessionsEnded,
+    WebhookEnded,
+    WebhookParked,
+    WebhookPaused,
+    WebhookRegistered,
+    WebhookReplayed,
+    WebhookResumed,
+    WebhookSecretRotated,
 )
 from shared.events.marketplace import (
     AutoRenewDisabled,
@@ -255,4 +262,11 @@ __all__ = [
     "UpdateWithdrawn",
     "UserPutInGroup",
     "UserRemovedFromGroup",
+    "WebhookEnded",
+    "WebhookParked",
+    "WebhookPaused",
+    "WebhookRegistered",
+    "WebhookReplayed",
+    "WebhookResumed",
+    "WebhookSecretRotated",
 ]

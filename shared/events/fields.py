@@ -424,6 +424,8 @@ SecondsAhead: TypeAlias = Annotated[int, Strict(), Field(ge=0, le=AHEAD_AT_MOST)
 """The seconds that a clock is ahead of real time, up to six years."""
 Amount: TypeAlias = Annotated[int, Strict(), Field(ge=0, le=AMOUNT_AT_MOST)]
 """An amount of money in minor units."""
+LogPosition: TypeAlias = Annotated[int, Strict(), Field(ge=0, le=2**53 - 1)]
+"""The position of an event in its service's log, as subscribers count: 0 is before the first one."""
 Bytes: TypeAlias = Annotated[int, Strict(), Field(ge=0, le=2**53 - 1)]
 """A size in bytes, within the integers that JSON readers hold exactly."""
 

@@ -14,8 +14,10 @@ from shared.events.fields import (
     Identifier,
     Issuer,
     Locale,
+    LogPosition,
     Name,
     OptionalIdentifier,
+    OptionalName,
     OptionalPublisher,
     PersonalAddress,
     PersonalName,
@@ -35,6 +37,11 @@ AddressProof = Literal["link", "invitation", "issuer"]
 """How an address was proven: by a link or an invitation mailed to it, or by another issuer that verified it."""
 MachineScope = Literal["read", "installs:report", "credits:consume", "tokens:introspect"]
 """What a machine account may do."""
+WebhookParkedReason = Literal["not-accepted", "events-not-kept", "secret-missing"]
+"""Why nothing more is sent to a webhook: its address accepted an event in no attempt, the topic does not have the next
+event any more, or there is no secret to sign with."""
+WebhookEndReason = Literal["removed", "gone", "account-ended", "machine-ended"]
+"""Why a webhook ended: a person removed it, its address answered 410, or who it is for may not read any more."""
 SessionEndReason = Literal["signed-out", "refresh-token-reused"]
 SessionsEndReason = Literal["signed-out", "password-changed", "password-reset", "ended-by-operator"]
 
@@ -204,6 +211,76 @@ class MachineRevoked(Event):
     revoked_by: ActorId
 
 
+class WebhookRegistered(Event):
+    """Events of a topic are sent to an address, as far as its account may see them."""
+
+    webhook_id: Identifier
+    organisation_id: Identifier
+    account_id: Identifier
+    """Who registered it. Its address is encrypted under this person's key."""
+    client_id: OptionalIdentifier = ""
+    """The machine account whose events are sent, and with which it ends; "" for those of the account."""
+    name: Name
+    address: Annotated[PersonalText, PERSONAL]
+    topic: Identifier
+    types: Annotated[tuple[Code, ...], Field(max_length=50)] = ()
+    """The types of events that are sent; all without any."""
+    streams: Annotated[tuple[Identifier, ...], Field(max_length=50)] = ()
+    """The streams whose events are sent; all without any."""
+    after: LogPosition | None = None
+    """The position after which it begins; without one, the time of its registration."""
+    registered_at: Instant
+
+
+class WebhookSecretRotated(Event):
+    """The webhook got a new secret. The former one signs, too, until `previous_until`."""
+
+    webhook_id: Identifier
+    previous_until: Instant
+    rotated_by: ActorId
+
+
+class WebhookPaused(Event):
+    """A person stopped the webhook for a while."""
+
+    webhook_id: Identifier
+    paused_by: ActorId
+
+
+class WebhookParked(Event):
+    """Nothing more is sent to the webhook until somebody resumes it."""
+
+    webhook_id: Identifier
+    reason: WebhookParkedReason
+    position: LogPosition
+    """The event that was not accepted, or after which events are missing."""
+    last_answer: OptionalName = ""
+    """The latest answer of the address, or why there was none."""
+
+
+class WebhookResumed(Event):
+    """The webhook goes on with the event that it stopped at."""
+
+    webhook_id: Identifier
+    resumed_by: ActorId
+
+
+class WebhookReplayed(Event):
+    """The webhook goes on with the events after a position, sent before or not."""
+
+    webhook_id: Identifier
+    after: LogPosition
+    replayed_by: ActorId
+
+
+class WebhookEnded(Event):
+    """The webhook ended for good. Nothing is sent to its address any more."""
+
+    webhook_id: Identifier
+    reason: WebhookEndReason
+    ended_by: ActorId
+
+
 class ClockMoved(Event):
     """A sandbox organisation's clock was moved to `ahead_s` seconds ahead of real time."""
 
@@ -342,6 +419,13 @@ IdentityEvent: TypeAlias = (
     | MachineRegistered
     | MachineSecretRotated
     | MachineRevoked
+    | WebhookRegistered
+    | WebhookSecretRotated
+    | WebhookPaused
+    | WebhookParked
+    | WebhookResumed
+    | WebhookReplayed
+    | WebhookEnded
     | ClockMoved
     | PeopleAdministratorNamed
     | PeopleAdministratorRemoved

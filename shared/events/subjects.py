@@ -81,6 +81,13 @@ from shared.events.identity import (
     RoleRevoked,
     SessionEnded,
     SessionsEnded,
+    WebhookEnded,
+    WebhookParked,
+    WebhookPaused,
+    WebhookRegistered,
+    WebhookReplayed,
+    WebhookResumed,
+    WebhookSecretRotated,
 )
 from shared.events.marketplace import (
     AutoRenewDisabled,
@@ -129,7 +136,16 @@ PREFERENCES: Final = (NotificationPreferencesSet,)
 ROLE_REQUESTS: Final = (RoleRequested, RoleRequestDeclined)
 ROLES: Final = (*ROLE_REQUESTS, RoleAssigned, RoleRevoked)
 SESSIONS: Final = (SessionEnded, SessionsEnded)
-SIGN_IN: Final = (*ADMINISTRATORS, *INVITATIONS, *MACHINES, *PREFERENCES, *PROOFS, *SESSIONS)
+WEBHOOKS: Final = (
+    WebhookRegistered,
+    WebhookSecretRotated,
+    WebhookPaused,
+    WebhookParked,
+    WebhookResumed,
+    WebhookReplayed,
+    WebhookEnded,
+)
+SIGN_IN: Final = (*ADMINISTRATORS, *INVITATIONS, *MACHINES, *PREFERENCES, *PROOFS, *SESSIONS, *WEBHOOKS)
 """Who may sign in and how, and what only identity acts on besides."""
 
 # marketplace

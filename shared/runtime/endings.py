@@ -115,6 +115,7 @@ ENDINGS: Final = Follower(
             *subjects.PREFERENCES,
             *subjects.PROOFS,
             *subjects.ROLE_REQUESTS,
+            *subjects.WEBHOOKS,
             AccountOpened,
             ClockMoved,
             ContractOpened,

@@ -80,6 +80,11 @@ class Settings(BaseSettings):
     cookie_key_file: Path | None = None
     """The console only: a file with the secrets that its cookies are encrypted with, one a line. The first encrypts,
     all of them decrypt. Without it, sessions end with the process."""
+    webhook_networks: Annotated[str, AfterValidator(_valid_networks)] = ""
+    """identity only: the networks to which webhooks may be sent although they are not public, and without TLS, such as
+    `10.2.0.0/16, ::1`. Unset means none."""
+    webhook_park_after_h: Annotated[float, Field(gt=0)] = 72
+    """identity only: after how many hours without success a webhook is parked."""
     anchors: Path | None = Path(".local/anchors")
     """A folder outside of the stores, into which the relays write anchors of the stores' heads."""
     limits: Annotated[str, AfterValidator(_valid_limits)] = ""

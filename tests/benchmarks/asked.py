@@ -74,6 +74,11 @@ ASKED: Final[Mapping[str, Asked]] = {
         },
         searches=("agent", "agent 17", "nothing"),
     ),
+    "/webhooks": Asked(
+        actors=(OF_CUSTOMER,),
+        filters={"topic": ("topic", "entitlements.events.v1"), "state": ("running", "parked")},
+        searches=("dashboard", "dashboard 7", "nothing"),
+    ),
     "/invitations": Asked(
         actors=(OF_CUSTOMER,),
         filters={

@@ -19,6 +19,7 @@ from services.identity.domain.account import ACCOUNT
 from services.identity.domain.contract import CONTRACT
 from services.identity.domain.invitation import INVITATION
 from services.identity.domain.machine import MACHINE
+from services.identity.domain.webhook import WEBHOOK
 from services.identity.persons import Persons
 from services.marketplace.domain.subscription import SUBSCRIPTION
 from shared.eventlog.decision import Stream
@@ -37,6 +38,7 @@ from shared.events import (
     RolloutPaused,
     SeatAssigned,
     UserPutInGroup,
+    WebhookRegistered,
 )
 from shared.runtime.database import Pool
 from shared.sql import statements
@@ -180,6 +182,7 @@ def _histories(service: str) -> Sequence[tuple[str, Sequence[Event]]]:
                 (CONTRACT.id(CONTRACT_ID), (contract, *_repeated(sample(RoleAssigned)))),
                 *((ACCOUNT.id(id_of("account", number)), (_opened(number),)) for number in range(1, NAMED)),
                 *(_machine(number, opened.organisation_id) for number in range(MACHINES)),
+                *(_webhook(number, opened.organisation_id) for number in range(MACHINES)),
                 *(_invitation(number, opened.organisation_id) for number in range(INVITATIONS)),
             )
         case "marketplace":
@@ -202,6 +205,16 @@ def _machine(number: int, organisation_id: str) -> tuple[str, Sequence[Event]]:
         "registered_by": OWNER,
     }
     return MACHINE.id(id_of("machine", number)), [sample(MachineRegistered).model_copy(update=changed)]
+
+
+def _webhook(number: int, organisation_id: str) -> tuple[str, Sequence[Event]]:
+    changed = {
+        "webhook_id": id_of("webhook", number),
+        "organisation_id": organisation_id,
+        "name": f"Dashboard {number}",
+        "account_id": OWNER,
+    }
+    return WEBHOOK.id(id_of("webhook", number)), [sample(WebhookRegistered).model_copy(update=changed)]
 
 
 def _invitation(number: int, organisation_id: str) -> tuple[str, Sequence[Event]]:

@@ -25,6 +25,9 @@ from generate_series(0, 9999) n;
 insert into machines (client_id, organisation_id, registered_by, acts_for)
 select pg_temp.id('machine', n), pg_temp.id('organisation', n / 20), pg_temp.id('account', 0), ''
 from generate_series(0, 19999) n;
+insert into webhooks (webhook_id, organisation_id, account_id)
+select pg_temp.id('webhook', n), pg_temp.id('organisation', n / 20), pg_temp.id('account', 0)
+from generate_series(0, 19999) n;
 insert into invitations (invitation_id, organisation_id, organisation_kind, issued_by, expires_at, outcome)
 select pg_temp.id('invitation', n), pg_temp.id('organisation', case when n < 500 then 0 else 1 + n % 999 end), 'customer',
     pg_temp.id('account', 0), now() + interval '1 day', (array['', 'accepted', 'revoked'])[1 + n % 3]

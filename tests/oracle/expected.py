@@ -113,6 +113,7 @@ EXPECTED: Final[Mapping[str, Expected]] = {
             *subjects.OPERATIONS,
             *subjects.AGREEMENTS,
             *subjects.MACHINES,
+            *subjects.WEBHOOKS,
             *subjects.PREFERENCES,
             *subjects.PROOFS,
             *subjects.SESSIONS,

@@ -58,6 +58,8 @@ async def _ids(story: Story) -> dict[str, str]:
     until = (datetime.now(UTC) + timedelta(days=1)).isoformat()
     form = {"name": "Agent", "scopes": ["read"], "expires_at": until}
     machine = await ok("identity", "POST", "/machines", manager, form)
+    receiver = {"name": "Receiver", "address": "https://receiver.example/", "topic": "identity.events.v1"}
+    webhook = await ok("identity", "POST", "/webhooks", manager, receiver)
     invited = await ok("identity", "POST", "/invitations", manager, {"email": f"{token_hex(4)}@strangers.example"})
     session = await ok("identity", "GET", "/sessions/current", manager)
     nobody = f"/contracts/{story.contract}/role-requests/{uuid.uuid4()}/approval"
@@ -77,6 +79,7 @@ async def _ids(story: Story) -> dict[str, str]:
         "source": f"urn:publisher:{PUBLISHER}",
         "event_id": str(uuid.uuid4()),
         "client_id": machine["client_id"],
+        "webhook_id": webhook["webhook_id"],
         "invitation_id": invited["invitation_id"],
         "session_id": session["session_id"],
         "product_id": ANNUAL,

@@ -96,6 +96,23 @@ MACHINE_UNKNOWN: Final = "machine-unknown"
 MACHINE_REVOKED: Final = "machine-revoked"
 """A revoked machine account stays revoked."""
 
+# ── Webhooks ───────────────────────────────────────────────────────────────────────────────────────────
+
+WEBHOOK_ADDRESS: Final = "webhook-address"
+"""A webhook's address is one that this system may send to: by https, on the Internet, without a password."""
+WEBHOOK_EVENTS: Final = "webhook-events"
+"""A webhook names a topic that exists, and event types of that topic."""
+WEBHOOK_MACHINE: Final = "webhook-machine"
+"""A webhook is for the account that registers it, or for a machine account that may read."""
+WEBHOOK_LIMIT: Final = "webhook-limit"
+"""An account has a limited number of webhooks."""
+WEBHOOK_OVERLAP: Final = "webhook-overlap"
+"""A replaced secret of a webhook signs for a limited number of days more."""
+WEBHOOK_UNKNOWN: Final = "webhook-unknown"
+"""A command names a webhook that exists."""
+WEBHOOK_ENDED: Final = "webhook-ended"
+"""An ended webhook stays ended."""
+
 # ── Sandbox clocks ─────────────────────────────────────────────────────────────────────────────────────
 
 NOT_A_SANDBOX: Final = "not-a-sandbox"

@@ -163,6 +163,7 @@ NOTIFICATIONS: Final[Reactions[Lookups]] = Reactions(
         *subjects.ACCOUNTS,
         *subjects.AGREEMENTS,
         *subjects.MACHINES,
+        *subjects.WEBHOOKS,
         *subjects.PREFERENCES,
         *_OF_MARKETPLACE,
         *subjects.POOL_ANSWERS,

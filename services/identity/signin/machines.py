@@ -167,7 +167,7 @@ def digest_of(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
 
 
-async def _visible_machine(streams: Log | Reader, actor: Actor, client_id: str) -> Registered | Revoked:
+async def visible_machine(streams: Log | Reader, actor: Actor, client_id: str) -> Registered | Revoked:
     """Return the machine account.
 
     Raises:
@@ -184,10 +184,11 @@ async def _may_see(streams: Log | Reader, actor: Actor, state: Registered | Revo
     machine = state.registered
     if actor.organisation_kind == "operator" or actor.account_id in (machine.registered_by, machine.acts_for):
         return True
-    return machine.organisation_id == actor.organisation_id and await _administrator(streams, actor)
+    return machine.organisation_id == actor.organisation_id and await administers_people(streams, actor)
 
 
-async def _administrator(streams: Log | Reader, actor: Actor) -> bool:
+async def administers_people(streams: Log | Reader, actor: Actor) -> bool:
+    """Return whether the caller is an administrator of its organisation's people."""
     account = await streams.state(ACCOUNT, actor.account_id)
     return isinstance(account, OpenedAccount) and (founded(account.opened) or account.administrator is not None)
 
@@ -196,7 +197,7 @@ async def _administrator(streams: Log | Reader, actor: Actor) -> bool:
 async def rotate_machine_secret(
     context: RequestContext[RotateMachineSecret], client_id: str
 ) -> Addressed[RotateMachineSecret]:
-    state = await _visible_machine(context.streams, context.actor, client_id)
+    state = await visible_machine(context.streams, context.actor, client_id)
     if not await _may_rotate(context, state.registered):
         raise Problem(
             rule=rules.MACHINE_NOT_YOURS_TO_GIVE,
@@ -220,12 +221,12 @@ async def _may_rotate(context: RequestContext[object], machine: MachineRegistere
     actor = context.actor
     if actor.organisation_kind == "operator" or machine.acts_for == actor.account_id:
         return True
-    return await _administrator(context.streams, actor) or await _administers(context, actor.account_id)
+    return await administers_people(context.streams, actor) or await _administers(context, actor.account_id)
 
 
 @COMMANDS.route("DELETE", "/machines/{client_id}", MACHINE)
 async def revoke_machine(context: RequestContext[RevokeMachine], client_id: str) -> Addressed[RevokeMachine]:
-    await _visible_machine(context.streams, context.actor, client_id)
+    await visible_machine(context.streams, context.actor, client_id)
     return Addressed(client_id, RevokeMachine(revoked_by=context.actor.account_id))
 
 
@@ -254,7 +255,7 @@ async def machines(
 
     People who don't administer it only see those that they registered or that act for them.
     """
-    mine = "" if await _administrator(log, actor) or actor.organisation_kind == "operator" else actor.account_id
+    mine = "" if await administers_people(log, actor) or actor.organisation_kind == "operator" else actor.account_id
     registered = await person_of_list(request, registered_by, registered_by_email, of="registered_by")
     acting = await person_of_list(request, acts_for, acts_for_email, of="acts_for")
     ids = await machines_of(db, actor.organisation_id, mine)
@@ -274,7 +275,7 @@ async def machines(
 @MACHINE_QUERIES.get("/machines/{client_id}", openapi_extra=for_machines())
 async def machine(client_id: Identifier, actor: CurrentActor, log: CurrentLog) -> MachineView:
     """Return one machine account."""
-    return _view(await _visible_machine(log, actor, client_id))
+    return _view(await visible_machine(log, actor, client_id))
 
 
 def _view(state: Registered | Revoked) -> MachineView:

@@ -20,6 +20,7 @@ class Frame(NamedTuple):
     time: datetime
     body: bytes
     """The event in JSON, on one line."""
+    id: str = ""
 
     @property
     def block(self) -> bytes:
@@ -40,7 +41,7 @@ def frame_of(event: Placed) -> Frame:
     }
     attributes["datacontenttype"] = "application/json"
     body = orjson.dumps(attributes)[:-1] + b',"data":' + _on_one_line(raw.value or b"null") + b"}"
-    return Frame(event.position, envelope.type, envelope.stream, envelope.tenant, envelope.time, body)
+    return Frame(event.position, envelope.type, envelope.stream, envelope.tenant, envelope.time, body, envelope.id)
 
 
 def _on_one_line(data: bytes) -> bytes:

@@ -17,7 +17,7 @@ OF_PUBLISHER: Final = frozenset({"line", "plan", "update"})
 OF_ACCOUNT: Final = frozenset({"account", "sessions"})
 """The kinds of streams that only their account may see."""
 OF_MACHINE: Final = frozenset({"machine"})
-FOR_OPERATORS: Final = frozenset({"invitation", "operation"})
+FOR_OPERATORS: Final = frozenset({"invitation", "operation", "webhook"})
 """The kinds of streams that nobody but the operator may see; others that are not named here, neither."""
 
 
