@@ -20,9 +20,12 @@ from services.console.live.callers import STREAMS_OF_AN_ACCOUNT, Callers, Subscr
 from services.console.live.doors import make_doors
 from services.console.live.edge import LiveEdge
 from services.console.live.stream import stream
+from shared.eventlog.deliver.answering import UnsentOutcome
 from shared.eventlog.deliver.kafka import KafkaAccess
-from shared.eventlog.deliver.ordered import Lost
-from shared.events.registry import ENTITLEMENTS
+from shared.eventlog.deliver.ordered import Lost, Placed, placed
+from shared.eventlog.deliver.received import Raw
+from shared.events.envelope import to_headers
+from shared.events.registry import ENTITLEMENTS, OUTCOMES, inbound_topic, outcomes_topic
 from shared.runtime.auth import Actor
 from shared.runtime.live import wanted as kinds
 from shared.runtime.live.frames import Frame, frame_of
@@ -35,6 +38,22 @@ from tests.examples.positions import NOON, Store, all_placed
 
 EVERYTHING = Wanted(everything=True)
 MINA = Actor(account_id="mina", organisation_id="org-1", organisation_kind="customer", session_id="s-1")
+
+
+OUTCOMES_OF_AUTODESK = outcomes_topic("autodesk")
+
+
+def answers(count: int) -> list[Placed]:
+    """Answers to autodesk's records; the second one can't be read."""
+    made = []
+    for n in range(count):
+        row = (n, "urn:publisher:autodesk", f"e-{n}", "CreditsPurchased", inbound_topic("autodesk"), 0, n, "accepted")
+        outcome = UnsentOutcome(*row, "", "", "", "[]", "[]", NOON)
+        headers: Any = [] if n == 1 else to_headers(outcome.envelope("entitlements"))
+        event = placed(Raw(OUTCOMES_OF_AUTODESK, 0, n, b"", headers, outcome.event().data()))
+        assert event is not None
+        made.append(event)
+    return made
 
 
 def frames(store: Store) -> list[Frame]:
@@ -89,6 +108,7 @@ class Verifier:
     actors: ClassVar = {
         "mina": MINA,
         "access-1": MINA,
+        "pat": replace(MINA, account_id="pat", organisation_kind="publisher", publisher="autodesk"),
         "olga": replace(MINA, account_id="olga", organisation_id="org-0", organisation_kind="operator"),
         "agent": replace(MINA, session_id="", client_id="agent", scopes=frozenset({"installs:report"})),
     }
@@ -342,9 +362,17 @@ class Doors:
         self.edge = WithoutKafka(
             callers=callers(), topics={ENTITLEMENTS: self.topic}, snapshots={ENTITLEMENTS: "http://s"}, endings=endings
         )
+        self.edge.outcomes = self.answers
         app = make_doors(Settings())
         app.state.live = self.edge
         self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://console.example")
+
+    async def answers(self, name: str) -> LiveTopic:
+        """The topic with what became of the records of autodesk."""
+        assert name == OUTCOMES_OF_AUTODESK
+        topic = Topic()
+        topic.window.add([frame_of(each) for each in answers(3)])
+        return topic
 
     async def get(self, path: str, token: str = "mina", **headers: str) -> httpx.Response:
         return await self.client.get(path, headers={"Authorization": f"Bearer {token}", **headers})
@@ -360,6 +388,18 @@ async def test_a_feed_is_pages_of_what_the_caller_may_see_which_lead_to_each_oth
             break
     assert got == [*range(2, 51, 2)] and page["position"] == 50 and at == f"/feed/{ENTITLEMENTS}?after=50&limit=7"
     assert {event["tenant"] for event in page["items"]} <= {"org-1"}
+
+
+async def test_outcomes_are_read_by_their_publisher_and_the_operator_and_are_nothing_to_others() -> None:
+    doors = Doors()
+    page = (await doors.get(f"/feed/{OUTCOMES_OF_AUTODESK}?after=1", "pat")).json()
+    assert [(event["position"], event["data"]) for event in page["items"][:1]] == [("2", None)]
+    assert page["items"][1]["data"]["status"] == "accepted"
+    assert page["items"][1]["id"] == f"{inbound_topic('autodesk')}:0:2:accepted"
+    assert (await doors.get(f"/feed/{OUTCOMES_OF_AUTODESK}", "olga")).json()["position"] == 3
+    refused = await doors.get(f"/feed/{OUTCOMES_OF_AUTODESK}")
+    assert (refused.status_code, refused.json()["detail"]) == (404, "There is no topic that you may see.")
+    assert (await doors.get(f"/feed/{OUTCOMES}", "pat")).status_code == 404
 
 
 async def test_a_feed_waits_for_the_next_event() -> None:

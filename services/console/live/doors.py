@@ -24,7 +24,7 @@ from shared import rules
 from shared.events.envelope import MAX_POSITION, type_off_wire
 from shared.events.fields import Identifier
 from shared.runtime import cors, problems, wellformed
-from shared.runtime.live.wanted import Wanted, visible_to
+from shared.runtime.live.wanted import Wanted, hears, visible_to
 from shared.runtime.problems import MEDIA_TYPE, Problem, ProblemDetails
 from shared.runtime.settings import Settings
 from shared.runtime.written import WRITTEN
@@ -38,7 +38,10 @@ _ABOUT: Final = """The events of all services, in the order of each service's lo
 there, without gaps: who has read up to a position goes on after it, here or at another process, by either door.
 
 A person gets the events of their organisation, a publisher's people those of its plans and updates, the operator all.
-Personal fields are sealed (`enc:1:...`)."""
+Personal fields are sealed (`enc:1:...`).
+
+A publisher's machines and people also read what became of its records, on the topic
+`publisher.outcomes.v1.<publisher>`. An outcome may be repeated there, at another position with the same `id`."""
 
 _bearer: Final = HTTPBearer(auto_error=False, scheme_name="Bearer")
 
@@ -137,10 +140,11 @@ def edge_of(request: Request) -> LiveEdge:
     return edge
 
 
-def _seen(wanted: Wanted, subscriber: Subscriber) -> Wanted:
+def _seen(wanted: Wanted, subscriber: Subscriber, topic: str) -> Wanted:
     seen = visible_to(subscriber.actor)
     return replace(
         seen,
+        everything=seen.everything or hears(subscriber.actor, topic),
         types=wanted.types,
         streams=wanted.streams,
         tenants=wanted.tenants,
@@ -163,15 +167,15 @@ async def live(
     `since`, else with the next one. An event `reset` says that the events after a position are not kept any more. The
     stream ends with the token or the session; connect again with the last id.
     """
-    edge, wanted = edge_of(request), _seen(filters, caller)
-    found = await edge.topic(topic)
+    edge, wanted = edge_of(request), _seen(filters, caller, topic)
+    found = await edge.topic(topic, caller.actor)
     begin = last_event_id if last_event_id is not None else after
     if begin is None:
         try:
             begin = found.window.head if wanted.since is None else await found.position_at(wanted.since)
         except Exception as fault:
             raise problems.busy("The topic can't be read now.") from fault
-    blocks = stream(edge, found, edge.callers, caller, wanted, begin, edge.snapshots[topic])
+    blocks = stream(edge, found, edge.callers, caller, wanted, begin, edge.snapshot(topic))
     return _kept(request, EventStream(blocks, edge.callers.admitted(caller)))
 
 
@@ -189,8 +193,8 @@ async def feed(
     It waits up to `wait` seconds if there is none yet. A page without items may still have come
     further: go on with `next`.
     """
-    edge, wanted = edge_of(request), _seen(filters, caller)
-    found = await edge.topic(topic)
+    edge, wanted = edge_of(request), _seen(filters, caller, topic)
+    found = await edge.topic(topic, caller.actor)
     with edge.callers.admitted(caller):
         frames, position = await edge.page(found, caller, wanted, after, limit, wait)
     others = [(name, value) for name, value in request.query_params.multi_items() if name not in ("after", "ticket")]

@@ -2,21 +2,21 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from services.console.live.callers import Callers, Subscriber
 from shared import rules
 from shared.eventlog.deliver.kafka import KafkaAccess
-from shared.eventlog.deliver.ordered import Lost
-from shared.events.registry import service_of, topic_of
+from shared.eventlog.deliver.ordered import Lost, exists
+from shared.events.registry import is_outcomes, service_of, topic_of
 from shared.rule_status import Rule
-from shared.runtime.auth import TokenVerifier, fetcher
+from shared.runtime.auth import Actor, TokenVerifier, fetcher
 from shared.runtime.endings import FollowedEndings
 from shared.runtime.live.frames import Frame
 from shared.runtime.live.topic import CATCH_UPS, LiveTopic
-from shared.runtime.live.wanted import Wanted
+from shared.runtime.live.wanted import Wanted, hears
 from shared.runtime.metrics import Metrics
 from shared.runtime.problems import Problem, unknown
 from shared.runtime.settings import Settings
@@ -32,23 +32,39 @@ SCANNED: Final = 20_000
 CHECK_S: Final = 1.0
 
 
+OUTCOME: Final = "/events/{source}/{event_id}"
+"""Where the outcomes of one event are read."""
+
+
+async def _no_outcomes(_name: str) -> LiveTopic:
+    raise _no_topic(())
+
+
 @dataclass(kw_only=True)
 class LiveEdge:
     """Everything that the doors of the live edge need."""
 
     callers: Callers
     topics: Mapping[str, LiveTopic]
+    """The services' topics."""
     snapshots: Mapping[str, str]
     """By topic, the address of the service whose lists show the present state."""
     endings: FollowedEndings
+    outcomes: Callable[[str], Awaitable[LiveTopic]] = field(default=_no_outcomes)
+    """Makes the reader of a topic of outcomes. Raises Problem 404 if there is none."""
     stopping: bool = False
     _following: asyncio.Task[None] | None = field(default=None, init=False)
+    _of_outcomes: dict[str, LiveTopic] = field(default_factory=dict, init=False)
 
-    async def topic(self, name: str) -> LiveTopic:
+    async def topic(self, name: str, actor: Actor) -> LiveTopic:
         """Return a topic whose newest events are in memory. Raises Problem 404 or 503."""
-        topic = self.topics.get(name)
+        topic = self.topics.get(name) or self._of_outcomes.get(name)
+        if is_outcomes(name) and not hears(actor, name):
+            topic = None
+        elif is_outcomes(name) and topic is None:
+            topic = self._of_outcomes.setdefault(name, await self.outcomes(name))
         if topic is None:
-            raise unknown("topic", f"The topics are {', '.join(self.topics)}.")
+            raise _no_topic(self.topics)
         topic.start()
         try:
             async with asyncio.timeout(LOADED_S):
@@ -69,7 +85,7 @@ class LiveEdge:
     async def stop(self) -> None:
         """Stop all readers."""
         self.stopping = True
-        for topic in self.topics.values():
+        for topic in (*self.topics.values(), *self._of_outcomes.values()):
             await topic.stop()
         if self._following is not None:
             self._following.cancel()
@@ -111,11 +127,15 @@ class LiveEdge:
                 await topic.news(wanted, min(left, CHECK_S))
         return found, position
 
+    def snapshot(self, topic: str) -> str:
+        """Return where the present state is read if events of a topic are not kept."""
+        return self.snapshots.get(topic, OUTCOME)
+
     def _not_kept(self, topic: LiveTopic, lost: Lost) -> Problem:
         return Problem(
             rule=POSITION_NOT_KEPT,
             reason=f"The events after position {lost.after} are not kept; the oldest later one is {lost.nearest}.",
-            remedy=f"Read the present state at {self.snapshots[topic.topic]}, then go on after {lost.nearest - 1}.",
+            remedy=f"Read the present state at {self.snapshot(topic.topic)}, then go on after {lost.nearest - 1}.",
         )
 
 
@@ -130,9 +150,22 @@ def live_edge(settings: Settings, metrics: Metrics) -> LiveEdge | None:
     catch_ups = asyncio.Semaphore(CATCH_UPS)
     topics = {topic_of(name): LiveTopic(topic_of(name), access, catch_ups) for name in SERVICES}
     snapshots = {topic: f"{settings.url_of(service_of(topic))}/docs" for topic in topics}
-    edge = LiveEdge(callers=Callers(verifier, endings), topics=topics, snapshots=snapshots, endings=endings)
+
+    async def outcomes(name: str) -> LiveTopic:
+        async with catch_ups:
+            if not await exists(name, access):
+                raise _no_topic(topics)
+        return LiveTopic(name, access, catch_ups)
+
+    edge = LiveEdge(
+        callers=Callers(verifier, endings), topics=topics, snapshots=snapshots, endings=endings, outcomes=outcomes
+    )
     metrics.watch("tenure_live_streams", "Open streams and waiting feeds", lambda: edge.callers.streams)
     return edge
+
+
+def _no_topic(topics: Iterable[str]) -> Problem:
+    return unknown("topic", f"The topics are {', '.join(topics)}, and a publisher's outcomes.")
 
 
 def _unavailable() -> Problem:

@@ -15,13 +15,15 @@ from typing import Final, NamedTuple, Self
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import UnknownTopicOrPartitionError
+from aiokafka.errors import TopicAuthorizationFailedError, UnknownTopicOrPartitionError
 
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.received import Raw, receive
 from shared.eventlog.deliver.records import raw_of
 from shared.eventlog.deliver.relay import READ_EVENTS
 from shared.events.envelope import Envelope
+from shared.events.fields import EARLIEST
+from shared.events.registry import is_outcomes
 
 logger = structlog.get_logger(__name__)
 
@@ -41,7 +43,7 @@ _NO_TYPES: Final[frozenset[str]] = frozenset()
 
 
 class Placed(NamedTuple):
-    """An intact event of a service, as its topic has it."""
+    """An intact event of a service, or an outcome, as its topic has it."""
 
     raw: Raw
     envelope: Envelope
@@ -60,7 +62,10 @@ class Lost(Exception):
 
 
 def placed(raw: Raw) -> Placed | None:
-    """Return the event of a record; None if it is no intact event of the topic's service."""
+    """Return the event of a record; None if it is no intact event of the topic's service.
+
+    On a topic of outcomes a record's offset is its position, so one that is no outcome stands there empty.
+    """
     received = receive(raw, _NO_TYPES)
     if received.envelope is None or not received.envelope.position:
         logger.warning(
@@ -70,8 +75,13 @@ def placed(raw: Raw) -> Placed | None:
             offset=raw.offset,
             why=received.problem,
         )
-        return None
+        return _empty(raw) if is_outcomes(raw.topic) else None
     return Placed(raw, received.envelope)
+
+
+def _empty(raw: Raw) -> Placed:
+    time = raw.arrived or EARLIEST
+    return Placed(raw._replace(headers=(), value=None), Envelope("", "", "", "", time, position=raw.offset + 1))
 
 
 class InOrder:
@@ -123,6 +133,15 @@ def dense_end(events: Iterable[Placed]) -> list[Placed]:
         result.appendleft(event)
         position -= 1
     return list(result)
+
+
+async def exists(topic: str, access: KafkaAccess) -> bool:
+    """Return whether Kafka has a topic that may be read. Raises KafkaError if it can't be reached."""
+    try:
+        async with OrderedTopic(topic, access):
+            return True
+    except (UnknownTopicOrPartitionError, TopicAuthorizationFailedError):
+        return False
 
 
 class OrderedTopic:

@@ -40,6 +40,7 @@ def frame_of(event: Placed) -> Frame:
         if name.startswith(_PREFIX)
     }
     attributes["datacontenttype"] = "application/json"
+    attributes.setdefault("position", str(event.position))
     body = orjson.dumps(attributes)[:-1] + b',"data":' + _on_one_line(raw.value or b"null") + b"}"
     return Frame(event.position, envelope.type, envelope.stream, envelope.tenant, envelope.time, body, envelope.id)
 

@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from shared.events.registry import is_outcomes, publisher_of_outcomes
 from shared.runtime.auth import Actor
 from shared.runtime.live.frames import Frame
+from shared.runtime.visibility import sells
 
 OF_ORGANISATION: Final = frozenset(
     {"cart", "clock", "contract", "credits", "engagement", "fleet", "partner", "pool", "rollout", "subscription"}
@@ -69,6 +71,11 @@ class Wanted:
         if kind in OF_ACCOUNT:
             return frame.tenant == self.organisation and key == self.account
         return kind in OF_MACHINE and self.machine != "" and key == self.machine
+
+
+def hears(actor: Actor, topic: str) -> bool:
+    """Return whether the caller may see a topic's outcomes: its publisher, and the operator."""
+    return is_outcomes(topic) and sells(actor, publisher_of_outcomes(topic))
 
 
 def visible_to(actor: Actor) -> Wanted:
