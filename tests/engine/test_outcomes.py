@@ -118,3 +118,16 @@ async def test_a_record_that_waited_is_answered_again_once_it_is_applied(bench: 
     (one,) = await parked.list_parked(bench.pool)
     assert (await parked.retry(bench.pool, bench.consumers[0], one.line, "operation")).applied == 1
     assert await bench.outcomes() == [("late", "waiting", "failed"), ("late", "accepted", "")]
+
+
+async def test_a_record_that_waited_is_rejected_once_it_is_given_up_and_may_be_sent_again(bench: Bench) -> None:
+    FAILS.append("doomed")
+    await bench.hear(bench.raw("doomed", bought()), bench.raw("unreadable", bought())._replace(value=b"{}"))
+    FAILS.clear()
+    for each in await parked.list_parked(bench.pool):
+        consumer = next(c for c in bench.consumers if c.name == each.consumer)
+        await parked.drop(bench.pool, consumer, each, "operation")
+    given_up = [("doomed", "waiting", "failed"), ("doomed", "rejected", "dropped")]
+    assert await bench.outcomes() == [*given_up, ("unreadable", "rejected", "unreadable")]
+    await bench.hear(bench.raw("doomed", bought(2)))
+    assert (await bench.outcomes())[-1] == ("doomed", "accepted", "")

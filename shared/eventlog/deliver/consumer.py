@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaError
 from shared.eventlog.deliver import duplicates, leaving
 from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.lag import PartitionLag
-from shared.eventlog.deliver.outcomes import Place, outcome_of, outcomes_of, place_of
+from shared.eventlog.deliver.outcomes import Place, of_dropped, outcome_of, outcomes_of, place_of
 from shared.eventlog.deliver.plan import BatchPlan, ConsumerCheckpoint, ParkedRecord, park, plan
 from shared.eventlog.deliver.projection import Connection, Projection, ReactionContext, Reactions
 from shared.eventlog.deliver.received import Partition, Raw, Reason, Received
@@ -189,6 +189,11 @@ class Consumer:
                 await self._tables(tx).answer([outcome_of(record, answers)])
         elif record.event is not None and record.envelope is not None:
             await self.definition.apply(tx, record.event, record.envelope)
+
+    async def gave_up(self, tx: Connection, record: Received) -> None:
+        """Note, in the transaction `tx`, that an operator has dropped a parked record."""
+        if isinstance(self.definition, Reactions):
+            await self._tables(tx).answer(of_dropped(self.definition, record))
 
     async def _claim(self, tx: Connection, record: Received) -> Mapping[bytes, bytes]:
         if record.envelope is None or record.event is None or record.sequenced:

@@ -136,7 +136,11 @@ def dense_end(events: Iterable[Placed]) -> list[Placed]:
 
 
 async def exists(topic: str, access: KafkaAccess) -> bool:
-    """Return whether Kafka has a topic that may be read. Raises KafkaError if it can't be reached."""
+    """Return whether Kafka has a topic that may be read.
+
+    Raises:
+        KafkaError: It can't be reached.
+    """
     try:
         async with OrderedTopic(topic, access):
             return True

@@ -1,7 +1,7 @@
 """What became of publishers' records: each is answered once, by the consumer of its type.
 
 A record of no readable type is answered by one consumer of the system, which says so in its declaration. A `waiting`
-record failed here for no fault of its sender's; once an operator applies it, it has a second outcome.
+record failed here for no fault of its sender's; once an operator applies it, or gives it up, it has a second outcome.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,6 +22,10 @@ Answers: TypeAlias = Mapping[Place, Sequence[Answer]]
 REASON_CHARACTERS: Final = 500
 WAITS: Final = "It could not be processed, for no fault of the event's: the operator decides."
 """The reason of a record that waits; why it failed is for the operator."""
+DROPPED: Final = "dropped"
+GIVEN_UP: Final = "It could not be processed, and the operator has given it up."
+AGAIN: Final = "Send it again, if it still matters."
+"""The rule, the reason and the remedy of a record that waited and was dropped."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,6 +94,22 @@ def outcome_of(record: Received, answers: Sequence[Answer]) -> Outcome:
         remedy=refused.remedy,
         because=refused.because,
     )
+
+
+def of_dropped(reactions: Reactions[Any], record: Received) -> list[Outcome]:
+    """Return the last outcome of a dropped record, if this consumer answers it."""
+    if not _answers(reactions, record):
+        return []
+    return [
+        Outcome(
+            place=place_of(record.raw),
+            envelope=record.envelope,
+            status="rejected",
+            rule=DROPPED,
+            reason=GIVEN_UP,
+            remedy=AGAIN,
+        )
+    ]
 
 
 def _of_parked(parked: ParkedRecord) -> Outcome:

@@ -316,7 +316,7 @@ async def drop(db: Pool, consumer: Consumer, parked: Parked, operation: str) -> 
 
     Only the first parked record of a stream can be dropped, so that the order is kept; CannotApply is raised for
     another. The later ones of its stream wait until they are retried. If the record was not the next event of its
-    stream, that event is still missing.
+    stream, that event is still missing. The sender of a publisher's record that waited is answered.
     """
     async with db.acquire() as tx, tx.transaction():
         await tx.execute(SQL["wait"])
@@ -334,6 +334,7 @@ async def drop(db: Pool, consumer: Consumer, parked: Parked, operation: str) -> 
             if turn.kind == "next":
                 await turns.reach(tx, consumer, raw, parked.stream, seen_of(record.envelope), edited=edited)
         await _settle(tx, parked, "dropped", operation)
+        await consumer.gave_up(tx, record)
 
 
 def edited(parked: Parked, types: frozenset[str], value: bytes | None, headers: dict[str, str]) -> tuple[Raw, Received]:
