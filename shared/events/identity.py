@@ -35,7 +35,7 @@ OrganisationKind = Literal["customer", "partner", "publisher", "operator"]
 AgreementKind = Literal["desktop", "maintenance", "other"]
 AddressProof = Literal["link", "invitation", "issuer"]
 """How an address was proven: by a link or an invitation mailed to it, or by another issuer that verified it."""
-MachineScope = Literal["read", "installs:report", "credits:consume", "tokens:introspect"]
+MachineScope = Literal["read", "installs:report", "credits:consume", "events:publish", "tokens:introspect"]
 """What a machine account may do."""
 WebhookParkedReason = Literal["not-accepted", "events-not-kept", "secret-missing"]
 """Why nothing more is sent to a webhook: its address accepted an event in no attempt, the topic does not have the next
@@ -183,6 +183,8 @@ class SessionsEnded(Event):
 
 class MachineRegistered(Event):
     """A machine account was registered: for a system, an agent or a dashboard."""
+
+    SCHEMA: ClassVar[int] = 2
 
     client_id: Identifier
     organisation_id: Identifier

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from shared.events.envelope import publisher_of
 from shared.runtime.http import CurrentActor, Database
 from shared.runtime.problems import unknown
+from shared.runtime.scopes import machines
 from shared.runtime.visibility import sells
 from shared.sql import Row, statements
 
@@ -51,7 +52,7 @@ class EventOutcomes(BaseModel):
     """The newest 100, the newest first. A record that repeats the event has its answer again."""
 
 
-@QUERIES.get("/events/{source}/{event_id:path}")
+@QUERIES.get("/events/{source}/{event_id:path}", openapi_extra=machines("read", "events:publish"))
 async def event_outcomes(source: Attribute, event_id: Attribute, actor: CurrentActor, db: Database) -> EventOutcomes:
     """Return what became of a publisher's event: accepted, rejected with the rule, or waiting.
 

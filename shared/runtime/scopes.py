@@ -14,6 +14,7 @@ MEANING: Final[Mapping[MachineScope, str]] = {
     "read": "Queries about its own organisation that the account it acts for may make.",
     "installs:report": "Read the updates offered to the account that it acts for, and report their outcomes.",
     "credits:consume": "Report consumed credits.",
+    "events:publish": "Send the events of its publisher, and read what became of them.",
     "tokens:introspect": "Check whether a token is valid, and read its claims.",
 }
 

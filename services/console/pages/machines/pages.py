@@ -20,10 +20,11 @@ SCOPES: Final[Mapping[str, str]] = {
     "installs:report": marked("reports installations of updates"),
     "read": marked("reads what its organisation may see"),
     "credits:consume": marked("spends credits"),
+    "events:publish": marked("sends a publisher's events"),
     "tokens:introspect": marked("checks tokens"),
 }
-"""What a machine may do; the last two are the operator's to give."""
-OPERATORS: Final = ("credits:consume", "tokens:introspect")
+"""What a machine may do; the last three are the operator's to give."""
+OPERATORS: Final = ("credits:consume", "events:publish", "tokens:introspect")
 KINDS: Final = ("customer", "partner", "publisher")
 OVERLAPS: Final = ("0", "1", "7")
 NO_SCOPE: Final = marked("Choose what it may do.")
