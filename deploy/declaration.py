@@ -86,8 +86,12 @@ def service_grants(service: ServiceDeclaration) -> frozenset[Grant]:
 
 
 def edge_grants(edge: EdgeDeclaration) -> frozenset[Grant]:
-    """Return an edge's rights: read events and outcomes, without a consumer group."""
-    return frozenset(_grants(edge.name, {"reads": [*map(topic_of, edge.reads), f"{OUTCOMES}*"]}))
+    """Return an edge's rights: read events and outcomes, and keep publishers' events.
+
+    It has no consumer group.
+    """
+    reads = [*map(topic_of, edge.reads), f"{OUTCOMES}*"]
+    return frozenset(_grants(edge.name, {"reads": reads, "writes": [f"{INBOUND}*"]}))
 
 
 def read(page: Path = PAGE) -> Declaration:

@@ -16,6 +16,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import Scope
 
 from services.console import limited, rendering
 from services.console.areas import Area
@@ -24,6 +25,7 @@ from services.console.doors import READY_S, Doors
 from services.console.forms import FORM_BYTES
 from services.console.live.doors import make_doors
 from services.console.live.edge import LiveEdge, live_edge
+from services.console.live.limits import BATCH_BYTES
 from services.console.pages import (
     clock,
     home,
@@ -103,7 +105,7 @@ class ConsoleParts:
 
     def __post_init__(self) -> None:
         self.limits = Limits(self.settings.limits, refused=self.metrics.limited)
-        self.live = live_edge(self.settings, self.metrics)
+        self.live = live_edge(self.settings, self.metrics, self.limits)
 
 
 def make_app(parts: ConsoleParts, doors: Doors | None = None) -> Starlette:
@@ -118,7 +120,7 @@ def make_app(parts: ConsoleParts, doors: Doors | None = None) -> Starlette:
     app = Starlette(
         routes=[*_pages(), Route("/static/{name}", rendering.static), *_operation(parts), *_events(live)],
         middleware=[
-            Middleware(Requests, parts=parts, limit_of=lambda _: FORM_BYTES, refuse=limited.refused),
+            Middleware(Requests, parts=parts, limit_of=_limit_of, refuse=limited.refused),
             Middleware(GZipMiddleware, minimum_size=500),
         ],
         exception_handlers={HTTPException: not_found},
@@ -135,7 +137,14 @@ def make_app(parts: ConsoleParts, doors: Doors | None = None) -> Starlette:
 
 def _events(doors: FastAPI) -> list[Route]:
     """Return the routes of the live edge, which answers in problems, not in pages."""
-    return [Route(at, doors) for at in ("/live/{topic}", "/feed/{topic}", "/openapi.json")]
+    return [
+        Route(at, doors)
+        for at in ("/live/{topic}", "/feed/{topic}", "/events", "/events/{source}/{event_id:path}", "/openapi.json")
+    ]
+
+
+def _limit_of(scope: Scope) -> int:
+    return BATCH_BYTES if scope["path"] == "/events" else FORM_BYTES
 
 
 def _pages() -> list[Route]:

@@ -14,10 +14,14 @@ from shared.runtime.problems import Problem, ProblemDetails
 DRAINED: Final = 32 * 1024 * 1024
 """How much of a request is read and dropped: a browser shows no answer while it can't send all."""
 DRAIN_S: Final = 10.0
+DOORS: Final = ("/live/", "/feed/", "/events")
+"""The paths that programs ask, which read problems."""
 
 
 async def refused(scope: Scope, receive: Receive, problem: Problem) -> Response:
-    """Return the page that says what was refused."""
+    """Return the page that says what was refused, or the problem where programs ask."""
+    if scope["path"].startswith(DOORS):
+        return problem.response()
     await _drain(receive)
     # As a GET, so that its form is not read.
     visit = await Visit.of(Request({**scope, "method": "GET"}))

@@ -45,7 +45,10 @@ def in_binary_mode(headers: Given, value: bytes | None) -> tuple[Given, bytes]:
         return headers, value or b""
     for name, content_type in headers:
         if name == "content-type" and media_type((content_type or b"").decode("latin-1")) != STRUCTURED:
-            raise Unreadable(f"a record has one event, as {STRUCTURED}; its content type is {content_type!r:.80}")
+            raise Unreadable(
+                f"a record has one event, as {STRUCTURED}; its content type is {content_type!r:.80}. "
+                "Send the events of a batch as a record each, or the batch to POST /events"
+            )
     inner, data = of_json(parsed(value or b""))
     # An SDK may repeat attributes as headers. A header with another value then stands there twice.
     return [*((name, text) for name, text in headers if name.startswith("ce_")), *inner], data

@@ -34,6 +34,7 @@ LimitName: TypeAlias = Literal[
     "bulk",
     "command",
     "as-of",
+    "events",
 ]
 DEFAULTS: Final[Mapping[LimitName, str]] = {
     "sign-up": "20/minute; 100/hour",
@@ -47,6 +48,7 @@ DEFAULTS: Final[Mapping[LimitName, str]] = {
     "bulk": "60/minute",
     "command": "1200/minute",
     "as-of": "120/minute",
+    "events": "1200/minute",
 }
 """The default limits by name.
 
@@ -66,6 +68,7 @@ _COUNTED: Final[Mapping[LimitName, str]] = {
     "bulk": "bulk requests by this account",
     "command": "commands by this account",
     "as-of": "questions about the past by this account",
+    "events": "requests with events by this account",
 }
 KEYS_AT_MOST: Final = 100_000
 """The greatest number of counters, 200 bytes each; beyond it the least recently used one is dropped."""

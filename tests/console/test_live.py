@@ -471,7 +471,13 @@ async def test_a_browser_is_known_by_its_session_and_not_from_other_sites(tmp_pa
 def test_the_openapi_document_is_valid_and_has_the_doors() -> None:
     document = make_doors(Settings()).openapi()
     validate(document)
-    assert list(document["paths"]) == ["/live/{topic}", "/feed/{topic}", "/live/tickets"]
+    assert list(document["paths"]) == [
+        "/live/{topic}",
+        "/feed/{topic}",
+        "/live/tickets",
+        "/events",
+        "/events/{source}/{event_id}",
+    ]
 
 
 async def test_the_console_has_the_doors_beside_its_pages(tmp_path: Any) -> None:

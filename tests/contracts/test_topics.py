@@ -80,9 +80,11 @@ def test_whoever_answers_publishers_has_a_consumer_that_does() -> None:
     assert {s.name for s in SERVICES if any(INBOUND in each.topics for each in s.consumers)} == {*ANSWERING}
 
 
-def test_only_services_the_operator_and_publishers_write_anything() -> None:
+def test_only_services_the_operator_publishers_and_the_console_write_anything() -> None:
     writing = {each.user for each in PAGE.grants if each.operation == "write"}
-    assert writing == {*(s.name for s in SERVICES), "operator", *(f"publisher-{name}" for name in PAGE.publishers)}
+    publishers = {f"publisher-{name}" for name in PAGE.publishers}
+    assert writing == {*(s.name for s in SERVICES), "operator", "console", *publishers}
+    assert granted("console", "write") == {f"{INBOUND}*"}
 
 
 def test_every_declared_publisher_has_a_topic_of_the_family() -> None:

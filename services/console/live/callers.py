@@ -13,12 +13,13 @@ from starlette.requests import Request
 from services.console.doors import Refused, SessionOver, Unreachable
 from services.console.visits import NotSignedIn, Visit
 from shared import rules
+from shared.events.identity import MachineScope
 from shared.runtime.auth import Actor, TokenVerifier
 from shared.runtime.endings import FollowedEndings
 from shared.runtime.problems import Problem, busy
-from shared.runtime.scopes import require_scope
+from shared.runtime.scopes import Scopes, require_scope
 
-SCOPE: Final = "read"
+SCOPE: Final[MachineScope] = "read"
 """The scope that a machine account needs."""
 TICKET_S: Final = 30.0
 TICKETS: Final = 10_000
@@ -65,10 +66,10 @@ class Callers:
             authorization = await _of_session(request)
         return await self.by(authorization)
 
-    async def by(self, authorization: str | None) -> Subscriber:
+    async def by(self, authorization: str | None, scopes: Scopes = (SCOPE,)) -> Subscriber:
         """Return who has this token. Raises Problem 401, 403 or 503."""
         actor = await self._verifier.actor(authorization)
-        require_scope(actor, (SCOPE,))
+        require_scope(actor, scopes)
         token = (authorization or "").partition(" ")[2]
         return Subscriber(actor=actor, token=token, until=self._verifier.accepted_until(token))
 

@@ -16,6 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from services.console.live import events
 from services.console.live.callers import TICKET_S, Subscriber
 from services.console.live.edge import LiveEdge
 from services.console.live.stream import stream
@@ -25,6 +26,7 @@ from shared.events.envelope import MAX_POSITION, type_off_wire
 from shared.events.fields import Identifier
 from shared.runtime import cors, problems, wellformed
 from shared.runtime.live.wanted import Wanted, hears, visible_to
+from shared.runtime.outcomes import Attribute, EventOutcomes
 from shared.runtime.problems import MEDIA_TYPE, Problem, ProblemDetails
 from shared.runtime.settings import Settings
 from shared.runtime.written import WRITTEN
@@ -117,7 +119,8 @@ async def _well_formed(request: Request) -> None:
     route: APIRoute = request.scope["route"]
     if request.scope["query_string"]:
         wellformed.Parameters.of(route.dependant).read(request.scope["query_string"])
-    wellformed.check_no_body(request.scope["headers"])
+    if route.path != "/events":
+        wellformed.check_no_body(request.scope["headers"])
 
 
 Caller: TypeAlias = Annotated[Subscriber, Depends(_caller)]
@@ -210,6 +213,33 @@ async def ticket(request: Request, caller: Holder) -> Ticket:
     return Ticket(ticket=edge_of(request).callers.ticket_for(caller), expires_in=int(TICKET_S))
 
 
+async def send_events(request: Request, _: Annotated[object, Depends(_bearer)]) -> Response:
+    """Take a publisher's events: one in binary or structured mode, or a batch of up to 100.
+
+    For machine accounts of the publisher with the scope `events:publish`. An event is checked as a record on the
+    publisher's topic is, and kept there before it is answered with 202; then the service that decides on its type
+    answers it at `Location`. An event that is sent again has one effect, by whichever door. A batch with an event that
+    is refused is answered with 207.
+    """
+    return await events.publish(request, edge_of(request))
+
+
+async def outcomes(
+    source: Attribute,
+    event_id: Attribute,
+    request: Request,
+    _: Annotated[object, Depends(_bearer)],
+    wait: Annotated[int, Field(ge=0, le=WAIT_S_AT_MOST), WRITTEN] = 0,
+) -> EventOutcomes:
+    """Return what became of a publisher's event, by the service that decided on it.
+
+    It waits up to `wait` seconds for the first outcome. The publisher sees its own events, the operator all.
+    """
+    edge = edge_of(request)
+    edge.start()
+    return await events.outcomes_of(request, edge, source, event_id, wait)
+
+
 def _kept(request: Request, response: Response) -> Response:
     """Put a session that was renewed for this request into the answer."""
     visit: Visit | None = getattr(request.state, "visit", None)
@@ -236,6 +266,15 @@ def make_doors(settings: Settings) -> FastAPI:
     app.get("/live/{topic}", responses={**blocks, **_refused()}, response_class=_Stream, tags=["events"])(live)
     app.get("/feed/{topic}", responses={**page, **_refused(gone)}, response_class=Response, tags=["events"])(feed)
     app.post("/live/tickets", responses=_refused(), tags=["events"])(ticket)
+    app.post(
+        "/events",
+        responses={**_TAKEN, **_refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)},
+        status_code=HTTPStatus.ACCEPTED,
+        response_class=Response,
+        openapi_extra=events.request_body(),
+        tags=["publishers"],
+    )(send_events)
+    app.get("/events/{source}/{event_id:path}", responses=_refused(), tags=["publishers"])(outcomes)
     if origins := cors.origins_of(settings.cors_origins):
         app.add_middleware(CORSMiddleware, **cors.options(origins, credentials=settings.cors_credentials))
     return app
@@ -248,6 +287,18 @@ class _Documented(FastAPI):
         document: dict[str, dict[str, dict[str, object]]] = super().openapi()
         document["components"]["schemas"].setdefault("ProblemDetails", ProblemDetails.model_json_schema())
         return {**document}
+
+
+_TAKEN: Final[dict[int | str, dict[str, object]]] = {
+    202: {
+        "model": events.TakenEvent | events.BatchAnswer,
+        "description": "Kept: the outcome follows. A batch has an answer for each event.",
+        "headers": {
+            "Location": {"description": "Where the outcome of one event is read.", "schema": {"type": "string"}}
+        },
+    },
+    207: {"model": events.BatchAnswer, "description": "Some events of the batch are refused, the others kept."},
+}
 
 
 class _Stream(Response):

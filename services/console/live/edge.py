@@ -8,12 +8,14 @@ from typing import Final
 
 from services.console.live.callers import Callers, Subscriber
 from shared import rules
+from shared.eventlog.deliver.inbox import Inbox
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.ordered import Lost, exists
 from shared.events.registry import is_outcomes, service_of, topic_of
 from shared.rule_status import Rule
 from shared.runtime.auth import Actor, TokenVerifier, fetcher
 from shared.runtime.endings import FollowedEndings
+from shared.runtime.limits import Limits
 from shared.runtime.live.frames import Frame
 from shared.runtime.live.topic import CATCH_UPS, LiveTopic
 from shared.runtime.live.wanted import Wanted, hears
@@ -52,6 +54,9 @@ class LiveEdge:
     endings: FollowedEndings
     outcomes: Callable[[str], Awaitable[LiveTopic]] = field(default=_no_outcomes)
     """Makes the reader of a topic of outcomes. Raises Problem 404 if there is none."""
+    inbox: Inbox = field(default_factory=lambda: Inbox(KafkaAccess(bootstrap="")))
+    """Where publishers' events are kept."""
+    limits: Limits = field(default_factory=Limits)
     stopping: bool = False
     _following: asyncio.Task[None] | None = field(default=None, init=False)
     _of_outcomes: dict[str, LiveTopic] = field(default_factory=dict, init=False)
@@ -83,8 +88,9 @@ class LiveEdge:
         self.stopping = True
 
     async def stop(self) -> None:
-        """Stop all readers."""
+        """Stop all readers, and close the inbox."""
         self.stopping = True
+        await self.inbox.stop()
         for topic in (*self.topics.values(), *self._of_outcomes.values()):
             await topic.stop()
         if self._following is not None:
@@ -139,7 +145,7 @@ class LiveEdge:
         )
 
 
-def live_edge(settings: Settings, metrics: Metrics) -> LiveEdge | None:
+def live_edge(settings: Settings, metrics: Metrics, limits: Limits) -> LiveEdge | None:
     """Return the live edge of a process; None without a Kafka."""
     access: KafkaAccess = settings.kafka
     if not access.bootstrap:
@@ -158,7 +164,13 @@ def live_edge(settings: Settings, metrics: Metrics) -> LiveEdge | None:
         return LiveTopic(name, access, catch_ups)
 
     edge = LiveEdge(
-        callers=Callers(verifier, endings), topics=topics, snapshots=snapshots, endings=endings, outcomes=outcomes
+        callers=Callers(verifier, endings),
+        topics=topics,
+        snapshots=snapshots,
+        endings=endings,
+        outcomes=outcomes,
+        inbox=Inbox(access),
+        limits=limits,
     )
     metrics.watch("tenure_live_streams", "Open streams and waiting feeds", lambda: edge.callers.streams)
     return edge

@@ -22,6 +22,7 @@ Answers: TypeAlias = Mapping[Place, Sequence[Answer]]
 REASON_CHARACTERS: Final = 500
 WAITS: Final = "It could not be processed, for no fault of the event's: the operator decides."
 """The reason of a record that waits; why it failed is for the operator."""
+CORRECT_IT: Final = "Correct the event, and send it under another id."
 DROPPED: Final = "dropped"
 GIVEN_UP: Final = "It could not be processed, and the operator has given it up."
 AGAIN: Final = "Send it again, if it still matters."
@@ -122,5 +123,5 @@ def _of_parked(parked: ParkedRecord) -> Outcome:
         status="rejected",
         rule=parked.reason,
         reason=as_text(parked.detail)[:REASON_CHARACTERS],
-        remedy="Correct the event, and send it under another id.",
+        remedy=CORRECT_IT,
     )
