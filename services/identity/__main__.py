@@ -1,5 +1,6 @@
 """identity's process: `python -m services.identity`."""
 
+import asyncio
 from typing import Final
 
 import httpx
@@ -26,7 +27,13 @@ from services.identity.restored import private
 from services.identity.signin import credentials, keys, oidc
 from services.identity.signin.endings import OwnEndings
 from services.identity.timers import TIMERS
+from services.identity.webhooks import sender as webhooks
+from services.identity.webhooks.addresses import networks_of
+from services.identity.webhooks.delivery import Pace
+from services.identity.webhooks.delivery import Parts as Deliveries
+from services.identity.webhooks.routes import TOPICS
 from shared.runtime.auth import TokenVerifier
+from shared.runtime.live.topic import CATCH_UPS, LiveTopic
 from shared.runtime.names import IdentityNameBook
 from shared.runtime.service import Service, ServiceProcess, run
 
@@ -69,6 +76,29 @@ async def _send_mail(process: ServiceProcess) -> None:
     await sender.run()
 
 
+async def _send_webhooks(process: ServiceProcess) -> None:
+    """Send webhooks their events until cancelled."""
+    parts, settings = process.parts, process.settings
+    catch_ups = asyncio.Semaphore(CATCH_UPS)
+    attempts = process.metrics.count("tenure_webhook_attempts", "Attempts to send an event, by outcome", ("outcome",))
+    sender = webhooks.Sender(
+        Deliveries(
+            db=parts.db,
+            log=parts.log,
+            topics={topic: LiveTopic(topic, settings.kafka, catch_ups) for topic in TOPICS},
+            allowed=networks_of(settings.webhook_networks),
+            pace=Pace(park_after_s=settings.webhook_park_after_h * 3600),
+            count=attempts,
+        )
+    )
+    process.metrics.watch("tenure_webhooks_parked", "Webhooks that wait for a person", lambda: sender.parked)
+    process.metrics.watch(
+        "tenure_webhook_events_waiting", "Events that wait for webhooks", lambda: sender.figures.waiting
+    )
+    process.metrics.watch("tenure_webhook_oldest_seconds", "How long the oldest waits", lambda: sender.figures.oldest_s)
+    await sender.run()
+
+
 SERVICE: Final = Service(
     name="identity",
     migrations=migrations_of("identity"),
@@ -78,7 +108,7 @@ SERVICE: Final = Service(
     consumers=(DIRECTORY, PEOPLE, PARTNERS, SUBJECTS, REACTIONS, NOTIFICATIONS),
     timers=TIMERS,
     on_start=_with_keys,
-    background=(_send_mail,),
+    background=(_send_mail, _send_webhooks),
     in_each_process=(_follow_keys,),
     sealer=Persons,
     private=private,

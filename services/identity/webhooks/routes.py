@@ -302,7 +302,7 @@ async def _views(log: Log, db: Pool, ids: Sequence[str]) -> list[WebhookView]:
 def _view(webhook: Running | Ended, standing: Standing | None) -> WebhookView:
     made = webhook.registered
     running = webhook if isinstance(webhook, Running) else None
-    state, reason = _state(webhook)
+    state, reason = state_of(webhook)
     return WebhookView(
         webhook_id=made.webhook_id,
         name=made.name,
@@ -329,7 +329,8 @@ def _view(webhook: Running | Ended, standing: Standing | None) -> WebhookView:
     )
 
 
-def _state(webhook: Running | Ended) -> tuple[WebhookState, str | None]:
+def state_of(webhook: Running | Ended) -> tuple[WebhookState, str | None]:
+    """Return what a webhook does, and why it is parked or has ended."""
     if isinstance(webhook, Ended):
         return "ended", webhook.ended.reason
     if isinstance(webhook.stopped, WebhookParked):

@@ -24,6 +24,7 @@ class Progress(NamedTuple):
     """How often in succession the address could not be reached, or asked for a pause."""
     open: bool
     """Whether the pause after that is over."""
+    queued: int
 
 
 class Waiting(NamedTuple):
@@ -96,10 +97,6 @@ async def enqueue(db: Pool, webhook_id: str, frames: Sequence[Frame], position: 
         await tx.execute(SQL["advance"], webhook_id, position)
 
 
-async def queued(db: Queryable, webhook_id: str) -> int:
-    return int(await db.fetchval(SQL["queued"], webhook_id))
-
-
 async def due(db: Queryable, webhook_id: str, streams: Collection[str], at_most: int) -> list[Waiting]:
     """Return the next events to send, one of a stream; none of these streams."""
     return [Waiting(**dict(row)) for row in await db.fetch(SQL["due"], webhook_id, list(streams), at_most)]
@@ -131,8 +128,9 @@ async def replay(db: Queryable, webhook: Running) -> None:
     await db.execute(SQL["replay"], made.webhook_id, webhook.replayed_after, webhook.resumes, webhook.replays)
 
 
-async def figures(db: Queryable) -> Figures:
-    (row,) = await db.fetch(SQL["figures"])
+async def figures(db: Queryable, webhook_ids: Sequence[str]) -> Figures:
+    """Return how many events wait for these webhooks."""
+    (row,) = await db.fetch(SQL["figures"], list(webhook_ids))
     return Figures(**dict(row))
 
 

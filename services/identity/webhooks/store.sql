@@ -8,8 +8,9 @@ select sealed from webhook_secrets where webhook_id = $1 and rotation = any($2::
 insert into webhook_progress (webhook_id, position, resumes, replays) values ($1, $2, $3, $4) on conflict do nothing;
 
 -- progress: return a webhook's progress.
-select position, resumes, replays, failures, coalesce(paused_until <= clock_timestamp(), true) as open
-from webhook_progress where webhook_id = $1;
+select position, resumes, replays, failures, coalesce(paused_until <= clock_timestamp(), true) as open,
+    (select count(*) from webhook_queue q where q.webhook_id = p.webhook_id) as queued
+from webhook_progress p where webhook_id = $1;
 
 -- enqueue: add events to a webhook's queue.
 insert into webhook_queue (webhook_id, position, stream, event_id, body)
@@ -20,9 +21,6 @@ on conflict do nothing;
 -- advance: set up to where a webhook's events are queued.
 update webhook_progress set position = $2 where webhook_id = $1 and position < $2;
 
--- queued: count a webhook's queue.
-select count(*) from webhook_queue where webhook_id = $1;
-
 -- due: list the first event of each stream whose time has come, the longest due first; not those of the streams $2.
 select position, stream, event_id, body, tries from (
     select distinct on (stream) position, stream, event_id, body, tries, due
@@ -32,7 +30,7 @@ where due <= clock_timestamp() and not (stream = any($2::text[])) order by due, 
 
 -- accepted: remove an event that the address has accepted, and note that it answers.
 with done as (delete from webhook_queue where webhook_id = $1 and position = $2)
-update webhook_progress set failures = 0, paused_until = null, last_answer = $3, answered_at = clock_timestamp(),
+update webhook_progress set failures = 0, last_answer = $3, answered_at = clock_timestamp(),
     delivered_at = clock_timestamp()
 where webhook_id = $1;
 
@@ -63,10 +61,10 @@ with emptied as (delete from webhook_queue where webhook_id = $1)
 update webhook_progress set position = $2, resumes = $3, replays = $4, failures = 0, paused_until = null
 where webhook_id = $1;
 
--- figures: count the events that wait, and the age of the oldest in seconds.
+-- figures: count the events that wait for these webhooks, and the age of the oldest in seconds.
 select count(*) as waiting,
     coalesce(extract(epoch from clock_timestamp() - min(queued_at)), 0)::float8 as oldest_s
-from webhook_queue;
+from webhook_queue where webhook_id = any($1::text[]);
 
 -- standing: list what became of the events of some webhooks.
 select p.webhook_id, p.position, p.paused_until, p.last_answer, p.answered_at, p.delivered_at,
