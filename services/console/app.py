@@ -42,6 +42,7 @@ from services.console.pages import (
     signing,
     topics,
     updates,
+    webhooks,
 )
 from services.console.pages.oidc import flow, signing_up
 from services.console.providers import clients
@@ -73,6 +74,7 @@ AREAS: Final[tuple[Area, ...]] = (
     publisher.AREA,
     operator.AREA,
     machines.AREA,
+    webhooks.AREA,
     topics.AREA,
     refusals.AREA,
     oidc.AREA,

@@ -80,6 +80,10 @@ NOTICES: Final[Mapping[str, Notice]] = {
     "update-off": Notice(marked("The update is withdrawn.")),
     # The operator's
     "machine-revoked-now": Notice(marked("The machine is revoked.")),
+    "webhook-paused": Notice(marked("The webhook is paused.")),
+    "webhook-resumed": Notice(marked("The webhook goes on.")),
+    "webhook-replays": Notice(marked("The webhook sends the events from that position on.")),
+    "webhook-removed": Notice(marked("The webhook is removed.")),
     "sessions-of-over": Notice(marked("All their sessions have ended.")),
     # Updates
     "update-approved": Notice(marked("The update is approved. Its rollout begins in a moment.")),
