@@ -30,6 +30,7 @@ from services.console.pages import (
     clock,
     home,
     inbox,
+    inspecting,
     joining,
     machines,
     market,
@@ -51,7 +52,7 @@ from shared.runtime.limits import Limits
 from shared.runtime.metrics import Metrics
 from shared.runtime.middleware import Requests
 from shared.runtime.settings import Settings
-from shared.services import EDGES, SERVICES
+from shared.services import EDGES, OPERATIONS, SERVICES
 
 NAME: Final = EDGES[0]
 
@@ -73,6 +74,7 @@ AREAS: Final[tuple[Area, ...]] = (
     updates.AREA,
     publisher.AREA,
     operator.AREA,
+    inspecting.AREA,
     machines.AREA,
     webhooks.AREA,
     topics.AREA,
@@ -80,7 +82,10 @@ AREAS: Final[tuple[Area, ...]] = (
     oidc.AREA,
 )
 """The pages of those who are signed in; their links are in this order in the navigation."""
-PARTS: Final[tuple[tuple[str, Page], ...]] = (("/inbox/count", inbox.count),)
+PARTS: Final[tuple[tuple[str, Page], ...]] = (
+    ("/inbox/count", inbox.count),
+    ("/operator/now/figures", inspecting.now.figures),
+)
 """The parts of pages that are asked for again while the page is open."""
 ENDS: Final[tuple[tuple[str, Page], ...]] = (
     ("/sign-out", signing.sign_out),
@@ -131,7 +136,7 @@ def make_app(parts: ConsoleParts, doors: Doors | None = None) -> Starlette:
     app.state.cookies = Cookies(read_secrets(settings.cookie_key_file), secure)
     app.state.areas = AREAS
     app.state.providers = clients(settings)
-    app.state.doors = doors or Doors({name: settings.url_of(name) for name in SERVICES})
+    app.state.doors = doors or Doors({name: settings.url_of(name) for name in (*SERVICES, OPERATIONS)})
     app.state.live = parts.live
     live.state = app.state
     return app

@@ -69,6 +69,11 @@ def breakable(address: str) -> Markup:
     return escape(address).replace("@", Markup("<wbr>@"))
 
 
+def dotted(name: str) -> Markup:
+    """Return a field's name that a narrow place breaks after its dots and underscores."""
+    return escape(name).replace(".", Markup(".<wbr>")).replace("_", Markup("_<wbr>"))
+
+
 class _Compiled(BytecodeCache):
     """The code of the templates, which is the same in every language."""
 
@@ -105,6 +110,7 @@ def environment(language: str) -> Environment:
     install(found.gettext, found.ngettext, newstyle=True)
     made.globals["asset"] = asset_path
     made.filters["breakable"] = breakable
+    made.filters["dotted"] = dotted
     made.filters["called"] = called
     made.globals["zip"] = zip
     return made

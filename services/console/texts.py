@@ -84,6 +84,12 @@ class Texts:
         )
         return " ".join(parts)
 
+    def second(self, moment: datetime) -> str:
+        """Return a point in time to the second."""
+        local = moment.astimezone(self.zone or ZoneInfo("UTC"))
+        day, time = format_date(local, "medium", locale=self.locale), format_time(local, "medium", locale=self.locale)
+        return f"{day}, {time} {zone_name(local, self.locale)}"
+
     def day(self, day: date) -> str:
         """Return a calendar date as the person writes it."""
         return format_date(day, "medium", locale=self.locale)

@@ -5,6 +5,7 @@ import pytest
 from services.identity.domain.account import claims_of
 from shared.events import AccountOpened
 from tests.cli.conftest import Tenure
+from tests.cli.shown import VERB_SHAPES
 from tests.cli.stores import Stores, append, csn, fetch
 from tests.contracts.golden import sample
 from tests.examples.engine import new_id
@@ -65,6 +66,25 @@ def found(tenure: Tenure, text: str) -> list[str]:
 def test_a_customers_streams_are_found_by_its_id_name_and_peoples_addresses(tenure: Tenure, text: str) -> None:
     streams = ["rollout-r-1", "pool-s-1", "subscription-s-1", "contract-k-1", f"account-{ACCOUNT}"]
     assert found(tenure, text) == (streams if text != ACCOUNT else streams[-1:])
+
+
+@pytest.mark.usefixtures("customer")
+@pytest.mark.parametrize(
+    ("verb", "arguments"),
+    [
+        ("now", ("--over", "0.1")),
+        ("stream find", ("northhaus",)),
+        ("stream show", ("subscription-s-1", "--last", "2")),
+        ("why", ("door:1",)),
+    ],
+)
+def test_the_pages_read_the_result_of_the_verb(
+    tenure: Tenure, stores: Stores, verb: str, arguments: tuple[str, ...]
+) -> None:
+    append(stores["marketplace"], "marketplace", "subscription-s-1", csn(5), cause="door:1", about="it")
+    found = VERB_SHAPES[verb].model_validate_json(tenure(*verb.split(), *arguments, "--json").out)
+    for each in found.model_fields_set & {"events", "streams", "services"}:
+        assert getattr(found, each), each
 
 
 def test_of_several_organisations_those_are_shown(tenure: Tenure, customer: str) -> None:

@@ -13,8 +13,9 @@ import httpx
 
 from services.console.app import ConsoleParts, make_app
 from services.console.doors import Doors
+from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.runtime.settings import Settings
-from shared.services import SERVICES
+from shared.services import OPERATIONS, SERVICES
 
 HERE: Final = "http://console.example"
 ACCOUNT: Final = {
@@ -106,9 +107,9 @@ class Browser:
         self.services = services
         key = folder / "key"
         key.write_text("a-secret-of-at-least-24-characters")
-        settings = Settings(public_url=public_url, cookie_key_file=key)
+        settings = Settings(public_url=public_url, cookie_key_file=key, kafka=KafkaAccess(bootstrap=""))
         doors = Doors(
-            {name: f"http://{name}.example" for name in SERVICES},
+            {name: f"http://{name}.example" for name in (*SERVICES, OPERATIONS)},
             httpx.AsyncClient(transport=httpx.MockTransport(services.answer)),
         )
         self.app = make_app(ConsoleParts(settings=settings), doors)

@@ -472,6 +472,7 @@ def test_the_openapi_document_is_valid_and_has_the_doors() -> None:
     document = make_doors(Settings()).openapi()
     validate(document)
     assert list(document["paths"]) == [
+        "/live/rates",
         "/live/{topic}",
         "/feed/{topic}",
         "/live/tickets",
@@ -482,6 +483,7 @@ def test_the_openapi_document_is_valid_and_has_the_doors() -> None:
 
 async def test_the_console_has_the_doors_beside_its_pages(tmp_path: Any) -> None:
     browser = Browser(Services(), tmp_path)
+    browser.app.state.live = Doors().edge
     refused = await browser.get(f"/feed/{ENTITLEMENTS}")
     assert (refused.status_code, refused.json()["rule"]) == (401, "not-signed-in")
     assert (await browser.get("/openapi.json")).json()["info"]["title"] == "Tenure live"

@@ -15,11 +15,16 @@ from types import ModuleType
 from typing import Any, Final, Literal
 
 import pytest
+from fastapi import FastAPI
 from pydantic import BaseModel, create_model
 
+from cli.app import load_verbs
+from cli.serving.app import ServerParts, make_app
 from services.console import shapes
 from services.console.deeds import LinesOutcome, Outcome
-from shared.services import SERVICES
+from shared.runtime.settings import Settings
+from shared.services import OPERATIONS, SERVICES
+from tests.cli.shown import VERB_SHAPES
 from tests.console.asked import Request, every_request, unnamed
 from tests.services.every_route import app_of
 
@@ -125,9 +130,16 @@ def routes_of(shape: type[BaseModel]) -> list[tuple[str, str, str]]:
 
 
 @cache
+def operations_app() -> FastAPI:
+    """The application of the operations server, with all verbs."""
+    load_verbs()
+    return make_app(ServerParts(settings=Settings()))
+
+
+@cache
 def document(service: str) -> tuple[dict[tuple[str, str], Schema], dict[str, Schema]]:
     """The service's operations by method and path, and the schemas that they refer to."""
-    described = app_of(service).openapi()
+    described = operations_app().openapi() if service == OPERATIONS else app_of(service).openapi()
     operations = {
         (method.upper(), unnamed(path)): operation
         for path, methods in described["paths"].items()
@@ -182,6 +194,7 @@ def test_what_is_read_of_every_command_is_in_every_answer(service: str, shape: t
 
 def test_every_shape_names_its_route_or_is_a_part_of_one_that_does() -> None:
     parts = {part for shape, *_ in ROUTES for part in declared(shape).definitions}
+    parts |= {part for shape in VERB_SHAPES.values() for part in (shape.__name__, *declared(shape).definitions)}
     lost = [shape.__name__ for shape in SHAPES if not routes_of(shape) and shape.__name__ not in parts]
     assert not lost, f"{', '.join(lost)}: end the docstring with: Of <service>'s `METHOD /path`."
 
@@ -193,7 +206,7 @@ def test_every_shape_names_its_route_or_is_a_part_of_one_that_does() -> None:
 def test_a_page_asks_a_route_that_is_there_and_reads_it_by_its_own_model(request_: Request) -> None:
     routes = {
         (service, method, path)
-        for service in SERVICES
+        for service in (*SERVICES, OPERATIONS)
         for method, path in document(service)[0]
         if request_.may_be(service, method, path)
     }

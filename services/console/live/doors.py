@@ -1,5 +1,6 @@
 """The routes of the live edge: streams, feeds and tickets."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -19,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 from services.console.live import events
 from services.console.live.callers import TICKET_S, Subscriber
 from services.console.live.edge import LiveEdge
+from services.console.live.rates import rates
 from services.console.live.stream import stream
 from services.console.visits import Visit
 from shared import rules
@@ -182,6 +184,18 @@ async def live(
     return _kept(request, EventStream(blocks, edge.callers.admitted(caller)))
 
 
+async def rates_by_type(request: Request, caller: Caller) -> Response:
+    """Stream how many events a second are published, by service and type.
+
+    Those are counted that the caller may see. It begins with the last minute, as far as its events are in memory, and
+    has a block for each second: `at`, the second since 1970, and `events`, the numbers of its events.
+    """
+    edge = edge_of(request)
+    topics = await asyncio.gather(*(edge.topic(name, caller.actor) for name in edge.topics))
+    ticks = rates(edge, topics, edge.callers, caller, visible_to(caller.actor))
+    return _kept(request, EventStream(ticks, edge.callers.admitted(caller)))
+
+
 async def feed(
     topic: Identifier,
     request: Request,
@@ -263,6 +277,7 @@ def make_doors(settings: Settings) -> FastAPI:
     blocks: dict[int | str, dict[str, object]] = {200: {"content": {SSE: {"schema": {"type": "string"}}}}}
     page: dict[int | str, dict[str, object]] = {200: {"model": FeedPage}}
     gone = HTTPStatus.GONE
+    app.get("/live/rates", responses={**blocks, **_refused()}, response_class=_Stream, tags=["events"])(rates_by_type)
     app.get("/live/{topic}", responses={**blocks, **_refused()}, response_class=_Stream, tags=["events"])(live)
     app.get("/feed/{topic}", responses={**page, **_refused(gone)}, response_class=Response, tags=["events"])(feed)
     app.post("/live/tickets", responses=_refused(), tags=["events"])(ticket)

@@ -145,6 +145,11 @@ class LiveEdge:
         )
 
 
+def own_topic(service: str) -> str:
+    """Return the topic of a service's own events."""
+    return topic_of(service)
+
+
 def live_edge(settings: Settings, metrics: Metrics, limits: Limits) -> LiveEdge | None:
     """Return the live edge of a process; None without a Kafka."""
     access: KafkaAccess = settings.kafka

@@ -69,7 +69,7 @@ async def stream(
         now = time.monotonic()
         if chunk:
             if now - checked_at >= CHECK_S:
-                if not await _valid(callers, subscriber):
+                if not await still_valid(callers, subscriber):
                     return
                 checked_at = now
             yield chunk
@@ -81,7 +81,7 @@ async def stream(
             await topic.news(wanted, CHECK_S)
 
 
-async def _valid(callers: Callers, subscriber: Subscriber) -> bool:
+async def still_valid(callers: Callers, subscriber: Subscriber) -> bool:
     """Return whether the session still runs; wait while that is unknown."""
     while True:
         try:

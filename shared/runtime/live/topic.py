@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
+from itertools import islice
 from typing import Final
 
 import structlog
@@ -76,6 +77,16 @@ class Window:
             return []
         begin = max(0, position - self.frames[0].position + 1)
         return self.frames[begin : begin + at_most]
+
+    def since(self, position: int) -> list[Frame]:
+        """Return all events after a position that are in memory."""
+        if position >= self.head:
+            return []
+        return self.frames[max(0, position - self.frames[0].position + 1) :]
+
+    def newest(self, wanted: Wanted, at_most: int) -> list[Frame]:
+        """Return the newest wanted events, the last one first."""
+        return list(islice(filter(wanted.admits, reversed(self.frames)), at_most))
 
     def blocks(self, wanted: Wanted, position: int) -> tuple[bytes, int]:
         """Return the wanted events of the next page as blocks, and the position that it comes to.

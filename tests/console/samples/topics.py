@@ -12,11 +12,12 @@ from tests.console.samples import Sample
 
 
 @cache
-def answers() -> Mapping[str, Answer]:
-    return {"GET /asyncapi.json": httpx.Response(200, json=asyncapi_of_service("marketplace", "kafka.example:9093"))}
+def answers(service: str = "marketplace") -> Mapping[str, Answer]:
+    return {"GET /asyncapi.json": httpx.Response(200, json=asyncapi_of_service(service, "kafka.example:9093"))}
 
 
 SAMPLES: Final = {
     "/topics": Sample("/topics", answers()),
+    "/topics/{service}": Sample("/topics/marketplace", answers()),
     "/topics/{service}/{event}": Sample("/topics/marketplace/SubscriptionOrdered", answers()),
 }

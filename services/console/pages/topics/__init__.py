@@ -12,6 +12,7 @@ AREA: Final = Area(
     name="topics",
     pages=(
         PageAt(path="/topics", show=pages.topics),
+        PageAt(path="/topics/{service}", show=pages.topic),
         PageAt(path="/topics/{service}/{event}", show=pages.event),
     ),
     links=(Link(path="/topics", text=marked("Topics"), kinds=PROGRAMMERS),),

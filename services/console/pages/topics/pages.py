@@ -11,6 +11,8 @@ from pydantic import JsonValue
 from starlette.responses import Response
 
 from services.console.doors import Unreachable
+from services.console.live.edge import own_topic
+from services.console.pages.topics.samples import newest
 from services.console.shapes.topics import Document, EventKind, Topic, name_of
 from services.console.visits import Visit
 from shared.services import SERVICES
@@ -65,6 +67,19 @@ async def topics(visit: Visit) -> Response:
     return visit.page("topics/topics.html", topics=shown, incomplete=None in documents)
 
 
+async def topic(visit: Visit) -> Response:
+    """Show the topic of a service's events, and its newest ones."""
+    service = visit.id("service")
+    document = await visit.see(service, "/asyncapi.json", Document) if service in SERVICES else None
+    if document is None:
+        return visit.page("not-found.html", HTTPStatus.NOT_FOUND)
+    found = next(each for each in document.channels.values() if each.address == own_topic(service))
+    messages = document.components.messages
+    events = [(name_of(reference), messages[name_of(reference)]) for reference in found.messages.values()]
+    samples = await newest(visit, found.address)
+    return visit.page("topics/topic.html", service=service, topic=found, events=events, samples=samples)
+
+
 async def event(visit: Visit) -> Response:
     """Show an event: its topic, the fields of its data, its headers, and a record as an example."""
     service, key = visit.id("service"), visit.id("event")
@@ -80,9 +95,12 @@ async def event(visit: Visit) -> Response:
     ]
     traits = {name: trait.headers for name, trait in document.components.messageTraits.items()}
     headers = [table for reference in kind.traits for table in tables(name_of(reference), traits)]
+    own = own_topic(service)
     return visit.page(
         "topics/event.html",
         kind=kind,
+        service=service,
+        samples=await newest(visit, own, kind.name) if own in on else None,
         on=on,
         schema_id=example.headers.get("ce_dataschema", ""),
         data=tables(name_of(kind.payload), schemas),
