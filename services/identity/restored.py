@@ -41,6 +41,12 @@ async def private(db: Queryable) -> Sequence[str]:
             f"{unsigned} people have no password: create a reset for each of them, with which they set a new one "
             "(python -m deploy.invite password <address>)."
         )
+    if webhooks := await db.fetchval(SQL["unsigned_webhooks"]):
+        notes.append(
+            f"{webhooks} webhooks have no secret, and are parked with their next event. Their people make new secrets "
+            "on the pages of the webhooks; then replay each from a position (tenure webhook replay), else it sends "
+            "everything since it was registered."
+        )
     if not await db.fetchval(SQL["signing_keys"]):
         notes.append("There is no signing key: the service creates a new one, and everybody has to sign in again.")
     return notes

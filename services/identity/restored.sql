@@ -20,5 +20,12 @@ select count(*) filter (where k.account_id is null),
 from (select distinct data ->> 'account_id' as account_id from log.events where type = 'AccountOpened') a
 left join person_keys k using (account_id) left join credentials c using (account_id);
 
+-- unsigned_webhooks: count the webhooks that have not ended and have no secret.
+select count(*) from (
+    select data ->> 'webhook_id' from log.events where type = 'WebhookRegistered'
+    except select data ->> 'webhook_id' from log.events where type = 'WebhookEnded'
+    except select webhook_id from webhook_secrets
+) as unsigned;
+
 -- signing_keys: count the signing keys.
 select count(*) from signing_keys;

@@ -137,6 +137,14 @@ async def test_a_rotated_secret_signs_with_the_one_before_it(bench: Bench) -> No
     assert await secrets(bench, made["webhook_id"]) == [third]
 
 
+async def test_a_restore_says_how_many_webhooks_lost_their_secrets(bench: Bench) -> None:
+    _, token = await bench.join("mina")
+    kept, ended, _ = [await registered(bench, token, name=name) for name in ("Kept", "Ended", "Lost")]
+    await bench.when(token, "DELETE", f"/webhooks/{ended}").then_ok()
+    await bench.pool.execute("delete from webhook_secrets where webhook_id <> $1", kept)
+    assert [note for note in await bench.restored() if note.startswith("1 webhooks have no secret")]
+
+
 async def test_nobody_has_more_webhooks_than_the_limit(bench: Bench) -> None:
     _, token = await bench.join("mina")
     for number in range(20):

@@ -50,6 +50,7 @@ COMMANDS: Final = CommandRoutes()
 WEBHOOK_QUERIES: Final = APIRouter(route_class=ListRoute)
 
 TOPICS: Final = tuple(topic_of(service) for service in SERVICES)
+EXAMPLE: Final = "https://receiver.example.org/tenure"
 WebhookState: TypeAlias = Literal["running", "paused", "parked", "ended"]
 
 
@@ -58,13 +59,13 @@ class NewWebhook(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    name: Name
-    address: Annotated[str, Field(min_length=1, max_length=LONGEST)]
-    """An address of the Internet, by https, such as `https://receiver.northhaus.example/tenure`."""
-    topic: Identifier
-    types: Annotated[tuple[Code, ...], Field(max_length=50)] = ()
+    name: Annotated[Name, Field(json_schema_extra={"example": "Dashboard"})]
+    address: Annotated[str, Field(min_length=1, max_length=LONGEST, json_schema_extra={"example": EXAMPLE})]
+    """An address of the Internet, by https."""
+    topic: Annotated[Identifier, Field(json_schema_extra={"example": topic_of("entitlements")})]
+    types: Annotated[tuple[Code, ...], Field(max_length=50, json_schema_extra={"example": ["SeatAssigned"]})] = ()
     """The types of events to send; all without any."""
-    streams: Annotated[tuple[Identifier, ...], Field(max_length=50)] = ()
+    streams: Annotated[tuple[Identifier, ...], Field(max_length=50, json_schema_extra={"example": []})] = ()
     """The streams whose events to send; all without any."""
     client_id: Identifier | None = None
     """A machine account with the scope `read`, whose events are sent and with which the webhook ends."""
