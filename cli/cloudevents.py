@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 
 from cli.event_search import FoundEvent
+from shared import trace_context
 from shared.events.envelope import (
     Envelope,
     Unreadable,
@@ -23,6 +24,7 @@ from shared.events.structured import of_json, parsed
 def to_line(found: FoundEvent) -> bytes:
     """Return a stored event in CloudEvents' JSON format, its data byte for byte as hashed."""
     envelope = found.envelope
+    traceparent, tracestate = trace_context.split(envelope.traceparent)
     attributes: dict[str, Any] = {
         "specversion": "1.0",
         "id": envelope.id,
@@ -39,7 +41,8 @@ def to_line(found: FoundEvent) -> bytes:
         "causationid": envelope.causation_id,
         "actor": envelope.actor,
         "tenant": envelope.tenant,
-        "traceparent": envelope.traceparent,
+        "traceparent": traceparent,
+        "tracestate": tracestate,
         "prevhash": envelope.prevhash.hex(),
         "hash": envelope.hash.hex(),
         **({"sandbox": True} if envelope.sandbox else {}),

@@ -17,6 +17,7 @@ from shared.eventlog.deliver.kafka import InvalidKafkaSettings
 from shared.runtime.logging import configure
 from shared.runtime.server import Server
 from shared.runtime.settings import Settings
+from shared.runtime.traces import tracer_of
 from shared.services import OPERATIONS
 
 logger = structlog.get_logger("operations")
@@ -44,7 +45,10 @@ def main() -> None:
     configure(OPERATIONS, current.log_as, current.log_level)
     load_verbs()
     parts = ServerParts(settings=current)
+    parts.tracer = tracer = tracer_of(OPERATIONS, parts.metrics)
     uvloop.run(_serve(Server(make_app(parts), current, current.port_of(OPERATIONS), parts.metrics.limited), parts))
+    if tracer is not None:
+        tracer.close()
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from shared.runtime.rule_pages import rule_pages
 from shared.runtime.scopes import require_scope
 from shared.runtime.settings import Settings
 from shared.services import OPERATIONS
+from shared.tracing import Tracer
 
 ANSWER_S: Final = 10.0
 """How long a request waits for a verb that is not long. Then it is answered with the operation, which goes on."""
@@ -68,6 +69,7 @@ class ServerParts:
     new_id: Callable[[], str] = lambda: str(uuid_utils.uuid7())
     sources: tuple[Path, ...] = (Path(__file__).parent,)
     """The folder of the server's own rules."""
+    tracer: Tracer | None = None
     verifier: TokenVerifier = field(init=False)
     limits: Limits = field(init=False)
     operations: Operations = field(init=False)

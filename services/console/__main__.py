@@ -15,6 +15,7 @@ from shared.eventlog.deliver.kafka import InvalidKafkaSettings
 from shared.runtime.logging import configure
 from shared.runtime.server import Server
 from shared.runtime.settings import edge_settings
+from shared.runtime.traces import tracer_of
 
 logger = structlog.get_logger("console")
 
@@ -48,11 +49,14 @@ def main() -> None:
         sys.exit(str(why))
     configure(NAME, current.log_as, current.log_level)
     parts = ConsoleParts(settings=current)
+    parts.tracer = tracer = tracer_of(NAME, parts.metrics)
     try:
         app = make_app(parts)
     except (OSError, ValueError) as fault:
         sys.exit(f"A file of TENURE_COOKIE_KEY_FILE or TENURE_OIDC_PROVIDERS_FILE can't be used: {fault}")
     uvloop.run(_serve(Server(app, current, current.port_of(NAME), parts.metrics.limited), parts.live))
+    if tracer is not None:
+        tracer.close()
 
 
 if __name__ == "__main__":

@@ -53,6 +53,7 @@ from shared.runtime.metrics import Metrics
 from shared.runtime.middleware import Requests
 from shared.runtime.settings import Settings
 from shared.services import EDGES, OPERATIONS, SERVICES
+from shared.tracing import Tracer
 
 NAME: Final = EDGES[0]
 
@@ -109,6 +110,7 @@ class ConsoleParts:
     limits: Limits = field(init=False)
     live: LiveEdge | None = field(init=False)
     new_id: Callable[[], str] = lambda: str(uuid_utils.uuid7())
+    tracer: Tracer | None = None
 
     def __post_init__(self) -> None:
         self.limits = Limits(self.settings.limits, refused=self.metrics.limited)

@@ -15,6 +15,7 @@ import httpx
 import structlog
 from pydantic import BaseModel, JsonValue, ValidationError
 
+from shared import trace_context
 from shared.runtime.clients import service_client
 from shared.runtime.problems import ProblemDetails
 
@@ -105,6 +106,7 @@ class Caller:
     """The browser's network address, by which the services count attempts."""
     correlation_id: str = ""
     traceparent: str = ""
+    """The trace context (`shared.trace_context`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +196,7 @@ class Doors:
 
 
 def _headers(call: Call, caller: Caller) -> dict[str, str]:
+    traceparent, tracestate = trace_context.split(caller.traceparent)
     named = {
         "Authorization": f"Bearer {caller.token}" if caller.token else "",
         "Idempotency-Key": call.key,
@@ -201,7 +204,8 @@ def _headers(call: Call, caller: Caller) -> dict[str, str]:
         "Tenure-At-Least": call.at_least,
         "X-Forwarded-For": caller.address,
         "X-Correlation-ID": caller.correlation_id,
-        "traceparent": caller.traceparent,
+        "traceparent": traceparent,
+        "tracestate": tracestate,
     }
     return {name: value for name, value in named.items() if value}
 

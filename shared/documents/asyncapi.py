@@ -42,6 +42,7 @@ _HEADERS: Final[Mapping[str, tuple[str, str]]] = {
     "ce_actor": ("", "The account or the automatic actor that decided it."),
     "ce_tenant": ("", "The organisation that the event belongs to. The id of a sandbox begins with `sandbox-`."),
     "ce_traceparent": ("", "The trace (W3C Trace Context) that it was decided in."),
+    "ce_tracestate": ("", "What tracing systems add to the trace (W3C Trace Context)."),
     "ce_sequence": (
         "^0*[1-9][0-9]{0,18}$",
         "The event's number in its stream, from 1, without a gap; older records have no leading zeros.",
@@ -77,6 +78,7 @@ _OF_PUBLISHERS: Final = (
     "ce_partitionkey",
     "ce_correlationid",
     "ce_traceparent",
+    "ce_tracestate",
     "content-type",
 )
 

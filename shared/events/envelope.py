@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final, NamedTuple
 
+from shared import trace_context
 from shared.organisations import is_sandbox
 
 Headers = list[tuple[str, bytes]]
@@ -50,6 +51,7 @@ class Envelope(NamedTuple):
         version: the event's number in its stream, from 1.
         position: the event's number in its log, from 1.
         command_id: the id of the command that made the event; "" where it equals `causation_id`. It is not hashed.
+        traceparent: the trace context (`shared.trace_context`): the traceparent and, after a space, the tracestate.
 
     A foreign event has no version, position and hashes, and its `stream` is the subject or key that its sender gave.
     """
@@ -246,12 +248,14 @@ def to_headers(e: Envelope) -> Headers:
         ("ce_partitionkey", e.stream.encode()),
         ("content-type", CONTENT_TYPE),
     ]
+    traceparent, tracestate = trace_context.split(e.traceparent)
     optional = (
         ("ce_correlationid", e.correlation_id),
         ("ce_causationid", e.causation_id),
         ("ce_actor", e.actor),
         ("ce_tenant", e.tenant),
-        ("ce_traceparent", e.traceparent),
+        ("ce_traceparent", traceparent),
+        ("ce_tracestate", tracestate),
     )
     headers += [(name, value.encode()) for name, value in optional if value]
     if e.version is not None and e.position is not None:
@@ -390,7 +394,7 @@ def from_headers(
         causation_id=texts.get("ce_causationid", ""),
         actor=texts.get("ce_actor", ""),
         tenant=texts.get("ce_tenant", ""),
-        traceparent=texts.get("ce_traceparent", ""),
+        traceparent=trace_context.joined(texts.get("ce_traceparent", ""), texts.get("ce_tracestate", "")),
         prevhash=_hash(texts, "ce_prevhash"),
         hash=_hash(texts, "ce_hash"),
         command_id=texts.get("ce_commandid", "") if version is not None else "",

@@ -17,6 +17,7 @@ _READ: Final = (
     "X-Correlation-ID",
     "X-Request-ID",
     "traceparent",
+    "tracestate",
 )
 """The headers of requests that a page may set."""
 _SHOWN: Final = (

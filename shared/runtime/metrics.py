@@ -156,6 +156,16 @@ class Metrics:
         counter = Counter(name, what, labels, registry=self.registry)
         return lambda *values: counter.labels(*values).inc()
 
+    def spans(self) -> Callable[[str, int], None]:
+        """Add the counter of spans to the page, and return a function that adds to it.
+
+        The function takes an outcome and a number of spans.
+        """
+        counter = Counter("tenure_spans", "Spans by what became of them", ["outcome"], registry=self.registry)
+        for outcome in ("exported", "failed", "queue-full"):
+            counter.labels(outcome)
+        return lambda outcome, number: counter.labels(outcome).inc(number)
+
     def page(self) -> bytes:
         return generate_latest(self.registry)
 

@@ -3,21 +3,21 @@
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
-from secrets import token_hex
 from typing import Final, Protocol
 
 import structlog
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared import rules
+from shared import rules, trace_context
 from shared.runtime import problems, wellformed
 from shared.runtime.limits import Limits
 from shared.runtime.metrics import Metrics
 from shared.runtime.problems import Problem
 from shared.runtime.sizes import BODY_BYTES
+from shared.tracing import Span, Tracer
 
 logger = structlog.get_logger("http")
 
@@ -29,8 +29,10 @@ SANDBOX: Final = (b"tenure-sandbox", b"true")
 CLOSING: Final = {"Connection": "close"}
 """Headers of a response to a request whose rest is not read."""
 
-_TRACEPARENT: Final = re.compile(r"^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
 _CORRELATION: Final = re.compile(r"^[!-~]{1,200}$")
+_METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+_OPERATION: Final = frozenset({"/health", "/ready", "/metrics"})
+"""The routes that are asked all the time, and are neither logged nor traced."""
 _PAGES: Final = frozenset({"/docs", "/openapi.json"})
 """The framework's own routes, which have no parameters."""
 
@@ -44,6 +46,8 @@ class RequestParts(Protocol):
     def limits(self) -> Limits: ...
     @property
     def new_id(self) -> Callable[[], str]: ...
+    @property
+    def tracer(self) -> Tracer | None: ...
 
 
 async def _as_problem(_: Scope, __: Receive, problem: Problem) -> Response:
@@ -78,11 +82,11 @@ class Requests:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         request_id, given = (_valid(headers.get(name, "")) for name in (b"x-request-id", b"x-correlation-id"))
         correlation = given or request_id or self.parts.new_id()
-        trace = headers.get(b"traceparent", "")
+        span, trace = self._traced(scope, headers)
         scope.setdefault("state", {}).update(
             without_body=without_body,
             correlation_id=correlation,
-            traceparent=trace if _TRACEPARENT.match(trace) else f"00-{token_hex(16)}-{token_hex(8)}-01",
+            traceparent=trace,
         )
         started, status = time.perf_counter(), 500
 
@@ -107,6 +111,22 @@ class Requests:
                 if status == HTTPStatus.SERVICE_UNAVAILABLE:
                     uncount()
                 self._note(scope, status, time.perf_counter() - started)
+                if span is not None:
+                    _end(span, scope, status)
+
+    def _traced(self, scope: Scope, headers: Mapping[bytes, str]) -> tuple[Span | None, str]:
+        """Return the span of a request, if any, and the trace context for what it leads to."""
+        given = ""
+        if b"traceparent" in headers:
+            # The rest of a long tracestate is in further headers of that name. Source: W3C Trace Context, 3.3.1.
+            states = [value.decode("latin-1") for name, value in scope["headers"] if name == b"tracestate"]
+            given = trace_context.received(headers[b"traceparent"], ",".join(states))
+        if self.parts.tracer is None or scope["path"] in _OPERATION:
+            return None, given or trace_context.new()
+        method = scope["method"] if scope["method"] in _METHODS else "_OTHER"
+        attributes = {"http.request.method": method, "url.scheme": scope["scheme"]}
+        span = self.parts.tracer.start("HTTP" if method == "_OTHER" else method, "server", given, attributes)
+        return span, span.context
 
     async def _limited(self, scope: Scope, receive: Receive, send: Send, announced: str) -> None:
         size, whole = 0, False
@@ -145,7 +165,7 @@ class Requests:
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "unknown")
         self.parts.metrics.requested(scope["method"], route, status, seconds)
-        if route in ("/health", "/ready", "/metrics"):
+        if route in _OPERATION:
             return
         logger.info(
             "request",
@@ -155,6 +175,16 @@ class Requests:
             duration_ms=round(seconds * 1000, 1),
             **scope["state"].get("noted", {}),
         )
+
+
+def _end(span: Span, scope: Scope, status: int) -> None:
+    """End the span of a request. Source: OpenTelemetry's semantic conventions, HTTP spans."""
+    route = getattr(scope.get("route"), "path", "")
+    if route and scope["method"] in _METHODS:
+        span.rename(f"{scope['method']} {route}")
+        span.note({"http.route": route})
+    span.note({"http.response.status_code": status})
+    span.end(str(status) if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "")
 
 
 def _valid(given: str) -> str:

@@ -103,6 +103,12 @@ _TRACE: Final[dict[str, Any]] = {
     "schema": {"type": "string"},
     "description": "The trace that the request belongs to (W3C Trace Context). Generated if absent or malformed.",
 }
+_TRACE_STATE: Final[dict[str, Any]] = {
+    "name": "tracestate",
+    "in": "header",
+    "schema": {"type": "string"},
+    "description": "What tracing systems add to the trace. Kept with the trace; ignored if malformed.",
+}
 _AT_LEAST: Final[dict[str, Any]] = {
     "name": "Tenure-At-Least",
     "in": "header",
@@ -137,7 +143,7 @@ _HEADERS: Final[dict[str, dict[str, Any]]] = {
     "Retry-After": {"schema": {"type": "integer", "minimum": 0}, "description": "Send it again after these seconds."},
     "WWW-Authenticate": {"schema": {"type": "string"}, "description": "What the token lacks (RFC 6750)."},
 }
-_ANY_REQUEST: Final = (_CORRELATION, _REQUEST_ID, _TRACE)
+_ANY_REQUEST: Final = (_CORRELATION, _REQUEST_ID, _TRACE, _TRACE_STATE)
 _ALWAYS: Final = ("X-Correlation-ID", "X-Request-ID", "Tenure-Sandbox")
 """The headers that any response may have."""
 _WITH_A_PROBLEM: Final = {

@@ -20,6 +20,7 @@ from shared.runtime.names import IdentityNameBook, NameBook
 from shared.runtime.people import AddressBook, IdentityAddressBook
 from shared.runtime.problems import Problem
 from shared.runtime.settings import Settings
+from shared.tracing import Tracer
 
 
 @dataclass(kw_only=True, slots=True)
@@ -41,6 +42,7 @@ class Parts:
     """Why the process is not ready, by part; empty if it is."""
     figures: Figures | None = None
     """The figures that /ready shows."""
+    tracer: Tracer | None = None
     opened_log: Log | None = None
     opened_db: Pool | None = None
     clocks: Clocks = field(init=False)

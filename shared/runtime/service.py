@@ -35,6 +35,7 @@ from shared.eventlog.write.log import Log, Sealer
 from shared.eventlog.write.operations import OPERATION
 from shared.eventlog.write.postgres import TRANSIENT, PostgresStore, open_pool
 from shared.eventlog.write.store import Unavailable
+from shared.eventlog.write.traced import TracedLog
 from shared.events import upcasts
 from shared.events.registry import ANSWERING, topic_of
 from shared.runtime.auth import TokenVerifier, fetcher
@@ -50,6 +51,7 @@ from shared.runtime.policies import policy_of
 from shared.runtime.routes import CommandRoutes
 from shared.runtime.server import Server
 from shared.runtime.settings import Settings, settings
+from shared.runtime.traces import tracer_of
 
 logger = structlog.get_logger("service")
 
@@ -143,6 +145,7 @@ class ServiceProcess:
 
     def __post_init__(self) -> None:
         self.metrics = Metrics(self.service.name)
+        self.tracer = tracer_of(self.service.name, self.metrics)
         self.figures = Figures(service=self.service.name, topic=topic_of(self.service.name))
         self.metrics.show(self.figures, self.waiting_for)
         url = self.settings.url_of("identity")
@@ -159,6 +162,7 @@ class ServiceProcess:
             sources=(self.service.migrations.parent,),
             waiting_for=self.waiting_for,
             figures=self.figures,
+            tracer=self.tracer,
         )
         self.app = make_app(self.parts, self.service.commands, self.service.queries, api="api" in self.only)
 
@@ -203,8 +207,7 @@ class ServiceProcess:
         store = PostgresStore(dsn, self.service.name)
         await self._retry("database", store.open)
         pool = await self._retry("database", lambda: open_pool(dsn, 2, 12))
-        sealer = None if self.service.sealer is None else self.service.sealer(pool)
-        event_log = Log(store, self.service.name, observer=self.metrics, sealer=sealer)
+        event_log = self._log(store, None if self.service.sealer is None else self.service.sealer(pool))
         tasks: list[asyncio.Task[None]] = []
         clocks = self.parts.clocks
         try:
@@ -228,7 +231,13 @@ class ServiceProcess:
             if "relay" in self.only:
                 anchors = Anchors(self.service.name, store.chain_at, self.settings.anchors)
                 self.relay = Relay(
-                    store, topic, self.settings.kafka, observer=self.metrics, guard=guard, anchors=anchors
+                    store,
+                    topic,
+                    self.settings.kafka,
+                    observer=self.metrics,
+                    guard=guard,
+                    anchors=anchors,
+                    tracer=self.tracer,
                 )
                 tasks.append(asyncio.create_task(self.relay.run(), name="relay"))
                 if self.service.name in ANSWERING:
@@ -236,10 +245,7 @@ class ServiceProcess:
                     tasks.append(asyncio.create_task(answers.run(), name="outcomes"))
             if "consumers" in self.only:
                 timers = self.service.timers
-                consumers = [
-                    Consumer(self.service.name, declared, pool, event_log, clocks, self.metrics, moved=notices.moved)
-                    for declared in self.service.all_consumers
-                ]
+                consumers = [self._consumer(declared, pool, event_log) for declared in self.service.all_consumers]
                 if timers:
                     timer_service = TimerService(self.service.name, timers, pool, event_log, clocks)
                     tasks.append(asyncio.create_task(timer_service.run(), name="timers"))
@@ -255,6 +261,23 @@ class ServiceProcess:
                 await asyncio.gather(task, return_exceptions=True)
             await store.close()
             pool.terminate()
+
+    def _log(self, store: PostgresStore, sealer: Sealer | None) -> Log:
+        if self.tracer is None:
+            return Log(store, self.service.name, observer=self.metrics, sealer=sealer)
+        return TracedLog(store, self.service.name, self.tracer, observer=self.metrics, sealer=sealer)
+
+    def _consumer(self, declared: Projection | Reactions[Any], pool: Pool, event_log: Log) -> Consumer:
+        return Consumer(
+            self.service.name,
+            declared,
+            pool,
+            event_log,
+            self.parts.clocks,
+            self.metrics,
+            moved=self.parts.notices.moved,
+            tracer=self.tracer,
+        )
 
     async def _compare_with_topic(self, guard: Guard, store: PostgresStore) -> None:
         """Compare the store with its topic before anything is decided.
@@ -319,4 +342,6 @@ def run(service: Service) -> None:
     gc.freeze()  # imported modules are permanent, so the collector need not scan them
     process = ServiceProcess(service=service, settings=current, only=frozenset(chosen or PARTS))
     uvloop.run(process.run())
+    if process.tracer is not None:
+        process.tracer.close()
     sys.exit(1 if process.failed is not None else 0)

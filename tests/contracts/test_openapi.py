@@ -94,7 +94,7 @@ def test_what_a_document_asks_for_is_what_a_service_takes(name: str) -> None:
                 assert not [each for each in schemas if each.get("default") == ""], called
                 texts = [each for each in schemas if each.get("type") == "string" and "enum" not in each]
                 assert all(each["minLength"] >= 1 for each in texts), (called, parameter["name"])
-            if parameter["name"] in ("X-Correlation-ID", "X-Request-ID", "traceparent"):
+            if parameter["name"] in ("X-Correlation-ID", "X-Request-ID", "traceparent", "tracestate"):
                 assert schemas == [{"type": "string"}], "a malformed one is replaced, not refused"
 
 
@@ -125,7 +125,7 @@ def test_the_headers_of_requests_and_answers_are_described(name: str) -> None:
         if operation["tags"] == ["operation"]:
             continue
         asked = {each["name"] for each in operation["parameters"] if each["in"] == "header"}
-        assert {"X-Correlation-ID", "X-Request-ID", "traceparent"} <= asked, called
+        assert {"X-Correlation-ID", "X-Request-ID", "traceparent", "tracestate"} <= asked, called
         assert ("Idempotency-Key" in asked) is (operation["tags"] == ["commands"]), called
         alone = operation["tags"] == ["commands"] and not operation["operationId"].endswith("_bulk")
         assert ("If-Match" in asked) is ("412" in operation["responses"]) is alone, called

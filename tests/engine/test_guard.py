@@ -266,10 +266,10 @@ async def test_repeats_at_the_end_are_not_taken_for_a_loss(bench: Bench, monkeyp
     relay = Relay(store, topic_of(SERVICE), bench.access)
     original, sends = relay._acknowledged, 0
 
-    async def cut(producer: Any, batch: Any, partition: int) -> None:
+    async def cut(producer: Any, batch: Any, partition: int, events: Any) -> None:
         nonlocal sends
         sends += 1
-        await original(producer, batch, partition)
+        await original(producer, batch, partition, events)
         raise OutOfOrder("killed here")
 
     monkeypatch.setattr(relay_module, "READ_EVENTS", 10)

@@ -262,6 +262,6 @@ async def test_a_route_stands_in_the_one_document(client: httpx.AsyncClient) -> 
     (dry_run,) = [each for each in operation["parameters"] if each["name"] == "dry_run"]
     assert dry_run["schema"]["enum"] == ["true", "false"]
     named = [parameter["name"] for parameter in operation["parameters"]]
-    ids = ["X-Correlation-ID", "X-Request-ID", "traceparent"]
+    ids = ["X-Correlation-ID", "X-Request-ID", "traceparent", "tracestate"]
     assert named == ["key", "Idempotency-Key", "dry_run", "If-Match", "If-None-Match", *ids]
     assert document["components"]["schemas"]["Count"]["properties"]["limit"]["type"] == "integer"

@@ -12,6 +12,7 @@ from shared.eventlog.deliver.consumer import Consumer
 from shared.eventlog.deliver.plan import BatchPlan
 from shared.eventlog.deliver.received import Received
 from shared.eventlog.deliver.relay import Relay
+from shared.eventlog.deliver.traced import UNTRACED
 from shared.eventlog.write.memory import MemoryStore
 from shared.eventlog.write.store import Head, Outcome, Write
 from shared.events.envelope import StoredEvent
@@ -60,7 +61,7 @@ def relay_swaps() -> AbstractContextManager[object]:
 def commits_first() -> AbstractContextManager[object]:
     """The checkpoint moves before the effect."""
 
-    async def fold(self: Consumer, projection: Any, records: Sequence[Received], reached: Any) -> BatchPlan:
+    async def fold(self: Consumer, projection: Any, records: Sequence[Received], reached: Any, _: Any) -> BatchPlan:
         async with self._pool.acquire() as tx, tx.transaction():
             done = plan.plan(records, await self._read_checkpoint(self._tables(tx), records, reached))
             await self._note(self._tables(tx), done)
@@ -74,11 +75,11 @@ def commits_first() -> AbstractContextManager[object]:
 def reacts_after_commit() -> AbstractContextManager[object]:
     """A reaction's commands follow its checkpoint."""
 
-    async def react(self: Consumer, reactions: Any, records: Sequence[Received], reached: Any) -> BatchPlan:
+    async def react(self: Consumer, reactions: Any, records: Sequence[Received], reached: Any, _: Any) -> BatchPlan:
         async with self._pool.acquire() as tx, tx.transaction():
             done = plan.plan(records, await self._read_checkpoint(self._tables(tx), records, reached))
             await self._note(self._tables(tx), done)
-        await consumer.apply_each(done, lambda record: self._reaction(reactions, record, {}), careful=True)
+        await consumer.apply_each(done, lambda record: self._reaction(reactions, record, {}, UNTRACED), careful=True)
         return done
 
     return patch.object(Consumer, "_react", react)
@@ -87,7 +88,7 @@ def reacts_after_commit() -> AbstractContextManager[object]:
 def commits_after() -> AbstractContextManager[object]:
     """The effect and the checkpoint are two transactions, and nobody looks whether a zombie is at work."""
 
-    async def fold(self: Consumer, projection: Any, records: Sequence[Received], reached: Any) -> BatchPlan:
+    async def fold(self: Consumer, projection: Any, records: Sequence[Received], reached: Any, _: Any) -> BatchPlan:
         async with self._pool.acquire() as tx, tx.transaction():
             done = plan.plan(records, await self._read_checkpoint(self._tables(tx), records, reached))
         async with self._pool.acquire() as tx, tx.transaction():
@@ -102,7 +103,7 @@ def commits_after() -> AbstractContextManager[object]:
 def zombies_are_not_fenced() -> AbstractContextManager[object]:
     """The checkpoint is read in one transaction and moved in another, together with the effect."""
 
-    async def fold(self: Consumer, projection: Any, records: Sequence[Received], reached: Any) -> BatchPlan:
+    async def fold(self: Consumer, projection: Any, records: Sequence[Received], reached: Any, _: Any) -> BatchPlan:
         async with self._pool.acquire() as tx, tx.transaction():
             done = plan.plan(records, await self._read_checkpoint(self._tables(tx), records, reached))
         async with self._pool.acquire() as tx, tx.transaction():

@@ -23,11 +23,13 @@ from shared.eventlog.deliver.plan import BatchPlan, ConsumerCheckpoint, ParkedRe
 from shared.eventlog.deliver.projection import Connection, Projection, ReactionContext, Reactions
 from shared.eventlog.deliver.received import Partition, Raw, Reason, Received
 from shared.eventlog.deliver.tables import ConsumerTables, PostgresTables, Version
+from shared.eventlog.deliver.traced import UNTRACED, BatchSpans, Traced
 from shared.eventlog.write.log import Answer, KeyReused, Log, Meta, Refused
 from shared.eventlog.write.postgres import TRANSIENT
 from shared.eventlog.write.store import Conflict, Unavailable
 from shared.events.envelope import Envelope, derived_id
 from shared.events.registry import is_inbound, topic_of
+from shared.tracing import Tracer
 
 logger = structlog.get_logger(__name__)
 
@@ -97,6 +99,7 @@ class Consumer:
         has_all: bool = False,
         moved: Callable[[], None] = lambda: None,
         tables: Callable[[Any], ConsumerTables] = PostgresTables,
+        tracer: Tracer | None = None,
     ) -> None:
         """Create a consumer.
 
@@ -105,7 +108,7 @@ class Consumer:
             moved: Called after each commit that moved the checkpoint of a stream. It must not raise or wait.
             tables: Makes what the consumer stores its progress in, from a connection of the pool or from the pool.
         """
-        self._has_all, self._moved, self._tables = has_all, moved, tables
+        self._has_all, self._moved, self._tables, self._tracer = has_all, moved, tables, tracer
         self.name, self.own = f"{service}.{definition.name}", topic_of(service)
         self.definition = definition
         self._pool, self._commands, self._clocks, self._observer = pool, commands, clocks, observer
@@ -151,13 +154,16 @@ class Consumer:
         """
         # The offsets from before the batch: an `assigned` call in the meantime starts at other offsets.
         start = _BatchStart(dict(self._reached), frozenset(impatient))
+        spans = UNTRACED if self._tracer is None else BatchSpans(self._tracer, self.name, self.definition)
         try:
             if isinstance(self.definition, Projection):
-                done = await self._fold(self.definition, records, start)
+                done = await self._fold(self.definition, records, start, spans)
             else:
-                done = await self._react(self.definition, records, start)
+                done = await self._react(self.definition, records, start, spans)
         except PASSING as fault:
+            spans.end(type(fault).__name__)
             raise Fault(repr(fault)) from fault
+        spans.end()
         self._reached |= done.offsets
         if done.seen:
             self._moved()
@@ -184,7 +190,7 @@ class Consumer:
         nothing. An exception of the fold or the reaction is not caught.
         """
         if isinstance(self.definition, Reactions):
-            answers = await self._reaction(self.definition, record, await self._claim(tx, record))
+            answers = await self._reaction(self.definition, record, await self._claim(tx, record), UNTRACED)
             if is_inbound(record.raw.topic):
                 await self._tables(tx).answer([outcome_of(record, answers)])
         elif record.event is not None and record.envelope is not None:
@@ -270,7 +276,9 @@ class Consumer:
         await leaving.park(tables, self.name, done.parked)
         await tables.advance(self.name, done)
 
-    async def _fold(self, projection: Projection, records: Sequence[Received], start: _BatchStart) -> BatchPlan:
+    async def _fold(
+        self, projection: Projection, records: Sequence[Received], start: _BatchStart, spans: Traced
+    ) -> BatchPlan:
         """Fold the batch in one transaction.
 
         If a fold fails, fold the batch again with a savepoint around each event, so that only the events that fail and
@@ -282,7 +290,7 @@ class Consumer:
                 try:
                     async with tx.transaction():
                         done = plan(records, await self._read_checkpoint(tables, records, start))
-                        await apply_each(done, folding(projection, tx, careful), careful)
+                        await apply_each(done, spans.around(folding(projection, tx, careful)), careful)
                         await self._note(tables, done)
                         return done
                 except _Failed as failed:
@@ -290,7 +298,9 @@ class Consumer:
                         raise Fault(repr(failed.__cause__)) from failed
         raise AssertionError("the second pass parks the events that fail")
 
-    async def _react(self, reactions: Reactions[Any], records: Sequence[Received], start: _BatchStart) -> BatchPlan:
+    async def _react(
+        self, reactions: Reactions[Any], records: Sequence[Received], start: _BatchStart, spans: Traced
+    ) -> BatchPlan:
         async with self._pool.acquire() as tx:
             done = plan(records, await self._read_checkpoint(self._tables(tx), records, start, lock=False))
         before = dict(done.offsets), [parked.record.raw.offset for parked in done.parked]
@@ -300,9 +310,9 @@ class Consumer:
         answers: dict[Place, Sequence[Answer]] = {}
 
         async def react(record: Received) -> None:
-            answers[place_of(record.raw)] = await self._reaction(reactions, record, contents)
+            answers[place_of(record.raw)] = await self._reaction(reactions, record, contents, spans)
 
-        await _apply_concurrently(done, react)
+        await _apply_concurrently(done, spans.around(react))
         failed = [each.record for each in done.parked if each.reason == "failed" and not each.record.sequenced]
         async with self._pool.acquire() as tx, tx.transaction():
             tables = self._tables(tx)
@@ -325,7 +335,7 @@ class Consumer:
         )
 
     async def _reaction(
-        self, reactions: Reactions[Any], record: Received, contents: Mapping[bytes, bytes]
+        self, reactions: Reactions[Any], record: Received, contents: Mapping[bytes, bytes], spans: Traced
     ) -> list[Answer]:
         """Run the reaction to a record, execute its commands, and return their answers.
 
@@ -352,7 +362,7 @@ class Consumer:
                 context.now,
                 envelope.correlation_id or envelope.id,
                 envelope.id,
-                envelope.traceparent,
+                spans.context_of(record, envelope),
                 content,
                 derived=True,
             )

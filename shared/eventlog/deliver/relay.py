@@ -9,6 +9,7 @@ transaction or commit it in part (KIP-890).
 import asyncio
 import os
 import socket
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,8 +21,10 @@ from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
 from shared.eventlog.deliver.kafka import KafkaAccess
+from shared.eventlog.deliver.traced import report_sent
 from shared.eventlog.write.store import Head, Lease, LeaseLost, Store, Unavailable
 from shared.events.envelope import StoredEvent
+from shared.tracing import Tracer
 
 logger = structlog.get_logger(__name__)
 
@@ -170,8 +173,9 @@ class Relay:
         observer: SendObserver | None = None,
         guard: Guard | None = None,
         anchors: Anchors | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
-        self._store, self._topic, self._access, self._owner = store, topic, access, owner
+        self._store, self._topic, self._access, self._owner, self._tracer = store, topic, access, owner, tracer
         self._progress, self._guard, self._anchors, self._observer = progress, guard, anchors, observer
         self.name = f"relay:{topic}"
         self.alarm: str | None = None
@@ -307,18 +311,18 @@ class Relay:
         Acknowledgements can take longer than the lease lasts, so the lease is renewed between batches. If it is lost,
         no further batch is sent.
         """
-        batch = producer.create_batch()
-        for event in events:
+        batch, first = producer.create_batch(), 0
+        for number, event in enumerate(events):
             if not self._append(batch, event):
                 await self._keep_lease(lease, LEASE_S * 2 / 3)
-                await self._acknowledged(producer, batch, partition)
-                batch = producer.create_batch()
+                await self._acknowledged(producer, batch, partition, events[first:number])
+                batch, first = producer.create_batch(), number
                 if not self._append(batch, event):
                     raise OutOfOrder(
                         f"position {event.envelope.position} has {len(event.data)} bytes, which is too large to publish"
                     )
         await self._keep_lease(lease, LEASE_S * 2 / 3)
-        await self._acknowledged(producer, batch, partition)
+        await self._acknowledged(producer, batch, partition, events[first:])
 
     @staticmethod
     def _append(batch: Any, event: StoredEvent) -> bool:
@@ -327,9 +331,11 @@ class Relay:
         key = event.envelope.stream.encode()
         return batch.append(key=key, value=event.data, timestamp=None, headers=event.headers()) is not None
 
-    async def _acknowledged(self, producer: AIOKafkaProducer, batch: Any, partition: int) -> None:
+    async def _acknowledged(
+        self, producer: AIOKafkaProducer, batch: Any, partition: int, events: Sequence[StoredEvent]
+    ) -> None:
         if batch.record_count():
-            error = ""
+            error, began = "", time.time_ns()
             try:
                 sent: Awaitable[Any] = await producer.send_batch(batch, self._topic, partition=partition)
                 async with asyncio.timeout(30):
@@ -340,3 +346,5 @@ class Relay:
             finally:
                 if self._observer is not None:
                     self._observer.sent(self._topic, batch.record_count(), error)
+                if self._tracer is not None:
+                    report_sent(self._tracer, self._topic, partition, events, began, error)
