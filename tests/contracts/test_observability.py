@@ -4,9 +4,8 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import httpx
 import pytest
@@ -16,11 +15,10 @@ from services import definition_of
 from shared.runtime.service import ServiceProcess
 from shared.runtime.settings import Settings
 from shared.services import SERVICES
+from tests.contracts.dashboards import DASHBOARDS, FOLDER, dashboard, queries, without_variables
 
-FOLDER: Final = ROOT / "deploy" / "observability"
 RULES: Final = (FOLDER / "rules.yml").read_text()
 RUNBOOK: Final = (ROOT / "docs" / "RUNBOOK.md").read_text()
-DASHBOARDS: Final = sorted((FOLDER / "dashboards").glob("*.json"))
 FOREIGN: Final = {"up", "node_filesystem_avail_bytes", "node_filesystem_size_bytes"}
 """The metrics of Prometheus itself and of node_exporter."""
 METRIC: Final = re.compile(r"\b(?:up|(?:tenure|kafka|messaging|node)_[a-z0-9_]+)\b")
@@ -57,19 +55,6 @@ def alerts() -> dict[str, str]:
 def expression(rule: str) -> str:
     (found,) = re.finditer(r"^ +expr: (.*?)^ +(?:for|labels):", rule, re.MULTILINE | re.DOTALL)
     return found[1]
-
-
-def dashboard(file: Path) -> Any:
-    return json.loads(file.read_text())
-
-
-def queries(file: Path) -> Iterator[str]:
-    board = dashboard(file)
-    for panel in board["panels"]:
-        yield from (target["expr"] for target in panel["targets"])
-    for variable in board["templating"]["list"]:
-        if variable["type"] == "query":
-            yield variable["query"]["query"]
 
 
 def test_a_query_names_its_metrics_only() -> None:
@@ -131,6 +116,17 @@ def test_a_dashboard_loads_anywhere_and_names_its_axes(file: Path) -> None:
 @pytest.mark.parametrize("check", ["check rules rules.yml", "test rules rules.test.yml", "check config prometheus.yml"])
 def test_promtool_accepts(check: str) -> None:
     ended = subprocess.run([str(PROMTOOL), *check.split()], cwd=FOLDER, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed")
+def test_promtool_accepts_the_queries_of_dashboards(tmp_path: Path) -> None:
+    found = [without_variables(query) for file in DASHBOARDS for query in queries(file)]
+    rules = [{"record": f"query:{number}", "expr": query} for number, query in enumerate(found)]
+    file = tmp_path / "rules.yml"
+    file.write_text(json.dumps({"groups": [{"name": "dashboards", "rules": rules}]}))
+    command = [str(PROMTOOL), "check", "rules", "--lint=none", str(file)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
