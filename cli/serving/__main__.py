@@ -12,7 +12,7 @@ import uvloop
 
 from cli.app import load_verbs
 from cli.context import environment
-from cli.serving.app import ServerParts, make_app
+from cli.serving.app import ServerParts, listed_verbs, make_app
 from shared.eventlog.deliver.kafka import InvalidKafkaSettings
 from shared.runtime.logging import configure
 from shared.runtime.server import Server
@@ -30,7 +30,9 @@ async def _serve(server: Server, parts: ServerParts) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.drain)
+    loading = asyncio.create_task(asyncio.to_thread(listed_verbs))  # loads the services' code before the first request
     await server.serve()
+    await loading
     await parts.operations.stop(STOP_S)
     logger.info("stopped")
 

@@ -1,7 +1,9 @@
 """The operations server's application: a route for each verb, and those of operations."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import cache
 from inspect import cleandoc
 from operator import attrgetter
 from pathlib import Path
@@ -16,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 from cli.app import VERBS, Declaration
 from cli.context import Context
 from cli.operation import Consent
-from cli.serving.forms import CONTENTS_AT_MOST, Confirmation, arguments_of, form_of, given_in, served, slug
+from cli.serving.forms import CONTENTS_AT_MOST, SUGGESTED, Confirmation, arguments_of, form_of, given_in, served, slug
 from cli.serving.operations import Answer, Operations, OperationView
 from shared import rules
 from shared.runtime import problems, wellformed
@@ -159,7 +161,7 @@ def make_app(parts: ServerParts) -> FastAPI:
     @app.get("/verbs", tags=["verbs"])
     async def list_verbs(_: Operator) -> VerbsView:
         """List the verbs with their parameters, and those that only the command line has."""
-        return verbs
+        return await asyncio.to_thread(listed_verbs)  # which may load the services' code first
 
     @app.get("/operations", tags=["operations"])
     async def list_operations(_: Operator) -> OperationsView:
@@ -173,10 +175,6 @@ def make_app(parts: ServerParts) -> FastAPI:
 
     for name, verb in served().items():
         _add_verb(app, name, verb)
-    verbs = VerbsView(
-        items=[_view(name, verb) for name, verb in served().items()],
-        not_served=[UnservedVerb(verb=each.name, why=each.not_served) for each in VERBS.values() if each.not_served],
-    )
     app.add_middleware(Requests, parts=parts, limit_of=lambda _: BODY_BYTES)
     return app
 
@@ -224,8 +222,10 @@ def _route(verb: Declaration, form: type[BaseModel]) -> Callable[..., Awaitable[
             consent, plan = Consent(True, asked.reason, actor.account_id), asked.plan
         token = request.headers.get("authorization", "").partition(" ")[2]
         operation = parts.operations.start(verb, arguments_of(verb, asked), given_in(raw), consent, plan, actor, token)
-        if not await parts.operations.finished(operation, 0 if verb.long else ANSWER_S):
+        kept, within_s = _preferred(request.headers.get("prefer", ""), 0 if verb.long else ANSWER_S)
+        if not await parts.operations.finished(operation, within_s, keep=kept):
             headers = {"Location": f"/operations/{operation.id}", "Cache-Control": "no-store"}
+            headers |= {"Preference-Applied": "respond-async"} if kept else {}
             return JSONResponse(operation.view().model_dump(mode="json"), 202, headers)
         if operation.problem is not None:
             raise operation.problem
@@ -235,6 +235,19 @@ def _route(verb: Declaration, form: type[BaseModel]) -> Callable[..., Awaitable[
     return run
 
 
+def _preferred(given: str, within_s: float) -> tuple[bool, float]:
+    """Return whether the caller prefers an operation, and how long to wait for its end.
+
+    Source: RFC 7240, sections 4.1 and 4.3.
+    """
+    preferences = dict(part.strip().lower().partition("=")[::2] for part in given.split(","))
+    waited = preferences.get("wait", "")
+    kept = "respond-async" in preferences
+    if waited.isascii() and waited.isdigit():
+        return kept, min(float(waited[:6]), ANSWER_S)
+    return kept, 0 if kept else within_s
+
+
 def _check_confirmation(asked: Confirmation) -> None:
     """Raise Problem 422 for a confirmation without a reason or without the digest of a plan."""
     missing = [name for name in ("reason", "plan") if not getattr(asked, name).strip()]
@@ -242,9 +255,21 @@ def _check_confirmation(asked: Confirmation) -> None:
         raise wellformed.malformed_request([{"field": name, "error": "`yes` needs it"} for name in missing])
 
 
+@cache
+def listed_verbs() -> VerbsView:
+    return VerbsView(
+        items=[_view(name, verb) for name, verb in served().items()],
+        not_served=[UnservedVerb(verb=each.name, why=each.not_served) for each in VERBS.values() if each.not_served],
+    )
+
+
 def _view(name: str, verb: Declaration) -> VerbView:
     schema = form_of(verb).model_json_schema(by_alias=True)
-    own = {key: value for key, value in schema["properties"].items() if key not in Confirmation.model_fields}
+    own = {
+        key: value | ({"examples": [*SUGGESTED[key]()]} if key in SUGGESTED else {})
+        for key, value in schema["properties"].items()
+        if key not in Confirmation.model_fields
+    }
     parameters = {key: value for key, value in schema.items() if key not in ("title", "description")}
     summary, _, rest = cleandoc(verb.function.__doc__ or "").partition("\n")
     return VerbView(

@@ -6,6 +6,7 @@ of the machine where the verb runs are left out.
 
 import inspect
 import types
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -27,15 +28,35 @@ from pydantic import (
 from typer.models import ParameterInfo
 
 from cli.app import VERBS, Declaration
+from cli.context import consumers
 from cli.options import Contents, ServedHelp
 from cli.output import time_of
+from shared.eventlog.deliver.projection import Projection
 from shared.events.fields import Text
+from shared.services import SERVICES
 
 _STRICT: Final = ConfigDict(extra="forbid", strict=True, validate_by_alias=True, validate_by_name=False)
 ITEMS_AT_MOST: Final = 1000
 CONTENTS_AT_MOST: Final = 2 * 1024 * 1024
 _WHOLE: Final = 2**63 - 1
 """The greatest whole number that a table can hold."""
+
+
+def _consumers() -> Sequence[str]:
+    return [f"{service}.{name}" for service in SERVICES for name in consumers(service)]
+
+
+def _projections() -> Sequence[str]:
+    named = [(service, name, what) for service in SERVICES for name, what in consumers(service).items()]
+    return [f"{service}.{name}" for service, name, what in named if isinstance(what, Projection)]
+
+
+SUGGESTED: Final[Mapping[str, Callable[[], Sequence[str]]]] = {
+    "service": lambda: SERVICES,
+    "consumer": _consumers,
+    "projection": _projections,
+}
+"""What the listing names as examples of a parameter, by its name."""
 
 
 class Confirmation(BaseModel):

@@ -202,14 +202,15 @@ class Operations:
         operation.task = asyncio.create_task(self._run(operation), name=f"operation {operation.id}")
         return operation
 
-    async def finished(self, operation: Operation, within_s: float) -> bool:
-        """Wait for the end of an operation, and return whether it has ended in time.
+    async def finished(self, operation: Operation, within_s: float, *, keep: bool = False) -> bool:
+        """Wait for the end of an operation, and return whether it has ended in time and is not kept.
 
-        Otherwise it is kept.
+        Args:
+            keep: Whether it is kept even if it has ended.
         """
         if operation.task is not None and within_s > 0:
             await asyncio.wait([operation.task], timeout=within_s)
-        if operation.state != "running":
+        if operation.state != "running" and not keep:
             return True
         self._kept[operation.id] = operation
         while len(self._kept) > KEPT and (old := next((i for i, e in self._kept.items() if e.ended), None)):
@@ -273,6 +274,7 @@ class Operations:
             write_planned(output, name, plans, dry_run=True)
             shown = _answer(operation, ok=True, dry_run=True, plan=digest)
             if consent.yes:
+                operation.answer = shown
                 raise PlanChanged(shown)
             return shown
         output.steps.clear()

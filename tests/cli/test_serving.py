@@ -52,6 +52,7 @@ async def test_every_verb_is_served_or_says_why_not() -> None:
     assert all(each["why"].endswith(".") for each in found["not_served"])
     (rebuild,) = (each for each in found["items"] if each["name"] == "rebuild")
     assert (rebuild["changes"], rebuild["long"], rebuild["parameters"]["required"]) == (True, True, ["projection"])
+    assert "entitlements.pools" in rebuild["parameters"]["properties"]["projection"]["examples"]
     assert set(rebuild["parameters"]["properties"]) == {
         *("projection", "source", "workers", "switch_differing", "drop_old", "give_up")
     }
@@ -167,6 +168,21 @@ async def test_a_verb_that_takes_longer_goes_on_as_an_operation(monkeypatch: pyt
     ended = await server.ended(begun)
     assert (ended["state"], ended["answer"]["ok"], ended["answer"]["result"]) == ("done", False, {"done": True})
     assert (await server.get("/operations/unknown")).status_code == 404
+
+
+async def test_who_prefers_an_operation_gets_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    load_verbs()
+    slow = Slow(monkeypatch)
+    monkeypatch.setattr("cli.serving.app.ANSWER_S", 5.0)
+    server = Server()
+    server.client.headers["Prefer"] = "respond-async"
+    begun = await server.run("refusals-ls")
+    assert (begun.status_code, begun.headers["preference-applied"]) == (202, "respond-async")
+    slow.go.set()
+    server.client.headers["Prefer"] = "respond-async, wait=5"
+    waited = await server.run("refusals-ls")
+    assert (waited.status_code, waited.json()["state"]) == (202, "done")
+    assert len((await server.get("/operations")).json()["items"]) == 2
 
 
 async def test_verbs_are_bounded_in_number(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,10 @@ async def test_a_confirmation_of_another_plan_is_refused_with_the_present_one(pa
     refused = await server.run("parked-edit", **edit, plan=plan)
     assert (refused.status_code, refused.json()["rule"]) == (409, "operation-plan-changed")
     present = refused.json()["answer"]
+    server.client.headers["Prefer"] = "respond-async, wait=5"
+    kept = await server.run("parked-edit", **edit, plan=plan)
+    assert (kept.json()["state"], kept.json()["answer"]["plan"]) == ("failed", present["plan"])
+    del server.client.headers["Prefer"]
     assert present["dry_run"] is True and '  +  "csn": "98",' in present["result"]["changes"]
     assert operations(parked) == []
     assert (await server.run("parked-edit", **edit, plan=present["plan"])).status_code == 200

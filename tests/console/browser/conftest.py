@@ -21,7 +21,7 @@ from deploy.catcher import MailCatcher
 from deploy.local import edge_environment
 from deploy.processes import free_port
 from deploy.stack import ServicePart
-from shared.services import url_variable
+from shared.services import OPERATIONS, url_variable
 from tests.console.browser.hands import Hand, hand_of
 from tests.console.provider import FakeProvider, running_provider
 from tests.system.running import system
@@ -69,10 +69,19 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         port = free_port()
         url = f"http://127.0.0.1:{port}"
         catcher = stack.enter_context(MailCatcher(folder / "mails", folder / "mail", free_port()))
-        settings = {url_variable("console"): url, "TENURE_PUBLIC_URL": url, "TENURE_SMTP_URL": catcher.smtp_url}
+        operations = free_port()
+        settings = {
+            url_variable(OPERATIONS): f"http://127.0.0.1:{operations}",
+            url_variable("console"): url,
+            "TENURE_PUBLIC_URL": url,
+            "TENURE_SMTP_URL": catcher.smtp_url,
+        }
         provider = stack.enter_context(running_provider("localhost"))  # another site than 127.0.0.1
         settings["TENURE_OIDC_PROVIDERS_FILE"] = str(provider.settings(folder))
         behind = stack.enter_context(system(folder, settings)).env
+        server = ServicePart(OPERATIONS, folder / OPERATIONS, operations, env=behind, module="cli.serving")
+        stack.callback(server.kill)
+        server.start()
         console = ServicePart("console", folder / "console", port, env=edge_environment(behind))
         stack.callback(console.kill)
         console.start()

@@ -1,0 +1,123 @@
+"""A run of a verb: its progress, its plan with the form that confirms it, and its result."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlencode
+
+from markupsafe import Markup
+from pydantic import JsonValue
+from starlette.responses import Response
+
+from services.console.deeds import again, refuse
+from services.console.doors import Refused, path
+from services.console.forms import words_of
+from services.console.names import names_of
+from services.console.pages.operating.server import OPERATE, SERVER, begin, check_operator
+from services.console.pages.operating.shown import cell, shown
+from services.console.pages.operating.words import label_of, step_of, title_of, worded
+from services.console.shapes.operating import Run, Step
+from services.console.texts import Texts, marked
+from services.console.visits import Visit
+
+ADDRESS_AT_MOST: Final = 1500
+"""The greatest length of an address that fills in a form."""
+RECORD: Final[Mapping[str, str]] = {"parked-edit": "handle", "parked-show": "handle"}
+"""The verbs whose parameter has a page of its own."""
+CHANGED_MEANWHILE: Final = marked("The plan has changed since it was shown to you, so nothing is done yet. It is now:")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A sentence of a verb, or a line of a difference."""
+
+    text: Markup
+    kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A step with its progress in words."""
+
+    label: str
+    done: int
+    of: int | None
+    words: str
+
+
+async def run(visit: Visit) -> Response:
+    """Show a run."""
+    check_operator(visit)
+    found = await visit.see(SERVER, path("/operations/{id}", id=visit.id("operation_id")), Run)
+    texts = visit.texts
+    said = found.answer.lines if found.answer is not None else found.lines
+    return visit.page(
+        "operating/run.html",
+        run=found,
+        title=title_of(found.verb, texts),
+        lines=[_line(text, texts) for text in said],
+        bars=[_bar(each, texts) for each in found.progress],
+        parameters=[(label_of(name, texts), cell(value, texts)) for name, value in found.parameters.items()],
+        result=shown(found.answer.result, texts) if found.answer is not None and not found.plan else None,
+        problem=_problem(found, texts),
+        record=_record(found),
+        change=_address(found),
+        names=await names_of(visit, [found.by]),
+    )
+
+
+def _line(text: str, texts: Texts) -> Line:
+    kind = {"-": "removed", "+": "added"}.get(text[2:3], "") if text.startswith("  ") else ""
+    return Line(worded(text.strip(), texts), kind)
+
+
+def _bar(step: Step, texts: Texts) -> Bar:
+    words = texts.number(step.done)
+    if step.of is not None:
+        words = texts.gettext("%(done)s of %(all)s") % {"done": words, "all": texts.number(step.of)}
+    return Bar(step_of(step.step, texts), min(step.done, step.of or step.done), step.of, words)
+
+
+def _problem(found: Run, texts: Texts) -> Markup:
+    """Return why a run has failed, or that its plan has changed; "" if neither."""
+    if found.problem is None:
+        return Markup("")
+    if found.plan:
+        return Markup("{}").format(texts.gettext(CHANGED_MEANWHILE))
+    rule, detail = found.problem.rule or "", found.problem.detail
+    return worded(detail or words_of(rule, detail, texts), texts)
+
+
+def _record(found: Run) -> str:
+    """Return the stream that records a change; "" if there is none."""
+    operation = found.answer.result.get("operation") if found.answer is not None else None
+    return operation if isinstance(operation, str) else ""
+
+
+def _address(found: Run) -> str:
+    """Return where the run's parameters are entered."""
+    name = RECORD.get(found.verb, "")
+    if name and isinstance(handle := found.parameters.get(name), str):
+        return path(f"{OPERATE}/records/{{handle}}", handle=handle)
+    at = path(f"{OPERATE}/verbs/{{verb}}", verb=found.verb)
+    query = urlencode({name: _written(value) for name, value in found.parameters.items()})
+    return f"{at}?{query}" if 0 < len(query) <= ADDRESS_AT_MOST else at
+
+
+def _written(value: JsonValue) -> str:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "\n".join(map(str, value))
+    return "on" if value is True else str(value)
+
+
+async def confirm(visit: Visit) -> Response:
+    """Apply the plan that was shown."""
+    check_operator(visit)
+    if not visit.form.require(visit.texts, "reason"):
+        return await again(visit, run)
+    found = await visit.see(SERVER, path("/operations/{id}", id=visit.id("operation_id")), Run)
+    confirmed: dict[str, JsonValue] = {"yes": True, "reason": visit.form["reason"].strip(), "plan": visit.form["plan"]}
+    try:
+        return await begin(visit, found.verb, {**found.parameters, **confirmed})
+    except Refused as refused:
+        return await refuse(visit, refused, run)

@@ -1,0 +1,83 @@
+"""What the pages read of the operations server about its verbs and their runs."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, JsonValue
+
+
+class ServedVerb(BaseModel):
+    """A verb that can be run from a page."""
+
+    name: str
+    verb: str
+    summary: str
+    description: str
+    changes: bool
+    parameters: dict[str, JsonValue]
+
+
+class UnservedVerb(BaseModel):
+    """A verb that only the command line has."""
+
+    verb: str
+    why: str
+
+
+class Verbs(BaseModel):
+    """All verbs. Of operations's `GET /verbs`."""
+
+    items: list[ServedVerb]
+    not_served: list[UnservedVerb]
+
+
+class Step(BaseModel):
+    """How far a step of a run is."""
+
+    step: str
+    done: int
+    of: int | None
+
+
+class VerbSaid(BaseModel):
+    """What a verb has answered."""
+
+    ok: bool
+    plan: str | None
+    lines: list[str]
+    result: dict[str, JsonValue]
+
+
+class RunProblem(BaseModel):
+    """Why a run has failed."""
+
+    detail: str
+    rule: str | None = None
+
+
+class Run(BaseModel):
+    """A verb's run. Of operations's `GET /operations/{operation_id}`."""
+
+    id: str
+    verb: str
+    parameters: dict[str, JsonValue]
+    by: str
+    dry_run: bool | None
+    state: Literal["running", "done", "failed"]
+    began: datetime
+    ended: datetime | None
+    progress: list[Step]
+    lines: list[str]
+    answer: VerbSaid | None
+    problem: RunProblem | None
+
+    @property
+    def plan(self) -> str:
+        """The digest of the plan that can be confirmed; "" for none."""
+        return (self.answer.plan or "") if self.answer is not None else ""
+
+
+class Runs(BaseModel):
+    """The runs since the server's start. Of operations's `GET /operations`."""
+
+    items: list[Run]

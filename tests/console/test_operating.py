@@ -1,0 +1,281 @@
+"""Operate: verbs by their forms, plans that are confirmed, runs that are watched, parked records that are mended."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.console.app import AREAS
+from tests.console.fakes import ACCOUNT, Browser, Services, hidden, problem, words
+from tests.console.samples.operating import ANSWERS, OPERATION, RECORD, WHOLE, answer, run, said
+
+AT = "/operator/operate"
+RUN = f"{AT}/operations/op-1"
+BEGUN = answer(run(id="op-2"), 202)
+PATHS = [page.path for area in AREAS if area.name == "operating" for page in area.pages]
+
+
+@pytest.fixture
+def services() -> Services:
+    return Services({**ANSWERS, "POST /verbs/rebuild": BEGUN, "POST /verbs/parked-edit": BEGUN})
+
+
+@pytest.fixture
+async def browser(services: Services, tmp_path: Path) -> Browser:
+    browser = Browser(services, tmp_path)
+    await browser.sign_in()
+    return browser
+
+
+async def form(browser: Browser) -> dict[str, str]:
+    return hidden((await browser.get("/profile")).text)
+
+
+def shows(services: Services, **changed: Any) -> None:
+    services.answers["GET /operations/op-1"] = answer(run(**changed))
+
+
+@pytest.mark.parametrize("kind", ["customer", "partner", "publisher"])
+async def test_nobody_but_the_operators_people_finds_these_pages(
+    browser: Browser, services: Services, kind: str
+) -> None:
+    services.answers["GET /me"] = answer({**ACCOUNT, "organisation_kind": kind})
+    asked = len(services.asked)
+    for path in PATHS:
+        at = path.replace("{verb}", "rebuild").replace("{operation_id}", "op-1").replace("{", "").replace("}", "")
+        assert (await browser.get(at)).status_code == 404
+        if "{" in path and "fingerprint" not in path:
+            assert (await browser.post(at, None, **await form(browser), reason="why")).status_code == 404
+    assert not [each for each in services.asked[asked:] if each.url.host == "operations.example"]
+    assert AT not in (await browser.get("/profile")).text
+
+
+# ── The overview ───────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_the_first_page_has_every_verb_by_its_subject_and_what_is_parked(browser: Browser) -> None:
+    page = (await browser.get(AT)).text
+    text = words(page)
+    assert "3 records are parked or wait behind one that is." in text
+    assert "Projections Rebuild a projection changes" in text and "Time Timers" in text
+    assert "Webhooks Webhook resume changes" in text, "a verb without words of its own is there, too"
+    assert "tenure export It writes a file on the machine where it runs." in text
+    assert f'href="{RUN}"' in page and 'href="/machines"' in page
+
+
+async def test_a_system_without_parked_records_is_said_to_be_so(browser: Browser, services: Services) -> None:
+    services.answers["POST /verbs/parked-group"] = answer(said(groups=[]))
+    assert "No record is parked." in words((await browser.get(AT)).text)
+
+
+async def test_without_the_operations_server_the_page_says_so(browser: Browser, services: Services) -> None:
+    services.answers["GET /verbs"] = problem(503, "unavailable", "Kafka can't be reached.")
+    assert (await browser.get(AT)).status_code == 503
+
+
+# ── A verb's form ──────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_form_has_a_field_for_each_parameter(browser: Browser) -> None:
+    page = (await browser.get(f"{AT}/verbs/rebuild")).text
+    assert '<option value="marketplace.sales">' in page and "Show what it would do" in words(page)
+    assert "Projection The projection." in words(page) and "Workers (optional)" in words(page)
+    assert 'name="limit" type="text" value="50"' in (await browser.get(f"{AT}/verbs/timers")).text
+    assert (await browser.get(f"{AT}/verbs/nothing")).status_code == 404
+
+
+async def test_a_form_is_sent_as_the_parameters_of_its_verb(browser: Browser, services: Services) -> None:
+    begun = await browser.send(f"{AT}/verbs/rebuild", projection=" marketplace.sales ", workers="8")
+    assert begun.headers["location"] == f"{AT}/operations/op-2"
+    (asked,) = services.of("POST", "/verbs/rebuild")
+    assert asked.headers["prefer"] == "respond-async, wait=2"
+    assert services.bodies("POST", "/verbs/rebuild") == [{"projection": "marketplace.sales", "workers": 8}]
+
+
+@pytest.mark.parametrize(
+    ("verb", "fields", "sent"),
+    [
+        ("timers", {"limit": "-5", "due": "on"}, {"limit": -5, "due": True}),
+        ("timers", {"limit": ""}, {}),
+        ("status", {"over": "0.5"}, {"over": 0.5}),
+        ("parked-retry", {"handles": "a\r\n b \n\n"}, {"handles": ["a", "b"]}),
+        ("mail-retry", {"ids": "1, 2\n3"}, {"ids": [1, 2, 3]}),
+    ],
+)
+async def test_what_is_entered_has_the_type_that_the_verb_reads(
+    browser: Browser, services: Services, verb: str, fields: dict[str, str], sent: dict[str, Any]
+) -> None:
+    services.answers[f"POST /verbs/{verb}"] = BEGUN
+    assert (await browser.send(f"{AT}/verbs/{verb}", **fields)).status_code == 303
+    assert services.bodies("POST", f"/verbs/{verb}") == [sent]
+
+
+@pytest.mark.parametrize(
+    ("verb", "fields", "fault"),
+    [
+        ("rebuild", {"projection": ""}, "Fill in this field."),
+        ("timers", {"limit": "many"}, "Enter a number."),
+        ("mail-retry", {"ids": "1 x"}, "Enter a number."),
+    ],
+)
+async def test_what_no_verb_reads_is_said_beside_its_field(
+    browser: Browser, services: Services, verb: str, fields: dict[str, str], fault: str
+) -> None:
+    refused = await browser.send(f"{AT}/verbs/{verb}", **fields)
+    assert refused.status_code == 422 and fault in words(refused.text)
+    assert services.of("POST", f"/verbs/{verb}") == []
+
+
+async def test_a_form_is_filled_in_by_its_address(browser: Browser) -> None:
+    page = (await browser.get(f"{AT}/verbs/rebuild?projection=a.b&workers=2")).text
+    assert 'value="a.b"' in page and 'value="2"' in page
+
+
+async def test_a_busy_server_leaves_the_form_as_it_was(browser: Browser, services: Services) -> None:
+    services.answers["POST /verbs/rebuild"] = problem(503, "busy", "Too many operations run now.")
+    refused = await browser.send(f"{AT}/verbs/rebuild", projection="a.b")
+    assert refused.status_code == 422 and 'value="a.b"' in refused.text
+
+
+# ── A run ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_plan_is_confirmed_with_its_digest_and_a_reason(browser: Browser, services: Services) -> None:
+    assert "Nothing is changed yet. This would happen: 70 events would be" in words((await browser.get(RUN)).text)
+    without = await browser.send(RUN, reason=" ")
+    assert without.status_code == 422 and "Fill in this field." in words(without.text)
+    done = await browser.send(RUN, reason="It differs.")
+    assert done.headers["location"] == f"{AT}/operations/op-2"
+    confirmed = {"yes": True, "reason": "It differs.", "plan": "digest-1"}
+    assert services.bodies("POST", "/verbs/rebuild") == [{"projection": "marketplace.sales", **confirmed}]
+
+
+async def test_the_digest_that_is_sent_is_that_of_the_plan_that_was_shown(browser: Browser, services: Services) -> None:
+    page = await browser.get(RUN)
+    shows(services, answer=said("80 events would be folded again.", plan="digest-2"))
+    await browser.post(RUN, None, **{**hidden(page.text), "reason": "why", "plan": "digest-1"})
+    assert services.bodies("POST", "/verbs/rebuild")[0]["plan"] == "digest-1"
+
+
+async def test_a_plan_that_has_changed_is_shown_and_asked_about_again(browser: Browser, services: Services) -> None:
+    changed = {"detail": "The plan is not the one that was confirmed.", "rule": "operation-plan-changed"}
+    now = said("80 events would be folded again.", plan="digest-2")
+    shows(services, dry_run=False, state="failed", problem=changed, answer=now)
+    page = await browser.get(RUN)
+    assert "so nothing is done yet. It is now: 80 events" in words(page.text)
+    await browser.send(RUN, reason="why")
+    assert services.bodies("POST", "/verbs/rebuild")[0]["plan"] == "digest-2"
+
+
+async def test_a_run_is_followed_while_it_runs_and_no_longer(browser: Browser, services: Services) -> None:
+    steps = [{"step": "folding", "done": 1200, "of": 5000}, {"step": "verify identity", "done": 7, "of": None}]
+    shows(services, state="running", ended=None, dry_run=False, progress=steps)
+    page = (await browser.get(RUN)).text
+    assert 'hx-trigger="every 1s"' in page and "Folding events 1,200 of 5,000" in words(page)
+    assert 'max="5000" value="1200"' in page and "Verify identity 7" in words(page)
+    shows(services, dry_run=False, answer=said("Switched.", operation=OPERATION, agrees=True))
+    page = (await browser.get(RUN)).text
+    assert "every 1s" not in page and "Apply it" not in page
+    assert "done" in words(page) and f"<code>{OPERATION}</code>" in page
+
+
+async def test_a_failed_run_says_why_and_leads_back_to_its_form(browser: Browser, services: Services) -> None:
+    shows(services, state="failed", problem={"detail": "The consumer has never run.", "rule": "operation-refused"})
+    page = (await browser.get(RUN)).text
+    assert "failed The consumer has never run." in words(page.replace('class="unseen">About it', ">"))
+    assert f'href="{AT}/verbs/rebuild?projection=marketplace.sales"' in page
+
+
+async def test_a_result_is_shown_as_facts_and_tables_whatever_it_has(browser: Browser, services: Services) -> None:
+    result: dict[str, Any] = {
+        "looked_at": 3,
+        "well": False,
+        "took_s": 0.071234,
+        "timers": [{"name": "remind", "due": "2026-11-30T10:00:00Z", "more": {"a": 1}}] * 201,
+        "services": {"identity": {"head": 41}, "marketplace": {"head": 59}},
+        "none": [],
+    }
+    shows(services, verb="timers", dry_run=None, answer=said("3 shown at 2026-11-30 10:00:00Z.", ok=False, **result))
+    page = (await browser.get(RUN)).text
+    text = words(page)
+    assert "something is wrong" in text and "3 shown at 30 Nov 2026, 11:00 CET." in text
+    assert "Looked at 3 Well – Took s 0.071" in text and "1 more row is not shown." in text
+    assert 'remind 30 Nov 2026, 11:00 CET {"a": 1}' in text and "Name Head identity 41 marketplace 59" in text
+
+
+async def test_what_a_record_has_is_text(browser: Browser, services: Services) -> None:
+    shows(services, dry_run=None, answer=said("<b>&", rows=[{"<i>": "<script>"}], fact="<u>"))
+    page = (await browser.get(RUN)).text
+    assert "<script>" not in page and "<b>&" not in page and "<i>" not in page and "<u>" not in page
+
+
+async def test_a_run_that_nobody_knows_is_not_found(browser: Browser) -> None:
+    assert (await browser.get(f"{AT}/operations/op-9")).status_code == 404
+
+
+# ── Parked records ─────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_groups_lead_to_their_records_and_these_to_their_bytes(browser: Browser, services: Services) -> None:
+    page = (await browser.get(f"{AT}/parked")).text
+    assert f'href="{AT}/parked/10602aa8"' in page and "Input should be a valid integer" in words(page)
+    page = (await browser.get(f"{AT}/parked/10602aa8")).text
+    assert services.bodies("POST", "/verbs/parked-ls") == [{"group": "10602aa8"}]
+    assert "1 record of entitlements.reactions failed like this." in words(page)
+    assert f'href="{AT}/records/d87db9ad"' in page and 'name="group" value="10602aa8"' in page
+    page = (await browser.get(f"{AT}/records/d87db9ad")).text
+    assert "ce_id e-1" in words(page) and "&#34;amount&#34;: &#34;12x&#34;" in page
+
+
+async def test_groups_are_filtered_by_consumer_and_retried_by_it(browser: Browser, services: Services) -> None:
+    page = (await browser.get(f"{AT}/parked?consumer=entitlements.reactions")).text
+    assert services.bodies("POST", "/verbs/parked-group") == [{"consumer": "entitlements.reactions"}]
+    assert 'name="consumer" value="entitlements.reactions"' in page and "Retry all of this consumer" in words(page)
+    services.answers["POST /verbs/parked-group"] = problem(404, "unknown", "There is no consumer x.")
+    answered = await browser.get(f"{AT}/parked?consumer=x")
+    assert answered.status_code == 200 and "Retry all" not in words(answered.text)
+
+
+async def test_a_group_that_is_gone_says_so(browser: Browser, services: Services) -> None:
+    services.answers["POST /verbs/parked-ls"] = answer(said(parked=[]))
+    assert "No record of this group is parked any more." in words((await browser.get(f"{AT}/parked/10602aa8")).text)
+
+
+async def test_an_edited_body_is_sent_as_compact_as_it_was(browser: Browser, services: Services) -> None:
+    edited = '{\n  "grant_id": "g-1",\n  "amount": 12\n}'
+    begun = await browser.send(f"{AT}/records/d87db9ad", value=edited, header="ce_actor=me\n")
+    assert begun.headers["location"] == f"{AT}/operations/op-2"
+    sent = {"handle": "d87db9ad", "value": '{"grant_id":"g-1","amount":12}', "header": ["ce_actor=me"]}
+    assert services.bodies("POST", "/verbs/parked-edit") == [sent]
+
+
+async def test_a_body_that_was_not_edited_is_not_sent(browser: Browser, services: Services) -> None:
+    await browser.send(f"{AT}/records/d87db9ad", value='{"grant_id": "g-1", "amount": "12x"}')
+    assert services.bodies("POST", "/verbs/parked-edit") == [{"handle": "d87db9ad"}]
+
+
+@pytest.mark.parametrize("written", ['{"amount": 12', "", "[" * 100_000])
+async def test_a_body_that_is_not_json_is_said_to_be_so(browser: Browser, services: Services, written: str) -> None:
+    refused = await browser.send(f"{AT}/records/d87db9ad", value=written)
+    assert refused.status_code == 422 and "This is not JSON:" in words(refused.text)
+    assert services.of("POST", "/verbs/parked-edit") == []
+
+
+async def test_a_body_that_is_no_json_stays_as_it_is_written(browser: Browser, services: Services) -> None:
+    services.answers["POST /verbs/parked-show"] = answer(said(**{**WHOLE, "value": "not json"}))
+    await browser.send(f"{AT}/records/d87db9ad", value="still { not")
+    assert services.bodies("POST", "/verbs/parked-edit") == [{"handle": "d87db9ad", "value": "still { not"}]
+
+
+async def test_a_difference_is_shown_line_by_line_and_then_retried(browser: Browser, services: Services) -> None:
+    parameters = {"handle": RECORD["handle"], "value": "{}"}
+    plan = said("It would get 2 bytes.", '  -  "amount": "12x"', '  +  "amount": 12', plan="digest-1")
+    shows(services, verb="parked-edit", parameters=parameters, answer=plan)
+    page = (await browser.get(RUN)).text
+    assert '<li class="removed">' in page and '<li class="added">' in page
+    assert f'href="{AT}/records/d87db9ad"' in page, "where it is changed"
+    shows(
+        services, verb="parked-edit", dry_run=False, parameters=parameters, answer=said("Checked.", operation=OPERATION)
+    )
+    page = (await browser.get(RUN)).text
+    assert 'name="handles" value="d87db9ad"' in page and "Retry this record" in words(page)
