@@ -269,6 +269,11 @@ def make_doors(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         servers=[{"url": "/", "description": "The console that has served this document."}],
+        contact={"name": "The operator of this installation"},
+        openapi_tags=[
+            {"name": "events", "description": "Events of the services, and outcomes, as they happen."},
+            {"name": "publishers", "description": "Events of publishers' systems, and what became of them."},
+        ],
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         generate_unique_id_function=_name,
         dependencies=[Depends(_well_formed)],

@@ -224,6 +224,7 @@ def request_body() -> dict[str, JsonValue]:
             **{name: {"type": "string", "minLength": 1, "maxLength": 500} for name in attributes},
             "data": {"description": "As `/schemas` of the services has it, for senders, by `type`."},
         },
+        "additionalProperties": {"description": "Another attribute, such as `time`, or an extension."},
         "description": "A CloudEvent 1.0 in JSON.",
     }
     batch: JsonValue = {"type": "array", "items": event, "minItems": 1, "maxItems": BATCH_EVENTS}
