@@ -8,7 +8,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.structs import TopicPartition
 
-from shared.eventlog.deliver.ordered import InOrder, Lost, OrderedTopic, Placed, dense_end, placed
+from shared.eventlog.deliver.ordered import InOrder, Lost, OrderedTopic, Placed, dense_end, exists, placed
 from shared.events.envelope import StoredEvent
 from tests.examples.engine import new_id
 from tests.examples.positions import PARTITIONS, Store, all_placed, make_topic, publish, records
@@ -138,3 +138,21 @@ async def test_an_empty_topic_is_followed_from_its_first_event(kafka: parts.Kafk
         assert newest == []
         await publish(kafka.access, topic, Store().grow(20))
         assert positions(await read_on(reader, order, 20)) == [*range(1, 21)]
+
+
+@pytest.mark.system
+async def test_whether_a_topic_exists_is_known_at_once(kafka: parts.Kafka, topic: str) -> None:
+    """A consumer of a topic that does not exist would wait for it for 40 s."""
+    async with asyncio.timeout(10):
+        assert not await exists(f"no.{new_id()}", kafka.access)
+        while not await exists(topic, kafka.access):  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+
+
+@pytest.mark.system
+async def test_a_connection_that_is_closed_at_once_holds_nobody_up(kafka: parts.Kafka, topic: str) -> None:
+    """Its client waits for a task that has missed its cancellation, without end."""
+    async with asyncio.timeout(30):
+        for _ in range(5):
+            async with OrderedTopic(topic, kafka.access):
+                pass

@@ -163,9 +163,12 @@ def live_edge(settings: Settings, metrics: Metrics, limits: Limits) -> LiveEdge 
     snapshots = {topic: f"{settings.url_of(service_of(topic))}/docs" for topic in topics}
 
     async def outcomes(name: str) -> LiveTopic:
-        async with catch_ups:
-            if not await exists(name, access):
-                raise _no_topic(topics)
+        try:
+            found = await exists(name, access)
+        except Exception as fault:
+            raise _unavailable() from fault
+        if not found:
+            raise _no_topic(topics)
         return LiveTopic(name, access, catch_ups)
 
     edge = LiveEdge(

@@ -15,7 +15,8 @@ from typing import Final, NamedTuple, Self
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import TopicAuthorizationFailedError, UnknownTopicOrPartitionError
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import UnknownTopicOrPartitionError
 
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.received import Raw, receive
@@ -37,6 +38,10 @@ FETCH_WAIT_MS: Final = 50
 """How long Kafka waits for a record before it answers that there is none; a seek waits for that answer, too."""
 READ_S: Final = 15.0
 """How long reading what is there may take."""
+EXISTS_S: Final = 5.0
+STOP_S: Final = 0.5
+STOPS: Final = 6
+"""How long a connection may take to close, and how often that is tried."""
 MARKS: Final = 1_000
 """Of how many positions the offsets are remembered at which the events after them begin."""
 _NO_TYPES: Final[frozenset[str]] = frozenset()
@@ -139,13 +144,30 @@ async def exists(topic: str, access: KafkaAccess) -> bool:
     """Return whether Kafka has a topic that may be read.
 
     Raises:
-        KafkaError: It can't be reached.
+        KafkaError, TimeoutError: It can't be reached.
     """
+    client = AIOKafkaClient(**access.client())
     try:
-        async with OrderedTopic(topic, access):
-            return True
-    except (UnknownTopicOrPartitionError, TopicAuthorizationFailedError):
-        return False
+        async with asyncio.timeout(EXISTS_S):
+            await client.bootstrap()
+            return topic in (await client.fetch_all_metadata()).topics()
+    finally:
+        await client.close()
+
+
+async def _stop(kafka: AIOKafkaConsumer) -> None:
+    """Stop a consumer, whatever its tasks do.
+
+    aiokafka's fetcher may miss its cancellation and be waited for without end, or pass it on to who stops it.
+    """
+    stopping = asyncio.ensure_future(kafka.stop())
+    for _ in range(STOPS):
+        done, _pending = await asyncio.wait({stopping}, timeout=STOP_S)
+        if done:
+            break
+        stopping.cancel()  # which cancels what it waits for
+    if stopping.done() and not stopping.cancelled() and stopping.exception() is not None:
+        logger.warning("a connection did not close", fault=repr(stopping.exception()))
 
 
 class OrderedTopic:
@@ -180,14 +202,14 @@ class OrderedTopic:
             self._seek(dict.fromkeys(self._partitions, 0))
             self.rest()
         except BaseException:
-            await self._kafka.stop()
+            await _stop(self._kafka)
             raise
         return self
 
     async def __aexit__(
         self, _t: type[BaseException] | None, _e: BaseException | None, _b: TracebackType | None
     ) -> None:
-        await self._kafka.stop()
+        await _stop(self._kafka)
 
     async def newest(self, count: int) -> tuple[list[Placed], InOrder]:
         """Return about the last `count` events, and the merge that goes on with `following`.
