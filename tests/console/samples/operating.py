@@ -61,6 +61,7 @@ VERBS: Final = {
             changes=True,
         ),
         verb("webhook-resume", {"id": text()}, "id", changes=True),
+        verb("webhook-test", {"id": text()}, "id", changes=True),
     ],
     "not_served": [{"verb": "export", "why": "It writes a file on the machine where it runs."}],
 }

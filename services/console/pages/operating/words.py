@@ -33,7 +33,11 @@ SUBJECTS: Final = (
         ("status", "checkpoint-ls", "checkpoint-set", "checkpoint-skip", "checkpoint-stream"),
     ),
     Subject(marked("Stores and topics"), ("verify", "topics", "restore-store", "restore-topic", "reconcile")),
-    Subject(marked("Events"), ("replay", "stream-show", "why")),
+    Subject(
+        marked("Events"),
+        ("replay", "stream-show", "why"),
+        (("/operator/streams", marked("Find streams")), ("/operator/now", marked("What the system does now"))),
+    ),
     Subject(marked("Time"), ("timers", "clock-show")),
     Subject(
         marked("Keys and people"),
@@ -45,7 +49,11 @@ SUBJECTS: Final = (
         ("mail-ls", "mail-retry", "mail-drop", "mail-notifications"),
         (("/operator/mails", marked("What people were told")), ("/refusals", marked("What was refused"))),
     ),
-    Subject(marked("Webhooks"), ()),
+    Subject(
+        marked("Webhooks"),
+        ("webhook-ls", "webhook-show", "webhook-pause", "webhook-resume", "webhook-replay"),
+        (("/webhooks", marked("All webhooks")),),
+    ),
     Subject(marked("More"), ()),
 )
 """In the order of the page. A verb that none names is in the subject of its group, or in the last one."""
@@ -86,6 +94,11 @@ TITLES: Final[Mapping[str, str]] = {
     "timers": marked("Timers"),
     "topics": marked("Topics"),
     "verify": marked("Check stores and topics"),
+    "webhook-ls": marked("List webhooks"),
+    "webhook-pause": marked("Pause a webhook"),
+    "webhook-replay": marked("Replay a webhook from a position"),
+    "webhook-resume": marked("Resume a webhook"),
+    "webhook-show": marked("One webhook"),
     "why": marked("Causes and effects of an event"),
 }
 LABELS: Final[Mapping[str, str]] = {
