@@ -78,11 +78,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         }
         provider = stack.enter_context(running_provider("localhost"))  # another site than 127.0.0.1
         settings["TENURE_OIDC_PROVIDERS_FILE"] = str(provider.settings(folder))
-        behind = stack.enter_context(system(folder, settings)).env
+        whole = stack.enter_context(system(folder, settings))
+        behind = whole.env
         server = ServicePart(OPERATIONS, folder / OPERATIONS, operations, env=behind, module="cli.serving")
         stack.callback(server.kill)
         server.start()
-        console = ServicePart("console", folder / "console", port, env=edge_environment(behind))
+        live = whole.kafka.access_of("console").environment()
+        console = ServicePart("console", folder / "console", port, env=edge_environment(behind) | live)
         stack.callback(console.kill)
         console.start()
         environment = stack.enter_context(pytest.MonkeyPatch.context())
