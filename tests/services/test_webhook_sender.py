@@ -39,7 +39,7 @@ def in_order(mina: Scene) -> bool:
     return all(mina.endpoint.of_stream(stream) == sorted(mina.endpoint.of_stream(stream)) for stream in streams)
 
 
-async def all_arrive(mina: Scene, within_s: float = 20) -> None:
+async def all_arrive(mina: Scene, within_s: float = 60) -> None:
     await until(lambda: sorted(mina.endpoint.positions) == own(mina), within_s)
     assert in_order(mina)
 
@@ -136,8 +136,8 @@ async def test_whatever_the_receiver_does_every_event_arrives_in_its_streams_ord
     mina.endpoint.reply = moody
     mina.topic.grow(60)
     await mina.register()
-    async with mina.sending(replace(QUICK, attempt_s=0.1)):
-        await all_arrive(mina, 60)
+    async with mina.sending(replace(QUICK, attempt_s=0.3)):
+        await all_arrive(mina, 120)
     assert {got.path for got in mina.endpoint.got} == {"/hook?of=seats"}, "no redirect is followed"
     assert len(mina.endpoint.got) > len(own(mina))
 
@@ -169,10 +169,10 @@ async def test_a_hanging_event_does_not_hold_the_others(mina: Scene) -> None:
     mina.endpoint.reply = reply
     mina.topic.grow(48)
     await mina.register()
-    async with mina.sending():
+    async with mina.sending(replace(QUICK, attempt_s=0.5)):
         await until(lambda: len(mina.endpoint.positions) == 20)
         await until(lambda: sum(got.stream == "pool-2" for got in mina.endpoint.got) > 1)
-    assert "no answer" in (await mina.view())["last_answer"] or mina.endpoint.of_stream("pool-2") == []
+    assert mina.endpoint.of_stream("pool-2") == []
 
 
 async def test_a_receiver_that_was_down_gets_everything_in_order(mina: Scene) -> None:
@@ -200,11 +200,9 @@ async def test_a_receiver_that_asks_for_a_pause_is_left_alone(mina: Scene) -> No
     await mina.register()
     async with mina.sending():
         await until(lambda: _held(mina))
-        asked = len(mina.endpoint.got)
-        assert asked <= AT_ONCE
         mina.topic.grow(20)
         await until(lambda: _queued(mina, 40))
-        assert len(mina.endpoint.got) == asked
+        assert len(mina.endpoint.got) <= AT_ONCE, "what was under way when it asked for that"
     until_when = datetime.fromisoformat((await mina.view())["paused_until"])
     assert until_when - utc_now() > timedelta(seconds=500)
 

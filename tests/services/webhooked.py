@@ -21,7 +21,7 @@ from tests.examples.positions import Store, all_placed
 from tests.services.identity_bench import Bench
 
 LOOPBACK: Final = "127.0.0.0/8"
-QUICK: Final = Pace(first_pause_s=0.02, longest_pause_s=0.1, idle_s=0.05, attempt_s=0.5)
+QUICK: Final = Pace(first_pause_s=0.02, longest_pause_s=0.1, idle_s=0.05, attempt_s=30)
 OK: Final = b"HTTP/1.1 204 No Content\r\n\r\n"
 
 
@@ -191,7 +191,7 @@ class Scene:
             await asyncio.gather(task, return_exceptions=True)
 
 
-async def until(what: Callable[[], bool | Awaitable[bool]], within_s: float = 20) -> None:
+async def until(what: Callable[[], bool | Awaitable[bool]], within_s: float = 60) -> None:
     """Wait until something holds."""
     async with asyncio.timeout(within_s):
         while True:

@@ -28,10 +28,13 @@ select position, stream, event_id, body, tries from (
 ) as heads
 where due <= clock_timestamp() and not (stream = any($2::text[])) order by due, position limit $3;
 
--- accepted: remove an event that the address has accepted, and note that it answers.
+-- accepted: remove an event that the address has accepted, and note that it answers. While another event fails, the last
+-- answer stays that of a failure.
 with done as (delete from webhook_queue where webhook_id = $1 and position = $2)
-update webhook_progress set failures = 0, last_answer = $3, answered_at = clock_timestamp(),
-    delivered_at = clock_timestamp()
+update webhook_progress set failures = 0, answered_at = clock_timestamp(), delivered_at = clock_timestamp(),
+    last_answer = case when exists (
+        select from webhook_queue where webhook_id = $1 and position <> $2 and failed_since is not null
+    ) then last_answer else $3 end
 where webhook_id = $1;
 
 -- postpone: set the next attempt of an event, after a failed one; return how long it has failed, in seconds. Only what
