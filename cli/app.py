@@ -37,6 +37,7 @@ from cli.explain import explain
 from cli.operation import ChangePlan, Consent, carry_out
 from cli.options import Actor, Reason, Yes
 from cli.output import Output, plain
+from cli.watch import watched
 
 _CODES: Final = "\n".join(f"- {code}: {meaning}" for code, meaning in MEANING.items())
 APP: Final = typer.Typer(
@@ -261,7 +262,7 @@ def run(json: bool, work: Work) -> None:
 
 async def _within(work: Work, output: Output) -> int:
     async with Context() as context:
-        return await work(context, output)
+        return await watched(context, work(context, output))
 
 
 def silence_libraries() -> None:

@@ -38,6 +38,8 @@ from shared.services import SERVICES, local_url, url_variable
 EVENT_TOPICS: Final = (*map(topic_of, SERVICES), INBOUND)
 ANCHOR_TOPICS: Final = tuple(map(topic_of_anchors, SERVICES))
 TOPICS: Final = (*EVENT_TOPICS, *ANCHOR_TOPICS)
+STATEMENT_S: Final = 120.0
+"""How long a statement may take."""
 ROOT: Final = Path(__file__).resolve().parent.parent
 ADDRESS_VARIABLES: Final = frozenset({"DATABASE_URL", *KAFKA_VARIABLES, "TENURE_ANCHORS", *map(url_variable, SERVICES)})
 
@@ -77,6 +79,8 @@ class Context:
         self._stack = AsyncExitStack()
         self._pools: dict[tuple[str, bool], asyncio.Task[Any]] = {}
         self._logs: dict[str, Log] = {}
+        self.asked: str | None = None
+        """The URL of the database that was asked last."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -91,6 +95,17 @@ class Context:
         host = parts.netloc.rpartition("@")[2] or parts.query
         return f"PostgreSQL {host}, Kafka {self.settings.kafka.bootstrap}"
 
+    def dsn(self, service: str) -> str:
+        """Return the URL of the service's database, to connect to it."""
+        self.asked = self.settings.dsn(service)
+        return self.asked
+
+    def abandon(self) -> None:
+        """Close the connections of all pools at once, so that nothing waits for an answer."""
+        for pool in self._pools.values():
+            if pool.done() and not pool.cancelled() and pool.exception() is None:
+                pool.result().terminate()
+
     async def db(self, service: str, *, write: bool = False) -> Any:
         """Return a pool of the service's database; its sessions are read-only unless `write`."""
         key = (service, write)
@@ -100,11 +115,11 @@ class Context:
 
     async def _connect(self, service: str, write: bool) -> Any:
         pool = await asyncpg.create_pool(
-            self.settings.dsn(service),
+            self.dsn(service),
             min_size=1,
             max_size=4,
             timeout=5,
-            command_timeout=120,
+            command_timeout=STATEMENT_S,
             server_settings={"application_name": "tenure", "default_transaction_read_only": "off" if write else "on"},
         )
         self._stack.callback(pool.terminate)
@@ -114,7 +129,7 @@ class Context:
         """Return the service's log, to append to as the service itself does."""
         if service not in self._logs:
             declared, pool = definition_of(service), await self.db(service, write=True)
-            store = await PostgresStore(self.settings.dsn(service), service).open()
+            store = await PostgresStore(self.dsn(service), service).open()
             self._stack.push_async_callback(store.close)
             sealer = None if declared.sealer is None else declared.sealer(pool)
             self._logs[service] = Log(store, service, sealer=sealer)

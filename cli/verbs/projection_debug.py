@@ -53,7 +53,7 @@ async def step_by_step(
             f"{projection} does not read {topic_of(owner)}, the topic of {stream}. It reads {', '.join(found.topics)}.",
             REFUSED,
         )
-    steps = await _stepped(projection, found, events, context.settings.dsn(service))
+    steps = await _stepped(projection, found, events, context.dsn(service))
     for each in steps:
         _print_step(output, each)
     folded, changes = sum(each.folded for each in steps), sum(len(each.changes) for each in steps)
@@ -170,7 +170,7 @@ async def as_of_moment(
         return await _list(context, output, service, found)
 
     def folding(keep: bool) -> AbstractAsyncContextManager[AsOf]:
-        dsn, kafka = context.settings.dsn(service), context.settings.kafka
+        dsn, kafka = context.dsn(service), context.settings.kafka
         return as_of(service, found, dsn, kafka, position=position, time=time, keep=keep)
 
     async with folding(False) as tables:
@@ -262,7 +262,7 @@ async def _drop(context: Context, service: str, found: Projection, schema: str) 
         )
 
     async def apply(operation: Operation) -> Outcome:
-        await drop_kept(context.settings.dsn(service), schema)
+        await drop_kept(context.dsn(service), schema)
         operation.counter()
         left = await db.fetchval(SQL["is_there"], schema)
         return Outcome(not left, [f"Checked: the schema {'STILL exists' if left else 'is dropped'}."])

@@ -85,7 +85,7 @@ async def _rebuild(
         rebuild = Rebuild(
             service,
             found,
-            settings.dsn(service),
+            context.dsn(service),
             settings.kafka,
             source=source,
             workers=workers,
@@ -159,7 +159,7 @@ async def _drop_old(context: Context, service: str, found: Projection) -> Change
 
     async def apply(operation: Operation) -> Outcome:
         for row in kept:
-            await drop_old(context.settings.dsn(service), row["id"])
+            await drop_old(context.dsn(service), row["id"])
             operation.counter()
         left = len(await db.fetch(SQL["switched"], name))
         return Outcome(not left, [f"Checked: {count(left, 'old schema')} left."], {"left": left})
@@ -190,7 +190,7 @@ async def _give_up(context: Context, service: str, found: Projection) -> ChangeP
     arguments = [f"projection={name}", *([f"schema={begun['schema']}"] if begun else [])]
 
     async def apply(operation: Operation) -> Outcome:
-        await Rebuild(service, found, context.settings.dsn(service), context.settings.kafka).give_up()
+        await Rebuild(service, found, context.dsn(service), context.settings.kafka).give_up()
         operation.counter()
         left = await db.fetchrow(REBUILDS["open"], name)
         return Outcome(left is None, [f"Checked: the rebuild {'is dropped' if left is None else 'STILL exists'}."])

@@ -59,7 +59,7 @@ async def _from_topic(context: Context, output: Output, verb: str, service: str,
     async def run(dry_run: bool, progress: ReportProgress, by: str = "") -> Restored:
         return await restore(
             definition,
-            settings.dsn(service),
+            context.dsn(service),
             settings.kafka,
             dry_run=dry_run,
             anchor_folder=settings.anchors,
@@ -69,7 +69,7 @@ async def _from_topic(context: Context, output: Output, verb: str, service: str,
 
     with output.progress(f"{verb}: reading", None) as counter:
         would = await run(True, counter.at)
-    fence = await _fenced(settings.dsn(service))
+    fence = await _fenced(context.dsn(service))
     span = f", of {when(would.first)} to {when(would.last)}" if would.first and would.last else ""
     summary = [
         f"{service}'s store ends at position {would.before:,}.",
@@ -90,7 +90,7 @@ async def _from_topic(context: Context, output: Output, verb: str, service: str,
         try:
             done = await run(False, operation.counter.at, operation.by)
         except Exception as error:
-            raise await _interrupted(error, verb, service, settings.dsn(service)) from error
+            raise await _interrupted(error, verb, service, context.dsn(service)) from error
         outcome = await _verify(context, service, operation.counter)
         summary = [
             f"{count(done.events, 'event')} imported; {count(done.claims, 'unique name')} corrected, "
@@ -188,7 +188,7 @@ async def restore_lost_topic(context: Context, output: Output, service: OfServic
 
     async def run(dry_run: bool, progress: ReportProgress) -> Restored:
         return await restore_topic(
-            service, settings.dsn(service), settings.kafka, consumers=databases, dry_run=dry_run, progress=progress
+            service, context.dsn(service), settings.kafka, consumers=databases, dry_run=dry_run, progress=progress
         )
 
     with output.progress("restore topic: reading", None) as counter:
@@ -225,7 +225,7 @@ async def _databases(context: Context) -> tuple[dict[str, str], list[str]]:
     """Return the services' databases by name, and the services without checkpoints."""
     found, missing = {}, []
     for service in SERVICES:
-        dsn = context.settings.dsn(service)
+        dsn = context.dsn(service)
         try:
             db = await asyncpg.connect(dsn)
         except asyncpg.InvalidCatalogNameError:

@@ -88,7 +88,7 @@ async def check_service(
     settings = context.settings
     return await verify_store(
         service,
-        settings.dsn(service),
+        context.dsn(service),
         settings.kafka,
         streams=definition_of(service).streams,
         anchor_folder=folder or settings.anchors,
