@@ -7,7 +7,7 @@ address of the system that runs on this machine is used.
 import asyncio
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any, Final, Self
@@ -30,18 +30,24 @@ from shared.eventlog.repair.anchors import topic_of_anchors
 from shared.eventlog.write.log import Log, utc_now
 from shared.eventlog.write.operations import OPERATION
 from shared.eventlog.write.postgres import PostgresStore
-from shared.events.registry import INBOUND, topic_of
+from shared.events.registry import INBOUND, OUTCOMES, is_outcomes, topic_of, topics_read
 from shared.runtime.clocks import CLOCKS
 from shared.runtime.settings import Settings
 from shared.services import SERVICES, local_url, url_variable
 
 EVENT_TOPICS: Final = (*map(topic_of, SERVICES), INBOUND)
 ANCHOR_TOPICS: Final = tuple(map(topic_of_anchors, SERVICES))
-TOPICS: Final = (*EVENT_TOPICS, *ANCHOR_TOPICS)
+TOPICS: Final = (*EVENT_TOPICS, OUTCOMES, *ANCHOR_TOPICS)
 STATEMENT_S: Final = 120.0
 """How long a statement may take."""
 ROOT: Final = Path(__file__).resolve().parent.parent
 ADDRESS_VARIABLES: Final = frozenset({"DATABASE_URL", *KAFKA_VARIABLES, "TENURE_ANCHORS", *map(url_variable, SERVICES)})
+
+
+def topics_of_the_system(existing: Iterable[str]) -> list[str]:
+    """Return the topics that the system has to have, and those of publishers that exist."""
+    found = list(existing)
+    return list(dict.fromkeys([*topics_read(TOPICS, found), *sorted(filter(is_outcomes, found))]))
 
 
 def addresses(state: Path) -> dict[str, str]:

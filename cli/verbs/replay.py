@@ -20,7 +20,7 @@ from shared.eventlog.deliver.received import Raw
 from shared.eventlog.repair import parked
 from shared.eventlog.repair.anchors import FORMER
 from shared.events.envelope import to_headers
-from shared.events.registry import is_inbound, topic_of
+from shared.events.registry import is_inbound, is_outcomes, topic_of
 
 
 @change("replay", long=True)
@@ -113,7 +113,7 @@ def _plan(
 
 
 async def _to_topic(context: Context, output: Output, selection: Selection, topic: str) -> ChangePlan:
-    if topic in (*TOPICS, FORMER) or is_inbound(topic):
+    if topic in (*TOPICS, FORMER) or is_inbound(topic) or is_outcomes(topic):
         raise OperatorError(
             f"{topic} is a topic of the system: name another one. Only `tenure import` writes to the inbound topic.",
             REFUSED,

@@ -12,7 +12,7 @@ import typer
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from cli.app import Result, verb
-from cli.context import EVENT_TOPICS, TOPICS, Context
+from cli.context import EVENT_TOPICS, Context, topics_of_the_system
 from cli.exit_codes import NOT_FOUND, OperatorError
 from cli.inbound import arrived
 from cli.options import Since, Until
@@ -28,7 +28,7 @@ async def list_topics(context: Context, output: Output) -> Result:
     """List the topics of the system with partitions, records and newest record."""
     kafka, there = await context.kafka(), await context.partitions()
     rows, found, missing = [], [], []
-    for topic in topics_read(TOPICS, there):
+    for topic in topics_of_the_system(there):
         numbers = [TopicPartition(topic, n) for n in there.get(topic, ())]
         if not numbers:
             missing.append(topic)
@@ -92,7 +92,7 @@ def topics_named(names: Sequence[str], existing: Iterable[str] = ()) -> list[str
         OperatorError: There is no such topic.
     """
     found = [topic_of(name) if name in SERVICES else name for name in names]
-    unknown = [name for name in found if name not in topics_read(TOPICS, existing)]
+    unknown = [name for name in found if name not in topics_of_the_system(existing)]
     if unknown:
         raise OperatorError(f"There is no topic {unknown[0]}; `tenure topics` lists the topics.", NOT_FOUND)
     return found or topics_read(EVENT_TOPICS, existing)

@@ -57,7 +57,7 @@ def test_topics_and_an_import_that_tail_then_shows(tenure: Tenure, live: Mapping
 
 def test_a_missing_topic_ends_with_1(tenure: Tenure, live: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert tenure("topics").code == 0
-    monkeypatch.setattr(topics, "TOPICS", (*TOPICS, "missing.v1"))
+    monkeypatch.setattr("cli.context.TOPICS", (*TOPICS, "missing.v1"))
     said = tenure("topics")
     assert said.code == 1 and "missing.v1 is missing: run `python -m deploy.topics` to create it." in said.out
     assert tenure("topics", "--json").json["missing"] == ["missing.v1"]
