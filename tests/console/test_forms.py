@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+import cli.serving.rules
 import shared.rules
 from services.console.forms import refusals
 from shared.services import SERVICES
@@ -187,6 +188,7 @@ async def test_a_redirect_of_a_service_is_not_followed(browser: Browser, service
 
 def test_every_rule_has_words_in_which_it_is_refused() -> None:
     """Else a page in another language says it in English."""
-    modules = [shared.rules, *(importlib.import_module(f"services.{name}.domain.rules") for name in SERVICES)]
+    domains = (importlib.import_module(f"services.{name}.domain.rules") for name in SERVICES)
+    modules = [shared.rules, cli.serving.rules, *domains]
     rules = {str(value) for module in modules for name, value in vars(module).items() if name.isupper()}
     assert refusals().rules.keys() ^ rules == set()
