@@ -56,8 +56,8 @@ async def looked_up(s: Story) -> None:
     """The clerk looks up a refusal; the manager searches a list and takes it along as CSV."""
 
     async def refused() -> Json | None:
-        found = (await s.doors.ok("marketplace", "GET", "/refusals", s.clerk))["items"]
-        return next((each for each in found if each["rule"] == PLAN_UNKNOWN), None)
+        found = (await s.doors.ok("marketplace", "GET", f"/refusals?rule={PLAN_UNKNOWN}", s.clerk))["items"]
+        return found[0] if found else None
 
     kept = await eventually(refused, "the refusal of the unknown product ID")
     s.say(f"{s.clerk.name} looks up what was refused by {kept['rule']}: {kept['reason']}")
