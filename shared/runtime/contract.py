@@ -17,6 +17,12 @@ SCHEMA_MEDIA_TYPE: Final = "application/schema+json"
 _OPEN: Final = {"security": list[str]()}
 
 
+class SchemaResponse(JSONResponse):
+    """A JSON Schema."""
+
+    media_type = SCHEMA_MEDIA_TYPE
+
+
 class SchemaShown(BaseModel):
     """A schema of the event contract."""
 
@@ -104,10 +110,10 @@ def contract_queries() -> APIRouter:
             for id_, (name, version, sent) in sorted(known_schemas().items())
         ]
 
-    @router.get("/schemas/{schema_id}", response_class=JSONResponse, openapi_extra=_OPEN)
+    @router.get("/schemas/{schema_id}", response_class=SchemaResponse, openapi_extra=_OPEN)
     async def event_schema(
         schema_id: Annotated[str, Path(), StringConstraints(pattern=r"^[!-~]{1,200}$", max_length=200)],
-    ) -> JSONResponse:
+    ) -> SchemaResponse:
         """Return the JSON Schema 2020-12 that a record's `dataschema` names.
 
         With `:sent` at its end, return the schema for publishers, whose events have to be within its bounds.
@@ -116,6 +122,6 @@ def contract_queries() -> APIRouter:
         if named is None:
             raise problems.unknown("schema with this id", "GET /schemas lists all of them.")
         name, version, sent = named
-        return JSONResponse(schema_at(name, version, sent=sent), media_type=SCHEMA_MEDIA_TYPE)
+        return SchemaResponse(schema_at(name, version, sent=sent))
 
     return router

@@ -28,8 +28,7 @@ LAST_ANSWER_S: Final = 1.0
 WAITING_AT_MOST: Final = 1000
 """The greatest number of waiting requests in a process; the next one gets 503 at once."""
 WAITING_OF_AN_ACCOUNT: Final = 50
-_WANTED: Final = re.compile(r"([!-~]{1,400})@([0-9]{1,10})")
-_INT_AT_MOST: Final = 2**31 - 1
+_WANTED: Final = re.compile(r"([!-~]{1,400})@([1-9][0-9]{0,8})")
 SQL: Final = statements(__file__)
 
 
@@ -169,7 +168,7 @@ class Freshness:
 
 def _read(header: str, actor: Actor) -> Wanted:
     match = _WANTED.fullmatch(header)
-    if match is None or int(match[2]) > _INT_AT_MOST:
+    if match is None:
         raise Problem(
             rule=rules.MALFORMED,
             reason="The header Tenure-At-Least has the form <stream>@<version>.",

@@ -112,7 +112,7 @@ _TRACE_STATE: Final[dict[str, Any]] = {
 _AT_LEAST: Final[dict[str, Any]] = {
     "name": "Tenure-At-Least",
     "in": "header",
-    "schema": {"type": "string", "pattern": "^[!-~]{1,400}@[0-9]{1,10}$"},
+    "schema": {"type": "string", "pattern": "^[!-~]{1,400}@[1-9][0-9]{0,8}$"},
     "description": "A command's Tenure-Version: wait until the data that is read has it, for 2 seconds at most.",
 }
 _HEADERS: Final[dict[str, dict[str, Any]]] = {
@@ -156,7 +156,7 @@ _OF_A_COMMAND: Final[list[dict[str, Any]]] = [
     {
         "name": "Idempotency-Key",
         "in": "header",
-        "schema": {"type": "string", "minLength": 1, "maxLength": 200},
+        "schema": {"type": "string", "pattern": "^[ -~]{1,200}$"},
         "description": "Identifies the command: a repeated request gets its first answer. Generated if absent.",
     },
     {
@@ -316,7 +316,8 @@ def _describe_query(document: dict[str, Any], route: APIRoute, reads_tables: Cal
         for response in operation["responses"].values():
             response.setdefault("headers", {}).update(_headers(*_ALWAYS))
         whole = signed_in or "requestBody" in operation  # an open query with a body is a sign-in of some kind
-        operation["responses"] |= _problems((_OF_A_QUERY if whole else _OF_AN_OPEN_QUERY) | _also(operation))
+        problems = _problems((_OF_A_QUERY if whole else _OF_AN_OPEN_QUERY) | _also(operation))
+        operation["responses"] |= problems | _declared(route, operation["responses"])
         for parameter in operation.get("parameters", ()):
             if parameter["in"] == "query":
                 parameter["schema"] = _sent(parameter["schema"])
@@ -329,6 +330,20 @@ def _describe_query(document: dict[str, Any], route: APIRoute, reads_tables: Cal
                 "headers": _headers(*_ALWAYS, "ETag"),
             }
         operation.setdefault("parameters", []).extend([*more, *_ANY_REQUEST])
+
+
+def _declared(route: APIRoute, responses: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the responses that a query itself declares.
+
+    One that has only a description is a problem.
+    """
+    own, meanings = dict[str, Any](), dict[str, str]()
+    for status, response in route.responses.items():
+        if response.keys() == {"description"}:
+            meanings[str(status)] = response["description"]
+        else:
+            own[str(status)] = responses[str(status)]
+    return own | _problems(meanings)
 
 
 def _also(operation: Mapping[str, Any]) -> dict[str, str]:
@@ -361,9 +376,8 @@ def _operation(route: CommandRoute, schemas: _Schemas) -> dict[str, Any]:
     conditions = [] if route.bulk else _CONDITIONS
     more = [*([] if route.bulk else ["ETag"]), *(["Location"] if route.location else [])]
     parameters = [
-        {"name": part[1:-1], "in": "path", "required": True, "schema": {"type": "string"}}
-        for part in route.path.split("/")
-        if part.startswith("{")
+        {"name": name, "in": "path", "required": True, "schema": type_.json_schema()}
+        for name, type_ in route.path_types.items()
     ]
     text = inspect.getdoc(route.command) or route.form.__name__
     if route.bulk:
@@ -435,7 +449,7 @@ def _csv(route: CommandRoute) -> dict[str, Any]:
         f"A header row with columns of {', '.join(columns)}, then at most {ITEMS_AT_MOST} lines, each an item; UTF-8, "
         "separated by commas or semicolons. An empty cell leaves its field out."
     )
-    return {CSV: {"schema": {"type": "string", "description": text}}}
+    return {CSV: {"schema": {"type": "string", "minLength": 1, "description": text}}}
 
 
 def _queries(routes: Sequence[BaseRoute]) -> Iterator[APIRoute]:

@@ -129,7 +129,7 @@ def malformed(error: ValidationError | RequestValidationError, parameter: str = 
         {"field": ".".join(str(part) for part in detail["loc"]) or parameter, "error": detail["msg"]}
         for detail in error.errors()
     ]
-    named = "; ".join(f"{f['field']}: {f['error']}" for f in fields[:5])
+    named = "; ".join(f"{f['field']}: {f['error'].removesuffix('.')}" for f in fields[:5])
     return Problem(
         rule=rules.MALFORMED,
         reason=f"The request is not well formed: {named}.",
@@ -201,10 +201,17 @@ def to_problem(error: Exception) -> Problem:
 
 
 def _methods(request: Request) -> Iterator[str]:
-    """Yield the methods that the request's path has, of all its routes."""
-    for context in iter_route_contexts(request.app.routes):
-        route = context.original_route
-        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+    """Yield the methods of the path that the request names most exactly.
+
+    `/accounts/by-address` is a path of its own, though `/accounts/{account_id}` matches it, too.
+    """
+    routes = (context.original_route for context in iter_route_contexts(request.app.routes))
+    matching = [
+        route for route in routes if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
+    ]
+    fewest = min((len(route.param_convertors) for route in matching), default=0)
+    for route in matching:
+        if len(route.param_convertors) == fewest:
             methods = route.methods or set()
             yield from methods | ({"HEAD"} if "GET" in methods else set())
 

@@ -145,6 +145,7 @@ async def test_what_does_not_come_is_told_in_the_end(bench: Bench) -> None:
         "account-x",
         "account-x@",
         "account-x@-1",
+        "account-x@0",
         "account-x@2147483648",
         "account-x@99999999999",
         "account x@1",

@@ -173,9 +173,17 @@ async def test_another_method_is_a_problem_that_names_the_right_one(client: http
 
 
 async def test_another_method_is_told_those_of_all_routes_of_the_path() -> None:
-    """A path's queries and commands are routes of their own, of which the framework names one."""
+    """A path's queries and commands are routes of their own, of which the framework names one.
+
+    A path without parameters has only its own, though `/accounts/{account_id}` matches it, too.
+    """
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app_of("identity")), base_url="http://test") as client:
-        for path, methods in (("/sessions", "DELETE, GET, HEAD, POST"), ("/me", "DELETE, GET, HEAD")):
+        for path, methods in (
+            ("/sessions", "DELETE, GET, HEAD, POST"),
+            ("/me", "DELETE, GET, HEAD"),
+            ("/accounts/by-address", "POST"),
+            ("/sessions/refresh", "POST"),
+        ):
             answer = await client.patch(path)
             assert (answer.status_code, answer.headers["Allow"]) == (405, methods), path
 

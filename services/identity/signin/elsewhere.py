@@ -66,7 +66,11 @@ class ByIdToken(BaseModel):
 # ── Identities ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-@ROUTES.post("/sessions/oidc/nonce", dependencies=[limited_by_source("sign-in")])
+@ROUTES.post(
+    "/sessions/oidc/nonce",
+    dependencies=[limited_by_source("sign-in")],
+    responses={404: {"description": "No issuer of ID tokens is configured"}},
+)
 async def make_nonce(request: Request, response: Response) -> Nonce:
     """Create a nonce for the issuer to repeat in its ID token; valid once, for ten minutes."""
     _issuers(request.app.state)

@@ -9,6 +9,7 @@ from urllib.parse import unquote_plus
 
 import orjson
 from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
 
 from services.identity.domain.account import ACCOUNT, OpenedAccount
 from services.identity.domain.machine import MACHINE, Registered
@@ -29,12 +30,45 @@ OAUTH: Final = APIRouter()
 
 CLAIMS: Final = ("iss", "aud", "exp", "iat", "jti", "sub", "org", "kind", "pub", "sid", "since", "client_id", "scope")
 _BASIC: Final = {"WWW-Authenticate": 'Basic realm="tenure"'}
-_FORM: Final = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/x-www-form-urlencoded": {"schema": {"type": "object"}}},
-    }
-}
+
+
+class OAuthProblem(BaseModel):
+    """What RFC 6749 says of an error, instead of a problem."""
+
+    error: str
+    error_description: str
+
+
+class MachineToken(BaseModel):
+    """A token: a machine account's with its scopes, or the session's of a refresh token."""
+
+    access_token: str
+    token_type: str
+    expires_in: int
+    scope: str | None = None
+    refresh_token: str | None = None
+
+
+class TokenClaims(BaseModel):
+    """Whether a token is active; what it says, if it is."""
+
+    active: bool
+    sub: str | None = None
+    org: str | None = None
+    kind: str | None = None
+    client_id: str | None = None
+    scope: str | None = None
+
+
+def _form(*fields: str) -> dict[str, object]:
+    """Return a form's part of the document, which FastAPI can't see."""
+    properties = {name: {"type": "string", "minLength": 1} for name in ("client_id", "client_secret", *fields)}
+    form = {"type": "object", "minProperties": 1, "properties": properties}
+    return {"requestBody": {"required": True, "content": {"application/x-www-form-urlencoded": {"schema": form}}}}
+
+
+def _answers(model: type[BaseModel]) -> dict[int | str, dict[str, object]]:
+    return {200: {"model": model}, **{status: {"model": OAuthProblem} for status in (400, 401, 403)}}
 
 
 class OAuthError(Exception):
@@ -50,7 +84,12 @@ class OAuthError(Exception):
         return Response(orjson.dumps(body), self.status, headers, "application/json")
 
 
-@OAUTH.post("/oauth/token", dependencies=[limited_by_source("refresh")], openapi_extra=_FORM)
+@OAUTH.post(
+    "/oauth/token",
+    dependencies=[limited_by_source("refresh")],
+    openapi_extra=_form("grant_type", "scope", "refresh_token"),
+    responses=_answers(MachineToken),
+)
 async def token(fields: FormFields, request: Request) -> Response:
     """Issue a token for a machine account's secret or for a refresh token.
 
@@ -156,7 +195,12 @@ def _machine_token(state: Registered, since: int, asked: str | None, request: Re
     }
 
 
-@OAUTH.post("/oauth/introspect", dependencies=[limited_by_source("refresh")], openapi_extra=_FORM)
+@OAUTH.post(
+    "/oauth/introspect",
+    dependencies=[limited_by_source("refresh")],
+    openapi_extra=_form("token"),
+    responses=_answers(TokenClaims),
+)
 async def introspect(fields: FormFields, request: Request) -> Response:
     """Return whether an access token is active, with its claims (RFC 7662).
 

@@ -1,0 +1,130 @@
+"""Hooks for schemathesis: who asks, and for what.
+
+A request is sent by one of the story's people, chosen by what it asks, with ids of things that exist where its path may
+be any. Who ends sessions or accounts is a new person, whom nobody else needs.
+"""
+
+import hashlib
+import json
+import os
+import re
+import time
+from http import HTTPStatus
+from secrets import token_hex
+from typing import Any, Final
+
+import httpx
+import schemathesis
+from schemathesis import AuthContext, Case, HookContext
+from schemathesis.core.failures import Failure, ServerError
+from schemathesis.core.parameters import ParameterLocation
+from schemathesis.core.transport import Response
+from schemathesis.openapi.checks import RejectedPositiveData
+
+SCENE: Final = json.loads(os.environ["TENURE_SCENE"])
+"""`identity`: its address; `password`; `people`: their addresses; `ids`: what they have, by names of parameters."""
+TOKEN_S: Final = 200
+"""How long a token is used; it is accepted for 300 s."""
+ENDING: Final = ("end_sessions", "end_current_session", "end_session", "change_password", "close_own_account")
+"""Operations after which the caller may be nobody."""
+
+CONDITIONS: Final = {
+    "If-Match": re.compile(r'(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)'),
+    "If-None-Match": re.compile(r'(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)'),
+    "Tenure-At-Least": re.compile(r"[!-~]{1,400}@[1-9][0-9]{0,8}"),
+}
+BEYOND_SCHEMAS: Final = re.compile(
+    r"is no cursor"
+    r"|not an e-mail address"
+    r"|control|invisible"  # characters that no text may have
+    r"|[Gg]ive either"  # one of two fields
+    r"|valid integer"  # 1.0, which is an integer to JSON Schema
+    r"|header row|no column"  # a CSV file
+    r"|only once"
+    r"|a CSV has all rows"
+    r"|1900-01-01|minor units"  # bounds of days and of prices
+)
+"""Rules that a JSON Schema can't say, or only in a form that generators of clients can't read."""
+
+
+def _post(path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Return identity's answer. Waits while it is asked too often."""
+    while True:
+        answer = httpx.post(
+            f"{SCENE['identity']}{path}", json=body, headers={"Idempotency-Key": token_hex(16)}, timeout=30
+        )
+        if answer.status_code not in (429, 503):
+            answer.raise_for_status()
+            found: dict[str, Any] = answer.json()
+            return found
+        time.sleep(float(answer.headers.get("Retry-After", "1")))
+
+
+def _signed_in(email: str) -> str:
+    token: str = _post("/sessions", {"email": email, "password": SCENE["password"]})["access_token"]
+    return token
+
+
+def _stranger() -> str:
+    """Return the address of a new person."""
+    email = f"{token_hex(6)}@fuzzed.example"
+    profile = {"email": email, "password": SCENE["password"], "name": "Sam Example", "country": "DE"}
+    _post("/accounts", profile | {"organisation": {"name": "Fuzzed", "kind": "customer"}})
+    return email
+
+
+@schemathesis.auth(refresh_interval=None)
+class Tokens:
+    """The people's tokens."""
+
+    def __init__(self) -> None:
+        self._people: list[str] = list(SCENE["people"])
+        self._tokens: dict[str, tuple[str, float]] = {}
+
+    def get(self, case: Case, context: AuthContext) -> str:
+        if case.operation.definition.raw.get("operationId") in ENDING:
+            return _signed_in(_stranger())
+        asked = f"{case.method}{case.path}{case.path_parameters}{case.query}{case.body}".encode(errors="replace")
+        email = self._people[hashlib.sha256(asked).digest()[0] % len(self._people)]
+        token, since = self._tokens.get(email, ("", 0.0))
+        if time.monotonic() > since + TOKEN_S:
+            try:
+                token = _signed_in(email)
+            except httpx.HTTPStatusError:  # the operator or an administrator has closed the account
+                self._people.remove(email)
+                return self.get(case, context)
+            self._tokens[email] = token, time.monotonic()
+        return token
+
+    def set(self, case: Case, data: str, _context: AuthContext) -> None:
+        case.headers["Authorization"] = f"Bearer {data}"
+
+
+@schemathesis.hook
+def before_call(_context: HookContext, case: Case, _kwargs: dict[str, Any]) -> None:
+    """Name what exists in three of four paths that may name anything, and leave conditions out that nothing meets."""
+    if case.meta is None:
+        return
+    if case.path_parameters and not case.meta.is_negative_at(ParameterLocation.PATH):
+        digest = hashlib.sha256(json.dumps(case.path_parameters, sort_keys=True, default=str).encode()).digest()
+        if digest[0] % 4:
+            known = {name: SCENE["ids"][name] for name in case.path_parameters if name in SCENE["ids"]}
+            case.path_parameters = {**case.path_parameters, **known}
+    if case.headers and not case.meta.generation.mode.is_negative:
+        for name, form in CONDITIONS.items():
+            if name in case.headers and not form.fullmatch(str(case.headers[name])):
+                del case.headers[name]  # its phase `coverage` heeds no pattern of a header
+
+
+@schemathesis.hook
+def filter_failure(_context: HookContext, failure: Failure, _case: Case, response: Response) -> bool:
+    """Pass over a refusal that the document's schemas can't say, but its words do."""
+    if not response.headers.get("content-type", [""])[0].startswith("application/problem+json"):
+        return True
+    problem = json.loads(response.content)
+    if isinstance(failure, ServerError):
+        return bool(problem["rule"] != "not-yet")  # a well-formed Tenure-At-Least of what will never be
+    if isinstance(failure, RejectedPositiveData) and problem["status"] == HTTPStatus.UNPROCESSABLE_ENTITY:
+        errors = [field["error"] for field in problem.get("fields", ())] or [problem["detail"]]
+        return problem["rule"] == "malformed" and not all(map(BEYOND_SCHEMAS.search, errors))
+    return True
