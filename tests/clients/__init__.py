@@ -1,0 +1,1 @@
+"""The clients that other systems use, without a running system."""
