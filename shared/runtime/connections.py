@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import ClassVar, Final
 
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from shared import rules
@@ -111,9 +112,40 @@ class BoundedProtocol(HttpToolsProtocol):
             self._head_bytes += len(data)
             if self._deadline is None:  # the first bytes after a response
                 self._expect(self.process.head_s)
-        super().data_received(data)
+        self._feed(data)
         if self._in_head and self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
             self._end(_head_too_large())
+
+    def _feed(self, data: bytes) -> None:
+        """Parse what was received, and ignore offers of another protocol.
+
+        A client may offer h2c (RFC 9110, 7.8). The parser takes a request with such an offer as complete after its
+        head, and its body for the next request. So another parser reads it, whose head is without the offer.
+        """
+        self._unset_keepalive_if_required()
+        try:
+            while data:
+                data = self._parse(data)
+        except HttpParserError:
+            self.logger.warning("Invalid HTTP request received.")
+            self.send_400_response("")
+
+    def _parse(self, data: bytes) -> bytes:
+        """Parse data; return what another parser has to read."""
+        try:
+            self.parser.feed_data(data)
+        except HttpParserUpgrade as offer:
+            if self.parser.get_method() == b"CONNECT":
+                raise HttpParserError("CONNECT") from offer
+            rest = self._head_without_offer() + data[offer.args[0] :]
+            self.parser = HttpRequestParser(self)
+            return rest
+        return b""
+
+    def _head_without_offer(self) -> bytes:
+        lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
+        lines += [name + b": " + value for name, value in self.headers if name not in (b"upgrade", b"http2-settings")]
+        return b"\r\n".join([*lines, b"", b""])
 
     # ── The parser's callbacks ─────────────────────────────────────────────────────────────────────────
 
@@ -137,6 +169,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return  # `_feed` goes on
         self._in_head, self._head_bytes = False, 0
         self._expect(self.process.body_s)
         super().on_headers_complete()
@@ -144,6 +178,8 @@ class BoundedProtocol(HttpToolsProtocol):
             raise ValueError("too many pipelined requests")
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
         self._in_head = True
         self._expect(None)
         super().on_message_complete()

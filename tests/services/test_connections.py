@@ -329,6 +329,30 @@ async def test_a_few_requests_before_the_first_answer_are_answered_in_order(serv
 # ── How many ───────────────────────────────────────────────────────────────────────────────────────────
 
 
+OFFER = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAEAAEAAAAIAAAAB")
+CHUNKED = post("/echo", b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY), *OFFER).replace(
+    b"Content-Length: 27", b"Transfer-Encoding: chunked"
+)
+
+
+@pytest.mark.parametrize("request_", [post("/echo", BODY, *OFFER), CHUNKED], ids=["length", "chunked"])
+async def test_an_offer_of_another_protocol_is_ignored_and_the_body_read(served: Served, request_: bytes) -> None:
+    """As Java's client offers HTTP/2. What the body says is no request."""
+    client, (head, end, body) = await served.connect(), request_.partition(b"\r\n\r\n")
+    for parts in ([request_], [head + end, body], [request_[:9], request_[9:-3], request_[-3:]]):
+        for part in parts:
+            await client.send(part)
+            await asyncio.sleep(SOON_S / 10)
+        assert (await client.answer()).body == b'"good"'
+    await client.send(HEALTH)
+    assert (await client.answer()).status == 200
+
+
+async def test_a_tunnel_is_refused(served: Served) -> None:
+    answer = await served.ask(b"CONNECT x:80 HTTP/1.1\r\nHost: x:80\r\n\r\n")
+    assert (answer.status, answer.rule, answer.headers["connection"]) == (400, "malformed-http", "close")
+
+
 async def test_beyond_its_connections_a_process_is_busy_and_says_so() -> None:
     async with running(connections=5, connections_of_a_source=100) as served:
         served.server.connections.head_s = 60.0
