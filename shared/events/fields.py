@@ -207,7 +207,11 @@ def _product_id(value: str) -> str:
 
 
 ProductId: TypeAlias = Annotated[
-    str, Strict(), StringConstraints(pattern=r"^[!-~]{15,17}$", max_length=17), _checked(_product_id)
+    str,
+    Strict(),
+    StringConstraints(pattern=r"^[!-~]{15,17}$", max_length=17),
+    _checked(_product_id),
+    Field(json_schema_extra={"pattern": r"^[0-9A-Za-z]{5}-?([Ww][Ww][0-9]{4}|[0-9]{6})-?[A-Za-z][0-9]{3}$"}),
 ]
 """The 15 characters of a service plan's product ID. Hyphens (5-6-4) and lower case are accepted and normalised."""
 

@@ -1,6 +1,7 @@
 """Each field type: what it accepts in which form, and the near misses that it refuses."""
 
 import json
+import re
 from datetime import date, datetime
 from typing import Any, Final, Literal
 
@@ -315,6 +316,14 @@ def test_refused(name: str, value: Any) -> None:
     adapter: TypeAdapter[Any] = TypeAdapter(getattr(fields, name))
     with pytest.raises(ValidationError):
         adapter.validate_python(value)
+
+
+def test_the_schema_of_a_product_id_says_what_is_accepted() -> None:
+    adapter: TypeAdapter[Any] = TypeAdapter(fields.ProductId)
+    pattern = adapter.json_schema()["pattern"]
+    assert all(re.search(pattern, given) for given, _ in ACCEPTED["ProductId"])
+    near = [value for value in REFUSED["ProductId"] if not value.endswith("\n")]  # where a `$` of Python also matches
+    assert near and not any(re.search(pattern, value) for value in [*near, "NBADDBE63F71F34"])
 
 
 @pytest.mark.parametrize(
