@@ -34,7 +34,7 @@ _HEADERS: Final[Mapping[str, tuple[str, str]]] = {
         "When it was decided, RFC 3339. Of a publisher's event without it: when it arrived.",
     ),
     "ce_dataschema": ("", "The JSON Schema of the data."),
-    "ce_partitionkey": ("", "The record's key: the stream."),
+    "ce_partitionkey": ("", "The record's key."),
     "content-type": ("", "The media type of the value."),
     "ce_correlationid": ("", "The request, import or process that the event belongs to."),
     "ce_causationid": ("", "The id of the event or command that caused it."),
@@ -82,6 +82,12 @@ _OF_PUBLISHERS: Final = (
     "content-type",
 )
 
+_KEY_OF_OUTCOMES: Final = "The event's id, or the record's place if it can't be read."
+_KEY_OF_PUBLISHERS: Final = (
+    "Any text, or none. Events of one key are decided in the order in which they were sent, so give those about one "
+    "order, plan, contract or update the same key."
+)
+
 
 def asyncapi_of_service(service: str, bootstrap: str) -> Part:
     """Return the document of the topics that a service publishes or is sent."""
@@ -122,9 +128,9 @@ def asyncapi_of(topics: Iterable[str], title: str, bootstrap: str) -> Part:
         "components": {
             "messages": dict(sorted(messages.items())),
             "messageTraits": {
-                "ofAService": _trait(_HEADERS, _REQUIRED_OF_SERVICES),
-                "ofAnOutcome": _trait(_OF_OUTCOMES, _REQUIRED_OF_SERVICES[:-4]),
-                "ofAPublisher": _trait(_OF_PUBLISHERS, _REQUIRED_OF_PUBLISHERS),
+                "ofAService": _trait(_HEADERS, _REQUIRED_OF_SERVICES, "The stream."),
+                "ofAnOutcome": _trait(_OF_OUTCOMES, _REQUIRED_OF_SERVICES[:-4], _KEY_OF_OUTCOMES),
+                "ofAPublisher": _trait(_OF_PUBLISHERS, _REQUIRED_OF_PUBLISHERS, _KEY_OF_PUBLISHERS),
             },
             "schemas": _schemas(read),
             "securitySchemes": {"scram": {"type": "scramSha512", "description": "SASL over TLS."}},
@@ -133,8 +139,9 @@ def asyncapi_of(topics: Iterable[str], title: str, bootstrap: str) -> Part:
 
 
 _ABOUT: Final = """Records are CloudEvents 1.0 in Kafka's binary mode: the attributes are headers, the value the data.
-A topic may repeat an event; it never reorders a stream and never skips an event. Readers ignore fields and headers that
-they do not know. The text of personal fields is encrypted under a key per person; erasing the key erases the person."""
+Publishers may send structured mode, too. A topic may repeat an event; it never reorders a stream and never skips an
+event. Readers ignore fields and headers that they do not know. The text of personal fields is encrypted under a key per
+person; erasing the key erases the person."""
 
 
 def _schemas(read: Mapping[str, Mapping[str, type[Event]]]) -> Part:
@@ -166,10 +173,12 @@ def _operation(topic: str) -> str:
 
 _OPERATIONS: Final = {INBOUND: "receivePublishersEvents", OUTCOMES: "publishOutcomes"}
 _OF_PUBLISHERS_TOPICS: Final = {
-    INBOUND: "The events of one publisher's system, kept for ever. Only that system may write to it. The operator "
-    f"imports events of any publisher on `{INBOUND}`.",
-    OUTCOMES: "What became of each record of a publisher, kept for ever. Only that publisher's system may read it. The "
-    "key is the event's id, or the record's place if it can't be read. An outcome may be repeated, with the same id. "
+    INBOUND: "The events of one publisher's system, kept for ever. Only that system may write to it, as the user "
+    "`publisher-<publisher>`, in binary or structured mode (`application/cloudevents+json`), with gzip or without "
+    f"compression. The operator imports events of any publisher on `{INBOUND}`.",
+    OUTCOMES: "What became of each record of a publisher, kept for ever. Only that publisher's system may read it, as "
+    "the user `publisher-<publisher>`, in consumer groups whose names begin with `publisher-<publisher>.`. An outcome "
+    "may be repeated, with the same id. "
     f"Those of publishers without such a topic are on `{OUTCOMES}`.",
 }
 
@@ -213,7 +222,7 @@ def _operation_of(topic: str, events: Mapping[str, type[Event]]) -> Part:
     }
 
 
-def _trait(names: Iterable[str], required: Iterable[str]) -> Part:
+def _trait(names: Iterable[str], required: Iterable[str], key: str) -> Part:
     return {
         "headers": {
             "type": "object",
@@ -228,9 +237,7 @@ def _trait(names: Iterable[str], required: Iterable[str]) -> Part:
                 for pattern, description in (_HEADERS[name],)
             },
         },
-        "bindings": {
-            "kafka": {"key": {"type": "string", "description": "The stream, or any."}, "bindingVersion": _BINDING}
-        },
+        "bindings": {"kafka": {"key": {"type": "string", "description": key}, "bindingVersion": _BINDING}},
     }
 
 
