@@ -1,4 +1,4 @@
-"""Kafka's jars: downloaded from a Maven repository and checked by their SHA-256."""
+"""Kafka's jars, or another manifest's: downloaded from Maven, checked by their SHA-256."""
 
 import contextlib
 import errno
@@ -29,27 +29,27 @@ class Jar:
         return _FOLDER / group.replace(".", "/") / artifact / version / f"{artifact}-{version}.jar"
 
 
-def jars() -> list[Jar]:
-    """Return all jars by name, as jgo's own resolution mixes versions."""
-    lines = _MANIFEST.read_text().splitlines()
+def jars(manifest: Path = _MANIFEST) -> list[Jar]:
+    """Return all jars of a manifest by name, as jgo's own resolution mixes versions."""
+    lines = manifest.read_text().splitlines()
     return [Jar(name, digest.removeprefix("sha256:")) for name, digest in (line.split() for line in lines if line)]
 
 
 def classpath() -> str:
-    """Return the class path: exactly the checked jars, no folder."""
+    """Return Kafka's class path: exactly the checked jars, no folder."""
     missing = [jar.coordinate for jar in jars() if not jar.path.exists()]
     if missing:
         raise OperatorError(f"{len(missing)} of Kafka's jars are missing, such as {missing[0]}: run `make install`.")
     return os.pathsep.join(str(jar.path) for jar in jars())
 
 
-def fetch() -> None:
-    """Download missing jars and check all of them.
+def fetch(manifest: Path = _MANIFEST) -> None:
+    """Download a manifest's missing jars and check all of them.
 
     Raises:
         OperatorError: A download failed, or a checksum is wrong; that jar was deleted.
     """
-    everything = jars()
+    everything = jars(manifest)
     missing = [jar for jar in everything if not jar.path.exists()]
     if missing:
         _download(missing)
@@ -106,7 +106,7 @@ def _trouble(jar: Jar, error: Exception) -> OperatorError:
         return OperatorError(f"The disk is full under {_FOLDER}: free about 1 GB and run the command again.")
     reason = str(error).rsplit(": ", 1)[-1].strip("()\"' ")[:160] or type(error).__name__
     return OperatorError(
-        f"Kafka's jar {jar.coordinate} could not be downloaded ({reason}): check the network, the proxy and the "
+        f"The jar {jar.coordinate} could not be downloaded ({reason}): check the network, the proxy and the "
         "certificates (REQUESTS_CA_BUNDLE), then run the command again."
     )
 
@@ -114,6 +114,6 @@ def _trouble(jar: Jar, error: Exception) -> OperatorError:
 if __name__ == "__main__":
     with contextlib.suppress(KeyboardInterrupt):
         try:
-            fetch()
+            fetch(*map(Path, sys.argv[1:2]))
         except OperatorError as error:
             sys.exit(str(error))
