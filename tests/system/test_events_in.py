@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from secrets import token_hex
 from typing import Any, Final
 
@@ -14,11 +13,9 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from deploy.data import PUBLISHER
-from deploy.invite import invite
-from deploy.stack import ServicePart
 from shared.events.registry import inbound_topic, outcomes_topic
 from shared.events.structured import BATCH, STRUCTURED
-from tests.system.people import Someone
+from tests.system.publishing import console_of, machine_of
 from tests.system.running import System, system
 
 pytestmark = [pytest.mark.system, pytest.mark.long]
@@ -38,29 +35,16 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 @pytest.fixture(scope="module")
 def console(whole: System, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The console's address."""
-    env = {**whole.env, **whole.kafka.access_of("console").environment()}
-    with ServicePart("console", tmp_path_factory.mktemp("console"), env=env) as started:
-        yield started.url
+    with console_of(whole, tmp_path_factory.mktemp("console")) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
 def token(whole: System) -> str:
-    """A token of the publisher's system, whose machine account the operator has registered."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in whole.env.items():
-            patch.setenv(name, value)
-        email = f"{token_hex(6)}@operator.example"
-        operator = Someone(whole, {"invitation": asyncio.run(invite("operator", "Operator", email, ""))}, email)
-    form = {
-        "name": "Publisher's system",
-        "scopes": ["read", "events:publish"],
-        "expires_at": (datetime.now(UTC) + timedelta(days=1)).isoformat(),
-        "organisation": {"organisation_id": "publishers", "kind": "publisher", "publisher": PUBLISHER},
-    }
-    made = operator.ask("POST", "/machines", form)
-    asked = {"grant_type": "client_credentials", **{name: made[name] for name in ("client_id", "client_secret")}}
-    given: str = operator.http["identity"].post("/oauth/token", data=asked).json()["access_token"]
+    client_id, secret = machine_of(whole)
+    asked = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": secret}
+    answer = httpx.post(f"{whole.env['TENURE_IDENTITY_URL']}/oauth/token", data=asked)
+    given: str = answer.raise_for_status().json()["access_token"]
     return given
 
 
