@@ -42,16 +42,16 @@ def python_tool(name: str) -> Path:
     return tool
 
 
-def node_modules() -> Path:
-    """The folder of the locked packages, installed where they are missing."""
+def node_modules(locks: Path = HERE) -> Path:
+    """The folder of the packages that a folder's files lock, installed where they are missing."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         pytest.skip("node and npm are not installed on this machine")
-    digest = hashlib.sha256(b"".join((HERE / name).read_bytes() for name in LOCKED)).hexdigest()[:16]
+    digest = hashlib.sha256(b"".join((locks / name).read_bytes() for name in LOCKED)).hexdigest()[:16]
     folder = LOCAL / "node" / digest
     if not (folder / "installed").exists():
         folder.mkdir(parents=True, exist_ok=True)
         for name in LOCKED:
-            shutil.copy(HERE / name, folder)
+            shutil.copy(locks / name, folder)
         run(["npm", "ci"], folder)
         (folder / "installed").touch()
     return folder / "node_modules"
