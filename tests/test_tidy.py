@@ -424,7 +424,7 @@ def test_a_service_has_the_rooms_of_every_service_and_a_reason_for_each_other(se
 EDGE_ROOMS = {
     *("README.md", "__init__.py", "__main__.py", "app.py", "pages", "templates", "static", "locale"),
     *("areas.py", "cookies.py", "deeds.py", "doors.py", "forms.py", "notices.py", "refusals", "rendering.py", "shapes"),
-    *("limited.py", "lines.py", "live", "names.py", "products.py", "providers.py", "texts.py", "visits.py"),
+    *("limited.py", "lines.py", "live", "names.py", "products.py", "providers.py", "texts.py", "verbs.py", "visits.py"),
 }
 """What an edge has: pages and their parts, and nothing of a service's."""
 

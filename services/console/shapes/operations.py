@@ -6,19 +6,6 @@ from typing import Literal
 from pydantic import BaseModel, JsonValue
 
 
-class VerbAnswer(BaseModel):
-    """The answer of a verb, whose `result` is read by the verb's own shape.
-
-    Of operations's `POST /verbs/now`, `POST /verbs/stream-find`, `POST /verbs/stream-show` and `POST /verbs/why`.
-    """
-
-    ok: bool
-    result: dict[str, JsonValue]
-
-
-# ── stream find ────────────────────────────────────────────────────────────────────────────────────────
-
-
 class FoundOrganisation(BaseModel):
     """An organisation whose id or name was searched for."""
 

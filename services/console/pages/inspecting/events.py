@@ -10,8 +10,8 @@ from services.console.doors import Refused
 from services.console.pages.inspecting.graphs import Related
 from services.console.pages.inspecting.streams import changes_of
 from services.console.pages.inspecting.values import first_fields, shown_value
-from services.console.pages.inspecting.verbs import check_operator, run_verb
 from services.console.shapes.operations import Explained, RelatedEvent, ShownStream, StreamEvent
+from services.console.verbs import check_operator, result_of
 from services.console.visits import Visit
 
 SEARCHED: Final = 20_000
@@ -26,7 +26,7 @@ async def event(visit: Visit) -> Response:
     check_operator(visit)
     wanted = visit.id("event_id")
     try:
-        found = await run_verb(visit, "/verbs/why", Explained, event=wanted, search=SEARCHED)
+        found = await result_of(visit, "why", Explained, event=wanted, search=SEARCHED)
     except Refused as refused:
         if refused.problem.status != HTTPStatus.NOT_FOUND:
             raise
@@ -56,7 +56,7 @@ async def _stored(visit: Visit, asked: RelatedEvent | None) -> StreamEvent | Non
     """Return the event as its store has it; None of a publisher's, and of a command."""
     if asked is None or asked.service is None:
         return None
-    shown = await run_verb(visit, "/verbs/stream-show", ShownStream, stream=asked.stream, version=asked.version, last=1)
+    shown = await result_of(visit, "stream-show", ShownStream, stream=asked.stream, version=asked.version, last=1)
     return shown.events[-1] if shown.events else None
 
 

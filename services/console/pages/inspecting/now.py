@@ -10,8 +10,8 @@ from services.console.doors import Unreachable, part_of_page
 from services.console.live.edge import LiveEdge
 from services.console.live.rates import past
 from services.console.pages.inspecting.charts import RateChart, rate_chart
-from services.console.pages.inspecting.verbs import check_operator, run_verb
 from services.console.shapes.operations import ConsumerNow, Latency, ServiceNow, SystemNow
+from services.console.verbs import check_operator, result_of
 from services.console.visits import Visit
 from shared.runtime.live.wanted import visible_to
 from shared.runtime.problems import Problem
@@ -46,7 +46,7 @@ async def figures(visit: Visit) -> Response:
 async def _figures(visit: Visit, over_s: float) -> SystemNow | None:
     """Return the figures; None while the operations server does not answer."""
     try:
-        return await run_verb(visit, "/verbs/now", SystemNow, over=over_s)
+        return await result_of(visit, "now", SystemNow, over=over_s)
     except Unreachable:
         return None
 

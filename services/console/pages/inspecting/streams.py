@@ -9,9 +9,9 @@ from starlette.responses import Response
 
 from services.console.doors import Refused
 from services.console.pages.inspecting.values import first_fields, shown_value
-from services.console.pages.inspecting.verbs import check_operator, run_verb
 from services.console.shapes.operations import Change, FoundStreams, ShownStream, StreamEvent
 from services.console.texts import Texts
+from services.console.verbs import check_operator, result_of
 from services.console.visits import Visit
 
 SHOWN: Final = 10
@@ -48,7 +48,7 @@ async def search(visit: Visit) -> Response:
     text = visit.request.query_params.get("q", "").strip()[:QUERY]
     found = None
     if text.isprintable() and text:
-        found = await run_verb(visit, "/verbs/stream-find", FoundStreams, text=text)
+        found = await result_of(visit, "stream-find", FoundStreams, text=text)
     return visit.page("inspecting/streams.html", found=found, asked=text)
 
 
@@ -57,9 +57,9 @@ async def stream(visit: Visit) -> Response:
     check_operator(visit)
     at = visit.as_of
     try:
-        shown = await run_verb(
+        shown = await result_of(
             visit,
-            "/verbs/stream-show",
+            "stream-show",
             ShownStream,
             stream=visit.id("stream"),
             at=at.isoformat() if at else None,

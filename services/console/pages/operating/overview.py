@@ -9,9 +9,9 @@ from starlette.responses import Response
 
 from services.console.names import names_of
 from services.console.pages.operating.parked import Groups
-from services.console.pages.operating.server import SERVER, check_operator, result_of
 from services.console.pages.operating.words import OF_GROUP, SUBJECTS, title_of
 from services.console.shapes.operating import Runs, ServedVerb, Verbs
+from services.console.verbs import SERVER, check_operator, result_of
 from services.console.visits import Visit
 
 RUNS: Final = 10

@@ -9,9 +9,10 @@ from starlette.responses import Response
 
 from services.console.deeds import again, refuse
 from services.console.doors import Refused
-from services.console.pages.operating.server import begin, check_operator, result_of
+from services.console.pages.operating.server import begin
 from services.console.pages.operating.words import worded
 from services.console.texts import marked
+from services.console.verbs import check_operator, result_of
 from services.console.visits import Visit
 
 DETAIL: Final = 200

@@ -13,11 +13,12 @@ from services.console.deeds import again, refuse
 from services.console.doors import Refused, path
 from services.console.forms import words_of
 from services.console.names import names_of
-from services.console.pages.operating.server import OPERATE, SERVER, begin, check_operator
+from services.console.pages.operating.server import OPERATE, begin
 from services.console.pages.operating.shown import cell, shown
 from services.console.pages.operating.words import label_of, step_of, title_of, worded
 from services.console.shapes.operating import Run, Step
 from services.console.texts import Texts, marked
+from services.console.verbs import SERVER, check_operator
 from services.console.visits import Visit
 
 ADDRESS_AT_MOST: Final = 1500

@@ -11,10 +11,11 @@ from starlette.responses import Response
 from services.console.deeds import again, refuse
 from services.console.doors import Refused
 from services.console.forms import REQUIRED
-from services.console.pages.operating.server import begin, check_operator, verb_named
+from services.console.pages.operating.server import begin, verb_named
 from services.console.pages.operating.words import label_of, title_of
 from services.console.shapes.operating import ServedVerb
 from services.console.texts import marked
+from services.console.verbs import check_operator
 from services.console.visits import Visit
 
 Kind: TypeAlias = Literal["text", "number", "decimal", "yes", "lines", "numbers", "content"]
