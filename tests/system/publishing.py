@@ -7,13 +7,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from secrets import token_hex
 
-import pytest
-
 from deploy.data import PUBLISHER
 from deploy.invite import invite
 from deploy.stack import ServicePart
 from tests.system.people import Someone
-from tests.system.running import System
+from tests.system.running import System, as_its_operator
 
 
 @contextmanager
@@ -26,9 +24,7 @@ def console_of(system: System, folder: Path) -> Iterator[str]:
 
 def machine_of(system: System) -> tuple[str, str]:
     """The credentials of a machine account of the publisher's system, which the operator has registered."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in system.env.items():
-            patch.setenv(name, value)
+    with as_its_operator(system):
         email = f"{token_hex(6)}@operator.example"
         operator = Someone(system, {"invitation": asyncio.run(invite("operator", "Operator", email, ""))}, email)
     form = {

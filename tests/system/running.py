@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from deploy import ROOT, topics
 from deploy.data import PUBLISHER
 from deploy.databases import OPERATOR, prepare, url_of
@@ -20,6 +22,7 @@ from services import definitions
 from shared.eventlog.repair.parked import list_parked
 from shared.eventlog.write.postgres import open_pool
 from shared.events.registry import INBOUND, topic_of
+from shared.runtime.settings import settings
 from shared.services import SERVICES, url_variable
 from tests.databases import PASSWORD, as_operator, password
 from tests.oracle.effects import effects
@@ -151,10 +154,10 @@ def _own_credentials(service: str, postgres: parts.Postgres, kafka: parts.Kafka)
 
 
 @contextmanager
-def system(folder: Path, settings: Mapping[str, str] = {}) -> Iterator[System]:
+def system(folder: Path, variables: Mapping[str, str] = {}) -> Iterator[System]:
     """The whole system in a folder, with the example data, until the block ends.
 
-    `settings` are variables of the services besides those that they always have.
+    `variables` are variables of the services besides those that they always have.
     """
     with ExitStack() as stack:
         postgres = stack.enter_context(parts.postgres(folder / "postgres"))
@@ -165,7 +168,7 @@ def system(folder: Path, settings: Mapping[str, str] = {}) -> Iterator[System]:
         ports = {name: free_port() for name in SERVICES}
         prepare_databases(postgres.url)
         env = {"DATABASE_URL": url_of(postgres.url, OPERATOR, PASSWORD), **kafka.access_of("operator").environment()}
-        env |= {"TENURE_LOG": "json", "TENURE_ANCHORS": str(folder / "anchors"), **settings}
+        env |= {"TENURE_LOG": "json", "TENURE_ANCHORS": str(folder / "anchors"), **variables}
         env["KAFKA_PUBLISHER_PASSWORD"] = kafka.access_of(f"publisher-{PUBLISHER}").password or ""
         env |= {url_variable(name): f"http://127.0.0.1:{port}" for name, port in ports.items()}
         services = {
@@ -179,6 +182,17 @@ def system(folder: Path, settings: Mapping[str, str] = {}) -> Iterator[System]:
             service.wait_ready()
         subprocess.run([sys.executable, "-m", "deploy.data"], cwd=ROOT, env={**os.environ, **env}, check=True)
         yield System(postgres, kafka, services, env, folder)
+
+
+@contextmanager
+def as_its_operator(system: System) -> Iterator[None]:
+    """The environment of the system's operator in this process, where settings of another system may have been read."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in system.env.items():
+            patch.setenv(name, value)
+        settings.cache_clear()
+        yield
+    settings.cache_clear()
 
 
 @contextmanager

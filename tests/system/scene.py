@@ -12,7 +12,6 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 import httpx
-import pytest
 
 from deploy.invite import invite
 from deploy.story.__main__ import STEPS
@@ -22,7 +21,7 @@ from deploy.story.steps import ANNUAL, PUBLISHER, Story, cast
 from shared.events.identity import OrganisationKind
 from shared.services import SERVICES, url_variable
 from tests.system.people import Someone
-from tests.system.running import System
+from tests.system.running import System, as_its_operator
 
 Operation = tuple[str, str, str, dict[str, Any]]
 Answer = tuple[int, str, Mapping[str, str]]
@@ -108,9 +107,7 @@ def _invited(system: System, kind: OrganisationKind, name: str, publisher: str =
 
 def play(system: System) -> Scene:
     """Play the story as far as its rollout, and sign everybody in."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in system.env.items():
-            patch.setenv(name, value)
+    with as_its_operator(system):
         story, ids = asyncio.run(_played())
         run = token_hex(4)
         own = _invited(system, "publisher", f"Own {run}", PUBLISHER)
