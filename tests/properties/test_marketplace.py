@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.marketplace.domain import (
@@ -74,7 +74,23 @@ _plan_words = st.one_of(
 )
 
 
+_AGAIN_FROM_THE_BEGINNING: list[plan.Command] = [
+    plan.ListPlan(ex.plan(price=1, months=2), "autodesk", EPOCH + timedelta(days=1)),
+    plan.AnnouncePrice(
+        product_id=ex.AUTOCAD_ID,
+        publisher="autodesk",
+        price=ex.euros(0),
+        valid_from=date(2026, 11, 25),
+        reported_by="autodesk",
+        said_at=EPOCH,
+    ),
+    plan.BringPriceIn(EPOCH + timedelta(days=2)),
+    plan.ListPlan(ex.plan(price=0, months=2), "autodesk", EPOCH + timedelta(days=1)),
+]  # the last one is compared with the price that the plan has had since its beginning
+
+
 @given(st.lists(_plan_words, max_size=12))
+@example(_AGAIN_FROM_THE_BEGINNING)
 def test_plan_decisions_survive_a_retry(commands: list[plan.Command]) -> None:
     live(plan.PLAN, commands, nothing_more)
 

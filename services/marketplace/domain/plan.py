@@ -162,8 +162,9 @@ def listing_on(day: date, state: Listed) -> PlanListed:
     priced = _priced(day, state)
     if priced.price == state.listing.plan.price:
         return state.listing
-    plan = state.listing.plan.model_copy(update={"price": priced.price})
-    return PlanListed(plan=plan, said_at=state.listing.said_at, valid_from=priced.first).recorded(priced.said.ref)
+    plan, since = state.listing.plan.model_copy(update={"price": priced.price}), priced.first
+    valid_from = None if since == date.min else since
+    return PlanListed(plan=plan, said_at=state.listing.said_at, valid_from=valid_from).recorded(priced.said.ref)
 
 
 # ── The offer ──────────────────────────────────────────────────────────────────────────────────────────
