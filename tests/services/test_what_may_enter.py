@@ -82,8 +82,8 @@ def _alone(annotation: Any, metadata: Sequence[Any], config: ConfigDict) -> Call
 
 NO_TEXTS: Final[Sequence[Any]] = ("a\0b", "a\u202eb", "a\u200bb", "x" * 20_000)
 NO_WHOLE_NUMBERS: Final[Sequence[Any]] = ("1", True, 1.0, 1.5, 2**31, 2**63, 2**64)
-LARGE: Final = ("size_bytes",)
-"""The whole numbers that may be larger than 2 GiB."""
+LARGE: Final = ("size_bytes", "after")
+"""The whole numbers that may be larger than 2 GiB: a size and a position."""
 NO_TRUTHS: Final[Sequence[Any]] = (1, 0, "true", "yes", "")
 
 

@@ -60,7 +60,7 @@ class NewWebhook(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     name: Annotated[Name, Field(json_schema_extra={"example": "Dashboard"})]
-    address: Annotated[str, Field(min_length=1, max_length=LONGEST, json_schema_extra={"example": EXAMPLE})]
+    address: Annotated[str, Field(pattern=r"^[!-\[\]-~]+$", max_length=LONGEST, json_schema_extra={"example": EXAMPLE})]
     """An address of the Internet, by https."""
     topic: Annotated[Identifier, Field(json_schema_extra={"example": topic_of("entitlements")})]
     types: Annotated[tuple[Code, ...], Field(max_length=50, json_schema_extra={"example": ["SeatAssigned"]})] = ()
