@@ -119,8 +119,13 @@ MAKE_READERS = (
     "shared/eventlog/deliver/tail.py",
     "shared/eventlog/repair/topic.py",
 )
+MAKE_WRITERS = (
+    "shared/eventlog/deliver/answering.py",
+    "shared/eventlog/deliver/inbox.py",
+    "shared/eventlog/deliver/relay.py",
+)
 MAY_USE = {
-    "AIOKafkaProducer": ("shared/eventlog/deliver/relay.py",),
+    "AIOKafkaProducer": MAKE_WRITERS,
     # As a type in the host: FastStream makes it. The readers of whole topics have no group and commit nothing.
     "AIOKafkaConsumer": ("shared/eventlog/deliver/host.py", *MAKE_READERS),
     "KafkaBroker": ("shared/eventlog/deliver/host.py",),
@@ -144,6 +149,16 @@ def transgressions(place: str, text: str) -> list[str]:
             if not receiver.startswith("connection."):  # a database's
                 found.append(f"{place}:{node.lineno} calls {receiver}() without offsets")
     return found
+
+
+@pytest.mark.parametrize("place", MAKE_WRITERS)
+def test_every_producer_keeps_what_it_acknowledges(place: str) -> None:
+    calls = [node for node in ast.walk(ast.parse((ROOT / place).read_text())) if isinstance(node, ast.Call)]
+    made = [call for call in calls if ast.unparse(call.func) == "AIOKafkaProducer"]
+    assert made
+    for call in made:
+        told = {each.arg: ast.unparse(each.value) for each in call.keywords}
+        assert (told["acks"], told["enable_idempotence"]) == ("'all'", "True"), ast.unparse(call)
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -116,6 +116,7 @@ def test_which_fields_are_personal() -> None:
         "AddressVerified": ("email",),
         "AddressReleased": ("email",),
         "IdentityLinked": ("subject",),
+        "WebhookRegistered": ("address",),
     }
 
 

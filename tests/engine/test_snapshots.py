@@ -187,7 +187,7 @@ def test_which_streams_have_snapshots(stream: Stream[Any, Any, Any]) -> None:
         assert same_state(codec.decode(codec.encode(stream.initial)), stream.initial)
 
 
-PERSONAL = {"account", "contract", "invitation"}
+PERSONAL = {"account", "contract", "invitation", "webhook"}
 
 
 def test_a_state_with_a_persistent_map_comes_back() -> None:
