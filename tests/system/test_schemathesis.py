@@ -13,7 +13,7 @@ from tests.system.scene import Scene
 
 pytestmark = [pytest.mark.system, pytest.mark.long]
 
-EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "10"))
+EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "5"))
 """How many requests each operation gets in a phase, at most."""
 
 
