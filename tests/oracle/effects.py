@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 
 from shared.eventlog.deliver.readers import names
-from shared.events.envelope import Envelope, Unreadable, from_headers
+from shared.events.envelope import Envelope, Unreadable
 from tests.oracle.evidence import PUBLISHERS, Evidence, Published
 from tests.oracle.expected import EXPECTED
 
@@ -62,7 +62,7 @@ def _events(evidence: Evidence) -> Iterator[tuple[tuple[int, int], Envelope]]:
         if place in evidence.planted:
             continue
         try:
-            yield place, from_headers(record.headers, record.key)
+            yield place, record.envelope(foreign=evidence.foreign)
         except Unreadable:
             continue  # said by the topic's own judgement
 

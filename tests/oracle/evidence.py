@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
@@ -15,8 +16,9 @@ from shared.eventlog.deliver.received import headers_of
 from shared.eventlog.repair import anchors
 from shared.eventlog.repair.anchors import Anchor
 from shared.eventlog.write.log import Answer, Refused
-from shared.events.envelope import Envelope, Headers, source_of
+from shared.events.envelope import Envelope, Headers, from_headers, source_of
 from shared.events.registry import INBOUND, is_inbound, topic_of, topics_read
+from shared.events.structured import in_binary_mode
 
 PUBLISHERS: Final = "publisher"
 """Whose evidence the gateway's inbound topic is; `publisher.<name>` is a publisher's own topic's."""
@@ -38,6 +40,19 @@ class Published:
     key: bytes | None
     headers: Headers
     value: bytes | None
+
+    def envelope(self, *, foreign: bool) -> Envelope:
+        """Its event's attributes. A publisher's event may be in structured mode, and need not say its time.
+
+        Raises:
+            Unreadable: It is no event.
+        """
+        headers, _ = in_binary_mode(self.headers, self.value) if foreign else (self.headers, self.value)
+        return from_headers(headers, self.key, _ARRIVED if foreign else None)
+
+
+_ARRIVED: Final = datetime(2026, 1, 1, tzinfo=UTC)
+"""When a record arrived that says no time: nothing that is judged depends on it."""
 
 
 @dataclass(slots=True)

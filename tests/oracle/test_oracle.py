@@ -1,5 +1,6 @@
 """The oracle itself: each kind of damage, planted in evidence that was clean, is found."""
 
+import json
 import random
 from collections.abc import Callable
 
@@ -38,6 +39,19 @@ def test_what_a_forger_wrote_is_no_fault_once_it_is_set_aside() -> None:
     )
     kept = Waiting(envelope.version or 0, False, forged.key, forged.headers, forged.value)
     evidence.waiting[READER, forged.partition, forged.offset] = kept
+    assert faults(evidence) == []
+
+
+def test_a_publishers_event_need_not_say_its_time_and_may_be_in_structured_mode() -> None:
+    evidence = Evidence(PUBLISHERS, foreign=True, expected=frozenset({READER}))
+    said = {"specversion": "1.0", "id": "an event", "source": "urn:publisher:autodesk", "type": "OrderConfirmed"}
+    binary = [(f"ce_{name}", value.encode()) for name, value in said.items()]
+    structured = [("content-type", b"application/cloudevents+json")]
+    evidence.topic = [
+        Published(0, 0, b"key", binary, b"{}"),
+        Published(0, 1, b"key", structured, json.dumps({**said, "data": {}}).encode()),
+    ]
+    at_rest(evidence)
     assert faults(evidence) == []
 
 

@@ -140,7 +140,7 @@ def _consumers(evidence: Evidence) -> Iterator[str]:
                 yield f"{consumer}: it has no checkpoint in partition {partition} of {evidence.service}'s topic"
     logs: dict[int, list[tuple[int, Envelope | None]]] = {}
     for record in evidence.topic:
-        logs.setdefault(record.partition, []).append((record.offset, _read(record)))
+        logs.setdefault(record.partition, []).append((record.offset, _read(record, foreign=evidence.foreign)))
     for (consumer, partition), checkpoint in sorted(evidence.checkpoints.items()):
         end = evidence.ends.get(partition, 0) - 1
         if evidence.ends and (checkpoint > end or (evidence.at_ends and checkpoint != end)):
@@ -177,9 +177,9 @@ def _stream(record: Published) -> str:
     return (record.key or b"").decode(errors="replace")
 
 
-def _read(record: Published) -> Envelope | None:
+def _read(record: Published, *, foreign: bool) -> Envelope | None:
     try:
-        return from_headers(record.headers, record.key)
+        return record.envelope(foreign=foreign)
     except Unreadable:
         return None
 
