@@ -16,7 +16,7 @@ ARGS ?=
 JOBS ?= $(shell $(PYTHON) -c 'import os; print(min((os.cpu_count() or 1) + 1, 4))')
 
 .DEFAULT_GOAL := help
-.PHONY: help install secrets up down status logs story year test long torture format bench lock browser tour documents clean
+.PHONY: help install secrets up down status logs story year test long torture format bench lock browser tour documents fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -63,9 +63,13 @@ tour: install ## look at every page as each kind of person in a real browser (CH
 	@$(PYTHON) -m deploy.bootstrap browser
 	BROWSER=1 TOUR=1 $(VENV) -m pytest tests/console/browser/test_every_page.py $(ARGS)
 
-documents: install ## check the documents by other people's tools: redocly, spectral, AsyncAPI's parser, ajv, two generators of clients (node), schemathesis; neighbours in three languages
+documents: install ## check the documents by other people's tools: redocly, spectral, AsyncAPI's parser, ajv, two generators of clients (node); neighbours in three languages
 	@$(PYTHON) -m deploy.bootstrap documents
-	$(VENV) -m pytest -m long tests/documents tests/neighbours tests/system/test_clients.py tests/system/test_schemathesis.py $(ARGS)
+	$(VENV) -m pytest -m long tests/documents tests/neighbours tests/system/test_clients.py $(ARGS)
+
+fuzz: install ## let schemathesis ask every operation of the documents, with valid and invalid requests (SCHEMATHESIS_EXAMPLES)
+	@$(PYTHON) -m deploy.bootstrap documents
+	FUZZ=1 $(VENV) -m pytest -m long tests/system/test_schemathesis.py $(ARGS)
 
 long: install ## run the slow tests: restores, a replaced PostgreSQL, a rebuild of every table, 10,000 hostile records
 	$(VENV) -m pytest -m long $(ARGS)

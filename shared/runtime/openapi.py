@@ -259,9 +259,17 @@ class _Schemas:
             raise ValueError(f"two shapes of the OpenAPI document have the name {name}: rename one")
         return {"$ref": _REF.format(model=name)}
 
-    def of_model(self, model: type[BaseModel], name: str = "", mode: JsonSchemaMode = "validation") -> dict[str, Any]:
-        """Add the schema of a model, with those that it has parts of, and return a reference to it."""
+    def of_model(
+        self, model: type[BaseModel], name: str = "", mode: JsonSchemaMode = "validation", *, whole: bool = True
+    ) -> dict[str, Any]:
+        """Add the schema of a model, with those that it has parts of, and return a reference to it.
+
+        Args:
+            whole: Whether the fields that the model needs are always there; a dry run lacks those of its answer.
+        """
         schema = model.model_json_schema(ref_template=_REF, mode=mode)
+        if not whole:
+            schema.pop("required", None)
         for part, shape in schema.pop("$defs", {}).items():
             self.of(part, shape)
         called = name or model.__name__
@@ -384,7 +392,7 @@ def _operation(route: CommandRoute, schemas: _Schemas) -> dict[str, Any]:
         text = f"Several in one request: {text}"
     answer = _answer(route, schemas)
     if route.extra_response is not None:
-        answer = {"allOf": [answer, schemas.of_model(route.extra_response)]}
+        answer = {"allOf": [answer, schemas.of_model(route.extra_response, whole=False)]}
     responses = {"200": "Accepted, or nothing to change"}
     if route.completes:
         responses["202"] = "Accepted, but not complete yet; the response says what it waits for"

@@ -11,7 +11,11 @@ from tests.documents.tools import HERE, python_tool, run
 from tests.system.people import PASSWORD
 from tests.system.scene import Scene
 
-pytestmark = [pytest.mark.system, pytest.mark.long]
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.long,
+    pytest.mark.skipif(not os.environ.get("FUZZ"), reason="`make fuzz` runs it"),
+]
 
 EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "5"))
 """How many requests each operation gets in a phase, at most."""
