@@ -98,6 +98,13 @@ class Kept(Inbox):
             self.records.append(Raw(inbound_topic(publisher), 0, len(self.records), each.key, headers, each.given.data))
 
 
+class Still(LiveEdge):
+    """It follows no topic and no session."""
+
+    def start(self) -> None:
+        """Do nothing."""
+
+
 class Edge:
     """The doors, with services that know some outcomes."""
 
@@ -106,8 +113,7 @@ class Edge:
         endings: Any = NoEndings()
         self.inbox, self.asked = Kept(), 0
         self.answers: dict[str, httpx.Response | Exception] = {}
-        live = LiveEdge(callers=Callers(verifier, endings), topics={}, snapshots={}, endings=endings, inbox=self.inbox)
-        live.start = lambda: None  # type: ignore[method-assign]
+        live = Still(callers=Callers(verifier, endings), topics={}, snapshots={}, endings=endings, inbox=self.inbox)
         app = make_doors(Settings())
         app.state.live = live
         services = httpx.AsyncClient(transport=httpx.MockTransport(self._service))
