@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import gc
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -339,7 +338,6 @@ def run(service: Service) -> None:
     readers.check(service.name, service.readers, (*service.streams, OPERATION))
     if service.policy is not None:
         policy_of(service.policy, None)
-    gc.freeze()  # imported modules are permanent, so the collector need not scan them
     process = ServiceProcess(service=service, settings=current, only=frozenset(chosen or PARTS))
     uvloop.run(process.run())
     if process.tracer is not None:

@@ -6,6 +6,7 @@ Starts a Kafka, a stand-in for identity and one edge. Prints the result as JSON.
 """
 
 import asyncio
+import gc
 import json
 import multiprocessing
 import resource
@@ -70,6 +71,7 @@ def request(issuer: str, number: int, organisation: str, kind: str = "customer")
 
 def subscribe(port: int, requests: Sequence[bytes], frozen: Sequence[bytes], told: Connection) -> None:
     """The process of the subscribers: one phase for each message, until None comes."""
+    gc.freeze()  # its own pauses are not the edge's
     asyncio.run(_subscribe(port, requests, frozen, told))
 
 
