@@ -22,7 +22,7 @@ from deploy.local import edge_environment
 from deploy.processes import free_port
 from deploy.stack import ServicePart
 from shared.services import OPERATIONS, url_variable
-from tests.console.browser.hands import Hand, hand_of
+from tests.console.browser.hands import Hand, hand_of, watch_leaving
 from tests.console.provider import FakeProvider, running_provider
 from tests.system.running import system
 
@@ -146,6 +146,7 @@ def page(request: pytest.FixtureRequest, chromium: "Browser", watched: Watched, 
     opened.set_default_timeout(20_000)
     opened.on("request", watched.request)
     opened.on("console", watched.message)
+    watch_leaving(opened)
     opened.on("filechooser", lambda _: None)  # from now on they are caught, also those that a key opens at once
     yield opened
     context.close()

@@ -8,13 +8,14 @@ def test_something(page: "Page", hand: Hand) -> None:
 
 from datetime import datetime, time
 from typing import TYPE_CHECKING, Final, Protocol
+from weakref import WeakKeyDictionary
 
 import pytest
 
 from tests.console.browser.looking import look
 
 if TYPE_CHECKING:
-    from playwright.sync_api import FilePayload, Locator, Page
+    from playwright.sync_api import FilePayload, Frame, Locator, Page, Request
 
 BY_HAND: Final = pytest.mark.parametrize(
     ("page", "hand"),
@@ -34,6 +35,8 @@ SEEN: Final = """e => {
 KIND: Final = "e => e.type === 'radio' || e.type === 'checkbox' ? e.type : ''"
 TYPED: Final = {"time": ("%I%M%p",), "date": ("%m%d%Y",), "datetime-local": ("%m%d%Y", "%I%M%p")}
 """What is typed into a field for a time or a day, as the language of this browser itself has it."""
+LEAVING: "Final[WeakKeyDictionary[Page, Request]]" = WeakKeyDictionary()
+"""The pages that wait for the next one, with what they asked for."""
 CHOSEN: Final = "e => e.selectedOptions[0].label"
 
 
@@ -163,6 +166,26 @@ def hand_of(name: str, page: "Page") -> Hand:
     return Keyboard(page) if name == "keyboard" else Mouse(page)
 
 
+def watch_leaving(page: "Page") -> None:
+    """From now on notice when the page is left for another, which may take a busy machine seconds."""
+
+    def asked(request: "Request") -> None:
+        if request.is_navigation_request() and request.frame == page.main_frame:
+            LEAVING[page] = request
+
+    def failed(request: "Request") -> None:
+        if LEAVING.get(page) == request:
+            del LEAVING[page]
+
+    def came(frame: "Frame") -> None:
+        if frame == page.main_frame:
+            LEAVING.pop(page, None)
+
+    page.on("request", asked)
+    page.on("requestfailed", failed)
+    page.on("framenavigated", came)
+
+
 def sign_in(page: "Page", hand: Hand, email: str, password: str) -> None:
     page.goto("/sign-in")
     enter_password(hand, email, password)
@@ -191,7 +214,7 @@ def until(page: "Page", words: str, within_s: float = 30) -> None:
         if words in page.inner_text("main"):
             return
         page.wait_for_timeout(500)
-        if page.locator("html[data-scripted]").count() == 0:
+        if page not in LEAVING and page.locator("html[data-scripted]").count() == 0:
             page.reload()
     raise AssertionError(f"{page.url} does not say {words!r}: {page.inner_text('main')[:3000]}")
 
