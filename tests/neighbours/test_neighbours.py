@@ -14,8 +14,8 @@ import pytest
 from deploy import ROOT, jars
 from deploy.data import PUBLISHER
 from tests.documents.tools import node_modules, run
-from tests.system.publishing import console_of, machine_of
-from tests.system.running import system
+from tests.system.publishing import machine_of
+from tests.system.running import console_of, system
 from tests.tree import SOURCES
 
 pytestmark = [pytest.mark.system, pytest.mark.long]

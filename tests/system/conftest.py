@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.system.running import System, system
+from tests.system.running import System, as_its_operator, console_of, system
 from tests.system.scene import Scene, play
 
 
@@ -16,6 +16,20 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     with system(tmp_path_factory.mktemp("system")) as whole:
         whole.tell()
         yield whole
+
+
+@pytest.fixture
+def operated(running: System) -> Iterator[System]:
+    """That system, where this process is its operator's."""
+    with as_its_operator(running):
+        yield running
+
+
+@pytest.fixture(scope="module")
+def console(running: System, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of that system's pages."""
+    with console_of(running, tmp_path_factory.mktemp("console")) as url:
+        yield url
 
 
 @pytest.fixture(scope="package")

@@ -1,5 +1,6 @@
 """People of the system's tests, and what they ask."""
 
+import asyncio
 import time
 from collections.abc import Mapping
 from secrets import token_hex
@@ -7,8 +8,10 @@ from typing import Any, NamedTuple
 
 import httpx
 
+from deploy.invite import invite
+from shared.events.identity import OrganisationKind
 from shared.services import SERVICES, url_variable
-from tests.system.running import System
+from tests.system.running import System, as_its_operator
 
 PASSWORD = "correct horse battery staple"
 
@@ -63,6 +66,13 @@ class Someone:
         email = f"{token_hex(6)}@sessions.example"
         invitation = self.ask("POST", "/invitations", {"email": email})["invitation"]
         return Someone(system, {"invitation": invitation}, email)
+
+
+def invited(system: System, kind: OrganisationKind, name: str, publisher: str = "") -> Someone:
+    """Somebody of an organisation that joins by invitation only."""
+    email = f"{token_hex(6)}@invited.example"
+    with as_its_operator(system):
+        return Someone(system, {"invitation": asyncio.run(invite(kind, name, email, publisher))}, email)
 
 
 class Somebody(NamedTuple):

@@ -196,6 +196,15 @@ def as_its_operator(system: System) -> Iterator[None]:
 
 
 @contextmanager
+def console_of(system: System, folder: Path) -> Iterator[str]:
+    """The console beside the system, until the block ends; its address."""
+    env = {url_variable(name): system.env[url_variable(name)] for name in SERVICES} | {"TENURE_LOG": "json"}
+    env |= system.kafka.access_of("console").environment()
+    with ServicePart("console", folder, env=env) as started:
+        yield started.url
+
+
+@contextmanager
 def another_process(system: System, service: str, folder: Path) -> Iterator[str]:
     """One more process of the service, that answers requests only."""
     env = {name: value for name, value in system.env.items() if name != "TENURE_PORT"}

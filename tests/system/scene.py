@@ -13,14 +13,12 @@ from urllib.parse import unquote
 
 import httpx
 
-from deploy.invite import invite
 from deploy.story.__main__ import STEPS
 from deploy.story.doors import open_doors
 from deploy.story.later import rollout
 from deploy.story.steps import ANNUAL, PUBLISHER, Story, cast
-from shared.events.identity import OrganisationKind
 from shared.services import SERVICES, url_variable
-from tests.system.people import Someone
+from tests.system.people import Someone, invited
 from tests.system.running import System, as_its_operator
 
 Operation = tuple[str, str, str, dict[str, Any]]
@@ -59,7 +57,7 @@ async def _ids(story: Story) -> dict[str, str]:
     machine = await ok("identity", "POST", "/machines", manager, form)
     receiver = {"name": "Receiver", "address": "https://receiver.example/", "topic": "identity.events.v1"}
     webhook = await ok("identity", "POST", "/webhooks", manager, receiver)
-    invited = await ok("identity", "POST", "/invitations", manager, {"email": f"{token_hex(4)}@strangers.example"})
+    invitation = await ok("identity", "POST", "/invitations", manager, {"email": f"{token_hex(4)}@strangers.example"})
     session = await ok("identity", "GET", "/sessions/current", manager)
     nobody = f"/contracts/{story.contract}/role-requests/{uuid.uuid4()}/approval"
     refusal = await story.doors.refused("identity", "POST", nobody, manager, {}, rule="no-request")
@@ -79,7 +77,7 @@ async def _ids(story: Story) -> dict[str, str]:
         "event_id": str(uuid.uuid4()),
         "client_id": machine["client_id"],
         "webhook_id": webhook["webhook_id"],
-        "invitation_id": invited["invitation_id"],
+        "invitation_id": invitation["invitation_id"],
         "session_id": session["session_id"],
         "product_id": ANNUAL,
         "command_id": refusal["command_id"],
@@ -100,19 +98,14 @@ async def _played() -> tuple[Story, dict[str, str]]:
         return story, await _ids(story)
 
 
-def _invited(system: System, kind: OrganisationKind, name: str, publisher: str = "") -> Someone:
-    email = f"{token_hex(6)}@strangers.example"
-    return Someone(system, {"invitation": asyncio.run(invite(kind, name, email, publisher))}, email)
-
-
 def play(system: System) -> Scene:
     """Play the story as far as its rollout, and sign everybody in."""
     with as_its_operator(system):
         story, ids = asyncio.run(_played())
         run = token_hex(4)
-        own = _invited(system, "publisher", f"Own {run}", PUBLISHER)
-        operator = _invited(system, "operator", f"Operator {run}")
-        rival = _invited(system, "publisher", f"Rival {run}", f"rival-{run}")
+        own = invited(system, "publisher", f"Own {run}", PUBLISHER)
+        operator = invited(system, "operator", f"Operator {run}")
+        rival = invited(system, "publisher", f"Rival {run}", f"rival-{run}")
     manager = Someone(system, email=story.manager.email, known=True)
     people = {
         "manager": manager,

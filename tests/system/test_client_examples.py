@@ -3,7 +3,6 @@
 import re
 import shutil
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from secrets import token_hex
@@ -13,7 +12,6 @@ import pytest
 
 from deploy import ROOT
 from shared.services import SERVICES, url_variable
-from tests.console.edges import edge
 from tests.documents.tools import run
 from tests.system.people import PASSWORD, Someone
 from tests.system.running import System
@@ -25,23 +23,17 @@ PYTHON, JAVASCRIPT = ROOT / "clients" / "python", ROOT / "clients" / "javascript
 
 
 @pytest.fixture(scope="module")
-def environment(running: System, scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def environment(running: System, scene: Scene, console: str) -> dict[str, str]:
     """What the examples read from their environment."""
-    urls = {url_variable(name): running.env[url_variable(name)] for name in SERVICES}
-    issuer = urls["TENURE_IDENTITY_URL"]
-    others = {name: url for name, url in urls.items() if url != issuer}
-    console = edge(tmp_path_factory.mktemp("console"), running.kafka.access_of("console"), issuer, **others)
-    console.start()
     machine = registered(scene)
-    yield {
-        **urls,
-        "TENURE_CONSOLE_URL": f"http://127.0.0.1:{console.port}",
+    return {
+        **{url_variable(name): running.env[url_variable(name)] for name in SERVICES},
+        "TENURE_CONSOLE_URL": console,
         "TENURE_EMAIL": scene.people["seat coordinator"].email,
         "TENURE_PASSWORD": PASSWORD,
         "TENURE_CLIENT_ID": machine["client_id"],
         "TENURE_CLIENT_SECRET": machine["client_secret"],
     }
-    console.kill()
 
 
 def registered(scene: Scene) -> dict[str, str]:

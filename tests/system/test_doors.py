@@ -6,7 +6,7 @@ Each door gets a person of its own in the same position, whose ids are left out 
 import html
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from secrets import token_hex
 from typing import Any, Final, Protocol
@@ -16,10 +16,8 @@ import pytest
 
 from services.console.forms import words_of
 from services.console.texts import texts_for
-from shared.services import SERVICES, url_variable
 from tests.cli.conftest import Tenure, tenure  # noqa: F401  # the fixture
 from tests.cli.stores import fetch
-from tests.console.edges import edge
 from tests.system.people import PASSWORD
 from tests.system.running import System
 from tests.system.scene import Scene
@@ -193,22 +191,14 @@ def _hidden(page: str) -> dict[str, str]:
     return {name: html.unescape(value) for name, value in found}
 
 
-@pytest.fixture(scope="module")
-def console(running: System, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The running system's pages."""
-    urls = {url_variable(name): running.env[url_variable(name)] for name in SERVICES}
-    process = edge(
-        tmp_path_factory.mktemp("console"), running.kafka.access_of("console"), urls["TENURE_IDENTITY_URL"], **urls
-    )
-    process.start()
-    yield f"http://127.0.0.1:{process.port}"
-    process.kill()
-
-
 @pytest.fixture
-def doors(scene: Scene, running: System, console: str, tenure: Tenure, monkeypatch: pytest.MonkeyPatch) -> Doors:  # noqa: F811
-    for name, value in running.env.items():
-        monkeypatch.setenv(name, value)
+def doors(
+    scene: Scene,
+    operated: System,
+    console: str,
+    tenure: Tenure,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> Doors:
     return Doors(scene, console, tenure, monkeypatch)
 
 

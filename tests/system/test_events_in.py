@@ -15,8 +15,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from deploy.data import PUBLISHER
 from shared.events.registry import inbound_topic, outcomes_topic
 from shared.events.structured import BATCH, STRUCTURED
-from tests.system.publishing import console_of, machine_of
-from tests.system.running import System, system
+from tests.system.publishing import machine_of
+from tests.system.running import System, console_of, system
 
 pytestmark = [pytest.mark.system, pytest.mark.long]
 

@@ -1,38 +1,19 @@
 """The verbs that go through a service's door, on a running system: what they do, that they look again, who did it."""
 
 import json
-import os
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from secrets import token_hex
 
 import pytest
 
-from deploy import ROOT
 from shared.events.envelope import stamp
 from shared.services import SERVICES
 from tests.cli.conftest import Said, Tenure, tenure  # noqa: F401  # the fixture
 from tests.cli.stores import YES, fetch
-from tests.system.people import Somebody, an_address, signed_up
+from tests.system.people import invited, signed_up
 from tests.system.running import System
 
 pytestmark = pytest.mark.system
-
-
-@pytest.fixture
-def operated(running: System, tenure: Tenure, monkeypatch: pytest.MonkeyPatch) -> System:  # noqa: F811
-    """The running system, where the command finds it."""
-    for name, value in running.env.items():
-        monkeypatch.setenv(name, value)
-    return running
-
-
-def invited_operator(system: System) -> Somebody:
-    email = an_address()
-    command = [sys.executable, "-m", "deploy.invite", "operator", "Tenure", email]
-    ended = subprocess.run(command, cwd=ROOT, env={**os.environ, **system.env}, check=True, capture_output=True)
-    return signed_up(system, {"invitation": ended.stdout.decode().strip()}, email)
 
 
 def assert_recorded(system: System, said: Said, verb: str, argument: str, looked_again: str) -> None:
@@ -95,7 +76,7 @@ def test_a_person_is_erased_and_nobody_can_read_them_any_more(
     said = tenure("erase", person.email, *YES)
     assert said.code == 5 and "operator-only" in said.err and readable()
 
-    monkeypatch.setenv("TENURE_TOKEN", invited_operator(operated).token)
+    monkeypatch.setenv("TENURE_TOKEN", invited(operated, "operator", "Tenure").token)
     dry = tenure("erase", person.email, "--json").json
     assert (dry["account"], dry["count"], dry["dry_run"], dry["permitted"]) == (person.account_id, 1, True, True)
     assert readable()

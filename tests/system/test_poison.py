@@ -186,12 +186,8 @@ async def _are(s: Story, service: str, path: str, wanted: list[str]) -> bool | N
     return True if {each["subscription_id"] for each in shown["items"]} >= set(wanted) else None
 
 
-async def test_poison_stops_its_own_stream_until_it_is_resumed(
-    running: System, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in running.env.items():
-        monkeypatch.setenv(name, value)
-    async with bench(running) as b:
+async def test_poison_stops_its_own_stream_until_it_is_resumed(operated: System) -> None:
+    async with bench(operated) as b:
         manager, poison, other = b.story.manager, *b.story.designers[:2]
         victim, *others = b.pools[3:] + b.pools[:3]
         before = await b.counted()
@@ -208,7 +204,7 @@ async def test_poison_stops_its_own_stream_until_it_is_resumed(
         done, _ = await asyncio.gather(retry, b.round(b.story.designers[2]))
         assert done["ok"] and done["still_parked"] == 0
         await _resumed(b, victim, first)
-    await asyncio.to_thread(running.assert_sound)
+    await asyncio.to_thread(operated.assert_sound)
 
 
 async def _stopped(b: Bench, victim: str, others: list[str], poison: Person) -> int:
