@@ -136,15 +136,15 @@ PREFERENCES: Final = (NotificationPreferencesSet,)
 ROLE_REQUESTS: Final = (RoleRequested, RoleRequestDeclined)
 ROLES: Final = (*ROLE_REQUESTS, RoleAssigned, RoleRevoked)
 SESSIONS: Final = (SessionEnded, SessionsEnded)
-WEBHOOKS: Final = (
+WEBHOOK_CHANGES: Final = (
     WebhookRegistered,
     WebhookSecretRotated,
     WebhookPaused,
-    WebhookParked,
     WebhookResumed,
     WebhookReplayed,
     WebhookEnded,
 )
+WEBHOOKS: Final = (*WEBHOOK_CHANGES, WebhookParked)
 SIGN_IN: Final = (*ADMINISTRATORS, *INVITATIONS, *MACHINES, *PREFERENCES, *PROOFS, *SESSIONS, *WEBHOOKS)
 """Who may sign in and how, and what only identity acts on besides."""
 

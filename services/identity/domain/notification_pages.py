@@ -70,6 +70,7 @@ PAGES: Final[Mapping[str, Paths]] = {
         "/updates/{contract_id}/of/{publisher}/{update_id}", "/updates/{contract_id}", "/updates"
     ),
     "update-right": _SEATS,
+    "webhook-parked": _everyone("/webhooks/{webhook}"),
 }
 """The pages by the name of a row's template, or else by its kind."""
 

@@ -15,13 +15,14 @@ from shared.events import RolloutStarted, SubscriptionConfirmed, SubscriptionOrd
 from shared.events.base import Event, Money
 
 Audience: TypeAlias = Literal[
-    "administrators", "inviter", "manager", "managers-of-people", "orderer", "person", "purchaser"
+    "administrators", "inviter", "manager", "managers-of-people", "orderer", "person", "purchaser", "registrant"
 ]
 """Who is told.
 
 Of the contract: its Contract Manager and Software Coordinators, or the manager alone. Of the order: who ordered it, or
 those who manage the partner's people if that account is closed, and the purchaser. Of the organisation that the event
-names: those who manage its people. The person whom the event is about, and who issued the invitation."""
+names: those who manage its people. The person whom the event is about, who issued the invitation, and who registered
+the webhook."""
 Fact: TypeAlias = str | int | date | datetime | Money
 Facts: TypeAlias = Mapping[str, Fact]
 

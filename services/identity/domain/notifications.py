@@ -31,6 +31,7 @@ NotificationKind: TypeAlias = Literal[
     "subscription-over",
     "update-available",
     "update-right",
+    "webhook-parked",
 ]
 
 
@@ -68,6 +69,7 @@ KINDS: Final[Mapping[NotificationKind, Kind]] = {
     "credits": Kind(label="Cloud credits were granted, or have expired", email=False),
     "update-available": Kind(label="An update is available, or was withdrawn", email=False),
     "rollout-paused": Kind(label="A rollout was paused", required=True),
+    "webhook-parked": Kind(label="A webhook of yours was parked"),
     "rollout-progress": Kind(label="A rollout began, was completed or stopped", email=False),
 }
 """Every kind, in the order in which preferences are listed."""

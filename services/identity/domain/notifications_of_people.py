@@ -1,4 +1,4 @@
-"""The notifications of roles, people and sessions."""
+"""The notifications of roles, people, sessions and webhooks."""
 
 from typing import Final
 
@@ -15,6 +15,7 @@ from shared.events import (
     RoleRevoked,
     SessionEnded,
     SessionsEnded,
+    WebhookParked,
 )
 
 ROWS: Final[tuple[Notification, ...]] = (
@@ -123,5 +124,39 @@ ROWS: Final[tuple[Notification, ...]] = (
         "password.",
         applies=lambda e: e.reason == "refresh-token-reused",
         own=True,
+    ),
+    tell(
+        WebhookParked,
+        "webhook-parked",
+        "registrant",
+        title="Your webhook {webhook} is parked",
+        text="The address of your webhook {webhook} has not accepted an event for too long. Its last answer was:\n\n"
+        "{answer:quoted}\n\nNothing is sent until you resume the webhook. It then goes on with that event; none is "
+        "lost.",
+        facts=lambda e: {"webhook": e.webhook_id, "answer": e.last_answer},
+        variant="not-accepted",
+        applies=lambda e: e.reason == "not-accepted",
+    ),
+    tell(
+        WebhookParked,
+        "webhook-parked",
+        "registrant",
+        title="Your webhook {webhook} is parked",
+        text="The topic of your webhook {webhook} does not have its next event any more. Nothing is sent until you "
+        "say from which position it goes on.",
+        facts=lambda e: {"webhook": e.webhook_id},
+        variant="events-not-kept",
+        applies=lambda e: e.reason == "events-not-kept",
+    ),
+    tell(
+        WebhookParked,
+        "webhook-parked",
+        "registrant",
+        title="Your webhook {webhook} is parked",
+        text="The secret of your webhook {webhook} is missing, so nothing can be signed. Nothing is sent until you "
+        "make a new secret, give it to the receiver, and resume the webhook.",
+        facts=lambda e: {"webhook": e.webhook_id},
+        variant="secret-missing",
+        applies=lambda e: e.reason == "secret-missing",
     ),
 )

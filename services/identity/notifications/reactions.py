@@ -28,6 +28,7 @@ from services.identity.domain.notification_rows import (
 )
 from services.identity.domain.notification_table import rows_of, told_events
 from services.identity.domain.notifications import choice_of
+from services.identity.domain.webhook import WEBHOOK, Running
 from services.identity.notifications import store
 from services.identity.notifications.store import SQL, MailState, Told
 from services.identity.persons import SEALED
@@ -163,7 +164,7 @@ NOTIFICATIONS: Final[Reactions[Lookups]] = Reactions(
         *subjects.ACCOUNTS,
         *subjects.AGREEMENTS,
         *subjects.MACHINES,
-        *subjects.WEBHOOKS,
+        *subjects.WEBHOOK_CHANGES,
         *subjects.PREFERENCES,
         *_OF_MARKETPLACE,
         *subjects.POOL_ANSWERS,
@@ -356,6 +357,9 @@ async def _audience(
         case "inviter":
             issued = await reach.log.state(INVITATION, text_of(event, "invitation_id"))
             return () if isinstance(issued, invitation.Unissued) else (issued.issued.issued_by,)
+        case "registrant":
+            webhook = await reach.log.state(WEBHOOK, text_of(event, "webhook_id"))
+            return (webhook.registered.account_id,) if isinstance(webhook, Running) else ()
         case "managers-of-people":
             return await reach.lookups.managers_of_people(row.organisation(event))
 

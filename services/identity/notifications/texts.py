@@ -17,6 +17,7 @@ from services.identity.domain.contract import CONTRACT
 from services.identity.domain.contract_state import OpenedContract
 from services.identity.domain.notification_pages import page_of
 from services.identity.domain.notification_table import TABLE
+from services.identity.domain.webhook import WEBHOOK, Running
 from services.identity.notifications.store import SQL, Stored
 from services.identity.notifications.words import Words, places, words_for
 from shared.eventlog.write.log import Log
@@ -79,7 +80,7 @@ class _Names:
         return dict(zip(facts, values, strict=True))
 
     async def _value(self, name: str, value: JsonValue, form: str) -> JsonValue:
-        if name == "contract" and isinstance(value, str):
+        if name in ("contract", "webhook") and isinstance(value, str):
             return await self._name(name, value)
         match value:
             case {"sealed": str(sealed), "of": str(owner)}:
@@ -92,7 +93,12 @@ class _Names:
 
     async def _name(self, form: str, named: str) -> str:
         if (form, named) not in self._known:
-            of = {"person": self._person, "organisation": self._organisation, "contract": self._contract}[form]
+            of = {
+                "person": self._person,
+                "organisation": self._organisation,
+                "contract": self._contract,
+                "webhook": self._webhook,
+            }[form]
             self._known[form, named] = await of(named)
         return self._known[form, named]
 
@@ -102,6 +108,10 @@ class _Names:
         if not isinstance(contract, OpenedContract):
             return contract_id
         return f"{called(contract.opened.publisher)} {called(contract.opened.programme)}"
+
+    async def _webhook(self, webhook_id: str) -> str:
+        webhook = await self._log.state(WEBHOOK, webhook_id)
+        return webhook.registered.name if isinstance(webhook, Running) else webhook_id
 
     async def _person(self, account_id: str) -> str:
         account = await self._log.state(ACCOUNT, account_id)

@@ -25,6 +25,7 @@ from shared.events import (
     SessionEnded,
     SessionsEnded,
     UpdateOffered,
+    WebhookParked,
 )
 from shared.events.identity import OrganisationKind
 from tests.contracts.golden import sample
@@ -41,6 +42,7 @@ KINDS_OF: dict[Audience, tuple[OrganisationKind, ...]] = {
     "orderer": ("partner",),
     "person": ("customer",),
     "purchaser": ("customer",),
+    "registrant": ("customer", "partner", "publisher", "operator"),
 }
 """The kinds of organisation that people of an audience are of."""
 ABOUT = Subject(subject_id="s", contract_id="c", customer="org-1", partner="org-2", product="AutoCAD")
@@ -107,6 +109,8 @@ def example(row: Notification) -> Event:
             changes = {"reason": "refresh-token-reused"}
         case RolloutPaused():
             changes = {"cause": row.variant or None}
+        case WebhookParked():
+            changes = {"reason": row.variant}
         case CreditsGranted() | CreditsExpired():
             changes = {"account_id": "account-1" if row.variant == "person" else None}
     return event.model_copy(update=changes)
