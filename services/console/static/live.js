@@ -135,7 +135,7 @@
         body.deleteRow(-1);
       }
       while (body.rows.length < listed.length) {
-        body.append(template.content.cloneNode(true));
+        body.append(template.content.firstElementChild.cloneNode(true));
       }
       listed.forEach(([key, count], place) => {
         const texts = [...key.split(" "), number.format(count / SECONDS), number.format(count)];
@@ -182,10 +182,10 @@
 
     function show() {
       timer = 0;
-      const [events, rows] = [waiting, document.createDocumentFragment()];
+      const [events, rows] = [waiting, []];
       waiting = [];
       for (const event of events.reverse()) {
-        const row = template.content.cloneNode(true);
+        const row = template.content.firstElementChild.cloneNode(true); // Chromium keeps a fragment that was emptied
         const put = (name, text) => {
           row.querySelector(`[data-${name}]`).textContent = text;
         };
@@ -197,9 +197,9 @@
         if (why) {
           why.href = `/operator/events/${encodeURIComponent(event.id)}`;
         }
-        rows.append(row);
+        rows.push(row);
       }
-      list.prepend(rows);
+      list.prepend(...rows);
       while (list.children.length > KEPT) {
         list.lastElementChild.remove();
       }

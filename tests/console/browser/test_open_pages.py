@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from deploy import ROOT
 from deploy.example import OPERATOR, PASSWORD
 from tests.console.browser.conftest import Site
 from tests.console.browser.hands import Mouse, sign_in
@@ -23,6 +24,8 @@ from tests.console.browser.inspected import Busy, people
 if TYPE_CHECKING:
     from playwright.sync_api import Page, Route
 
+LIVE_JS: Final = (ROOT / "services/console/static/live.js").read_text()
+SHOWN_EVERY: Final = "SHOW_MS = 500;"
 OPEN_S: Final = float(os.environ.get("OPEN_S", "0"))
 ROUNDS: Final = 8
 EACH: Final = 500
@@ -71,16 +74,16 @@ def size(page: "Page") -> Size:
 
 
 class Flood:
-    """Answers each of a page's streams with many blocks, after which the browser connects again."""
+    """Answers each of a page's streams with some blocks, after which the browser connects again."""
 
-    def __init__(self, kind: str) -> None:
-        self.kind, self.sent = kind, 0
+    def __init__(self, kind: str, each: int = EACH) -> None:
+        self.kind, self.each, self.sent = kind, each, 0
 
     def answer(self, route: "Route") -> None:
-        numbers = range(self.sent, self.sent + EACH)
-        self.sent += EACH
+        numbers = range(self.sent, self.sent + self.each)
+        self.sent += self.each
         body = "".join(f"data: {json.dumps(self.block(number))}\n\n" for number in numbers)
-        route.fulfill(content_type="text/event-stream", body=f"retry: 50\n\n{body}")
+        route.fulfill(content_type="text/event-stream", body=f"retry: 10\n\n{body}")
 
     def block(self, number: int) -> dict[str, object]:
         if self.kind == "rates":
@@ -114,6 +117,22 @@ def test_a_page_keeps_its_size_while_thousands_of_events_come(page: "Page", at: 
     flood.flows(page, ROUNDS * EACH)
     size(page).check(before)
     assert page.locator("[data-types] tr").count() <= 12 and page.locator("[data-list] li").count() <= 20
+
+
+def test_samples_keep_their_size_however_often_they_are_shown(page: "Page") -> None:
+    """A fragment that was emptied is four nodes a second, which only an hour shows."""
+    often = LIVE_JS.replace(SHOWN_EVERY, "SHOW_MS = 5;")
+    assert often != LIVE_JS
+    page.route("**/live.js*", lambda route: route.fulfill(content_type="text/javascript", body=often))
+    flood = Flood("samples", each=3)
+    page.route("**/live/identity.events.v1*", flood.answer)
+    sign_in(page, Mouse(page), OPERATOR.email, PASSWORD)
+    page.goto("/topics/identity")
+    flood.flows(page, 60)
+    before = size(page)
+    for _ in range(10):
+        flood.flows(page, 120)
+    size(page).check(before)
 
 
 @pytest.mark.parametrize("at", ["/operator/now", "/topics/identity"])
