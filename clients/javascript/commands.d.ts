@@ -3,6 +3,31 @@
 
 import type { Answer, BulkAnswer, Options } from "./index.js";
 
+export interface GivenMaintenanceWindow {
+  weekday: "monday" | "tuesday" | "wednesday" | "thursday" | "friday" | "saturday" | "sunday";
+  starts: string;
+  minutes: number;
+  time_zone: string;
+}
+
+export interface GivenMoney {
+  amount: number;
+  currency: string;
+}
+
+export interface GivenNotificationChoice {
+  kind: string;
+  email: boolean;
+  inbox: boolean;
+}
+
+export interface GivenRolloutPhase {
+  share?: number;
+  groups?: ReadonlyArray<string>;
+  success_percent: number;
+  error_percent: number;
+}
+
 export interface GrantCreditsItem {
   grant_id: string;
   amount: number;
@@ -31,18 +56,6 @@ export interface MachinesOrganisation {
   publisher?: string;
 }
 
-export interface MaintenanceWindow {
-  weekday: "monday" | "tuesday" | "wednesday" | "thursday" | "friday" | "saturday" | "sunday";
-  starts: string;
-  minutes: number;
-  time_zone: string;
-}
-
-export interface Money {
-  amount: number;
-  currency: string;
-}
-
 export interface NameCoordinatorItem {
   account_id: string;
   may_assign_seats?: boolean;
@@ -52,12 +65,6 @@ export interface NewOrganisation {
   name: string;
   kind: "customer" | "partner";
   sandbox?: boolean;
-}
-
-export interface NotificationChoice {
-  kind: string;
-  email: boolean;
-  inbox: boolean;
 }
 
 export interface OrderAgain {
@@ -73,13 +80,6 @@ export interface OrderGivenUp {
 
 export interface RevokeRoleItem {
   account_id: string;
-}
-
-export interface RolloutPhase {
-  share?: number;
-  groups?: ReadonlyArray<string>;
-  success_percent: number;
-  error_percent: number;
 }
 
 export interface SeatTransfer {
@@ -120,7 +120,7 @@ export interface Commands {
   /** Remove a person from the organisation, by closing their account for good. The person's roles, seats, open requests, invitations and sessions end, and their name and address become unreadable everywhere. A Contract Manager has to hand the contracts over first. */
   removePerson(fields: { account_id: string }, options?: Options): Promise<Answer>;
   /** Choose how to get these kinds of notifications. Other kinds stay as they are. */
-  setPreferences(fields: { choices: ReadonlyArray<NotificationChoice> }, options?: Options): Promise<Answer>;
+  setPreferences(fields: { choices: ReadonlyArray<GivenNotificationChoice> }, options?: Options): Promise<Answer>;
   /** Close an account for good. The person's name and e-mail address become unreadable everywhere, the address is free for others, and the roles end. A Contract Manager has to hand the contracts over first. */
   closeOwnAccount(fields?: Record<string, never>, options?: Options): Promise<Answer>;
   /** Close an account for good. The person's name and e-mail address become unreadable everywhere, the address is free for others, and the roles end. A Contract Manager has to hand the contracts over first. */
@@ -172,7 +172,7 @@ export interface Commands {
   /** Hand the contract over to another person of the customer, in one decision. The operator may do it for a Contract Manager who has left. */
   handOverContract(fields: { contract_id: string; to: string }, options?: Options): Promise<Answer>;
   /** Record a plan that the publisher offers. Args: reported_by: the publisher whose system sent it. said_at: the time at which that system stated it. */
-  listPlan(fields: { product_id: string; programme: string; product: string; product_name: string; period: "monthly" | "annual" | "three_year"; support: "basic" | "advanced"; billing: "upfront" | "instalments"; commitment_months: number; category: "open" | "specialised"; agreement: "desktop" | "maintenance" | "other"; price: Money }, options?: Options): Promise<Answer>;
+  listPlan(fields: { product_id: string; programme: string; product: string; product_name: string; period: "monthly" | "annual" | "three_year"; support: "basic" | "advanced"; billing: "upfront" | "instalments"; commitment_months: number; category: "open" | "specialised"; agreement: "desktop" | "maintenance" | "other"; price: GivenMoney }, options?: Options): Promise<Answer>;
   /** Record a CSN that a publisher issued. Args: reported_by: the publisher whose system sent it. said_at: the time at which that system stated it. */
   issueCsn(fields: { csn: string; organisation_id: string }, options?: Options): Promise<Answer>;
   /** Open a cart for the caller's partner organisation. */
@@ -190,7 +190,7 @@ export interface Commands {
   /** Decline a request for seats, with a reason for the customer. */
   declineSeatsRequest(fields: { subscription_id: string; request: string; reason: string }, options?: Options): Promise<Answer>;
   /** Record the plan's price from a day (in UTC) on. */
-  announcePrice(fields: { product_id: string; price: Money; valid_from: string }, options?: Options): Promise<Answer>;
+  announcePrice(fields: { product_id: string; price: GivenMoney; valid_from: string }, options?: Options): Promise<Answer>;
   /** Record that the publisher withdrew the plan. */
   withdrawPlan(fields: { product_id: string }, options?: Options): Promise<Answer>;
   /** Record that a publisher revoked a CSN, whether or not its issue was recorded. */
@@ -252,13 +252,13 @@ export interface Commands {
   /** Move the user back into the default group. */
   removeUserFromGroup(fields: { contract_id: string; group_id: string; account_id: string }, options?: Options): Promise<Answer>;
   /** Set the cadence at which updates are approved for the group automatically. They are offered in the maintenance windows only; without any, at all times. */
-  setGroupPolicy(fields: { contract_id: string; group_id: string; cadence: "weekly" | "monthly" | "quarterly" | "off"; windows?: ReadonlyArray<MaintenanceWindow> }, options?: Options): Promise<Answer>;
+  setGroupPolicy(fields: { contract_id: string; group_id: string; cadence: "weekly" | "monthly" | "quarterly" | "off"; windows?: ReadonlyArray<GivenMaintenanceWindow> }, options?: Options): Promise<Answer>;
   /** Approve the update for these groups, and start its rollout. Without `phases` the rollout has one phase, which holds all users. */
-  approveUpdate(fields: { contract_id: string; publisher: string; update_id: string; groups: ReadonlyArray<string>; phases?: ReadonlyArray<RolloutPhase> }, options?: Options): Promise<Answer>;
+  approveUpdate(fields: { contract_id: string; publisher: string; update_id: string; groups: ReadonlyArray<string>; phases?: ReadonlyArray<GivenRolloutPhase> }, options?: Options): Promise<Answer>;
   /** Withhold the update from these groups, whatever their policies. Running rollouts of the update no longer target these groups. */
   holdUpdate(fields: { contract_id: string; publisher: string; update_id: string; groups: ReadonlyArray<string>; reason: string }, options?: Options): Promise<Answer>;
   /** Approve the update for these groups at a later instant, whatever their policies. */
-  scheduleUpdate(fields: { contract_id: string; publisher: string; update_id: string; groups: ReadonlyArray<string>; starts_at: string; phases?: ReadonlyArray<RolloutPhase> }, options?: Options): Promise<Answer>;
+  scheduleUpdate(fields: { contract_id: string; publisher: string; update_id: string; groups: ReadonlyArray<string>; starts_at: string; phases?: ReadonlyArray<GivenRolloutPhase> }, options?: Options): Promise<Answer>;
   /** Pause the rollout: until it is resumed, the update is offered to nobody. */
   pauseRollout(fields: { contract_id: string; rollout_id: string; reason: string }, options?: Options): Promise<Answer>;
   /** Resume a paused rollout. Failures reported before no longer count. */

@@ -15,6 +15,7 @@ from shared.runtime.csv_items import MEDIA_TYPE as CSV
 from shared.runtime.csv_items import columns_of
 from shared.runtime.forms import ITEMS_AT_MOST, item_of
 from shared.runtime.openapi_examples import add_examples
+from shared.runtime.openapi_forms import close_forms
 from shared.runtime.problems import MEDIA_TYPE, ProblemDetails
 from shared.runtime.routes import CommandRoute, CommandRoutes
 from shared.runtime.scopes import scheme, scopes_of
@@ -234,6 +235,7 @@ def describe(
             for command in commands.routes:
                 document["paths"].setdefault(command.path, {})[command.method.lower()] = _operation(command, schemas)
             schemas.keep_used_by(document["paths"])
+            close_forms(document)
             used = _referred(document["paths"], "headers")
             components["headers"] = {name: header for name, header in _HEADERS.items() if name in used}
             add_examples(document, commands)

@@ -41,7 +41,7 @@ BEYOND_SCHEMAS: Final = re.compile(
     r"|valid integer"  # 1.0, which is an integer to JSON Schema
     r"|header row|no column"  # a CSV file
     r"|only once|field twice|leave one of them"
-    r"|time zone|locale|no such field"  # names of others, and what generated keys hide
+    r"|time zone|locale"  # names of others
     r"|a CSV has all rows"
     r"|1900-01-01|minor units"  # bounds of days and of prices
 )

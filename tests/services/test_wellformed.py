@@ -308,12 +308,30 @@ async def test_an_unknown_field_of_a_maintenance_window_is_refused_before_anythi
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_no_form_of_any_service_ignores_a_field(name: str) -> None:
+    """Nor does a record in a form, such as a price: the document says so of each."""
     document = app_of(name).openapi()
     shapes = document["components"]["schemas"]
     for path, methods in document["paths"].items():
         for operation in methods.values():
-            for form in re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(operation.get("requestBody", {}))):
-                assert shapes[form].get("additionalProperties") is False, f"{path}: {form} ignores unknown fields"
+            seen, following = set[str](), shapes_in(operation.get("requestBody", {}))
+            while following:
+                seen |= following
+                following = {each for form in following for each in shapes_in(shapes[form])} - seen
+            for form in seen:
+                closed = shapes[form].get("additionalProperties") is False or "properties" not in shapes[form]
+                assert closed, f"{path}: {form} ignores unknown fields"
+
+
+def shapes_in(part: object) -> set[str]:
+    return set(re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(part)))
+
+
+def test_a_record_is_closed_where_it_is_given_and_open_where_it_is_answered() -> None:
+    document = app_of("marketplace").openapi()
+    shapes = document["components"]["schemas"]
+    assert shapes["PlanOffered"]["properties"]["price"] == {"$ref": "#/components/schemas/GivenMoney"}
+    assert shapes["GivenMoney"]["title"] == "GivenMoney" and "additionalProperties" not in shapes["Money"]
+    assert "GivenMoney" not in json.dumps([shapes["PlanListedData"], shapes["Plan"]])
 
 
 @pytest.mark.parametrize("name", SERVICES)

@@ -11,6 +11,31 @@ from typing import Any, Literal, NotRequired, Protocol, TypeAlias, TypedDict
 from tenure_client.answers import Answer, BulkAnswer, Options
 
 
+class GivenMaintenanceWindow(TypedDict):
+    weekday: Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+    starts: str
+    minutes: int
+    time_zone: str
+
+
+class GivenMoney(TypedDict):
+    amount: int
+    currency: str
+
+
+class GivenNotificationChoice(TypedDict):
+    kind: str
+    email: bool
+    inbox: bool
+
+
+class GivenRolloutPhase(TypedDict):
+    share: NotRequired[int]
+    groups: NotRequired[Sequence[str]]
+    success_percent: int
+    error_percent: int
+
+
 class GrantCreditsItem(TypedDict):
     grant_id: str
     amount: int
@@ -39,18 +64,6 @@ class MachinesOrganisation(TypedDict):
     publisher: NotRequired[str]
 
 
-class MaintenanceWindow(TypedDict):
-    weekday: Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
-    starts: str
-    minutes: int
-    time_zone: str
-
-
-class Money(TypedDict):
-    amount: int
-    currency: str
-
-
 class NameCoordinatorItem(TypedDict):
     account_id: str
     may_assign_seats: NotRequired[bool]
@@ -60,12 +73,6 @@ class NewOrganisation(TypedDict):
     name: str
     kind: Literal["customer", "partner"]
     sandbox: NotRequired[bool]
-
-
-class NotificationChoice(TypedDict):
-    kind: str
-    email: bool
-    inbox: bool
 
 
 class OrderAgain(TypedDict):
@@ -81,13 +88,6 @@ class OrderGivenUp(TypedDict):
 
 class RevokeRoleItem(TypedDict):
     account_id: str
-
-
-class RolloutPhase(TypedDict):
-    share: NotRequired[int]
-    groups: NotRequired[Sequence[str]]
-    success_percent: int
-    error_percent: int
 
 
 class SeatTransfer(TypedDict):
@@ -245,7 +245,7 @@ class Commands:
     def set_preferences(
         self,
         *,
-        choices: Sequence[NotificationChoice],
+        choices: Sequence[GivenNotificationChoice],
         options: Options | None = None,
     ) -> Answer:
         """Choose how to get these kinds of notifications. Other kinds stay as they are."""
@@ -589,7 +589,7 @@ class Commands:
         commitment_months: int,
         category: Literal["open", "specialised"],
         agreement: Literal["desktop", "maintenance", "other"],
-        price: Money,
+        price: GivenMoney,
         options: Options | None = None,
     ) -> Answer:
         """Record a plan that the publisher offers.
@@ -695,7 +695,7 @@ class Commands:
         self,
         *,
         product_id: str,
-        price: Money,
+        price: GivenMoney,
         valid_from: str,
         options: Options | None = None,
     ) -> Answer:
@@ -1124,7 +1124,7 @@ class Commands:
         contract_id: str,
         group_id: str,
         cadence: Literal["weekly", "monthly", "quarterly", "off"],
-        windows: Sequence[MaintenanceWindow] | None = None,
+        windows: Sequence[GivenMaintenanceWindow] | None = None,
         options: Options | None = None,
     ) -> Answer:
         """Set the cadence at which updates are approved for the group automatically.
@@ -1141,7 +1141,7 @@ class Commands:
         publisher: str,
         update_id: str,
         groups: Sequence[str],
-        phases: Sequence[RolloutPhase] | None = None,
+        phases: Sequence[GivenRolloutPhase] | None = None,
         options: Options | None = None,
     ) -> Answer:
         """Approve the update for these groups, and start its rollout.
@@ -1176,7 +1176,7 @@ class Commands:
         update_id: str,
         groups: Sequence[str],
         starts_at: str,
-        phases: Sequence[RolloutPhase] | None = None,
+        phases: Sequence[GivenRolloutPhase] | None = None,
         options: Options | None = None,
     ) -> Answer:
         """Approve the update for these groups at a later instant, whatever their policies."""
