@@ -2,7 +2,7 @@
 
 import ast
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -52,3 +52,10 @@ def for_each(files: Iterable[Path]) -> Callable[[Callable[[Path], None]], Callab
         return test
 
     return declare
+
+
+def rule_arguments(call: ast.Call) -> Iterator[ast.expr]:
+    """Yield what a call passes as a rule's id."""
+    if ast.unparse(call.func) == "Rejected":
+        yield from call.args[:1]
+    yield from (keyword.value for keyword in call.keywords if keyword.arg == "rule")

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from pathlib import Path
 from typing import Final
 
 import httpx
@@ -112,6 +113,8 @@ class ConsoleParts:
     limits: Limits = field(init=False)
     live: LiveEdge | None = field(init=False)
     new_id: Callable[[], str] = lambda: str(uuid_utils.uuid7())
+    sources: tuple[Path, ...] = (Path(__file__).parent,)
+    """The folder of the console's own code, for the pages about its rules."""
     tracer: Tracer | None = None
 
     def __post_init__(self) -> None:
@@ -142,16 +145,15 @@ def make_app(parts: ConsoleParts, doors: Doors | None = None) -> Starlette:
     app.state.providers = clients(settings)
     app.state.doors = doors or Doors({name: settings.url_of(name) for name in (*SERVICES, OPERATIONS)})
     app.state.live = parts.live
+    app.state.parts = parts
     live.state = app.state
     return app
 
 
 def _events(doors: FastAPI) -> list[Route]:
     """Return the routes of the live edge, which answers in problems, not in pages."""
-    return [
-        Route(at, doors)
-        for at in ("/live/{topic}", "/feed/{topic}", "/events", "/events/{source}/{event_id:path}", "/openapi.json")
-    ]
+    events = ("/live/{topic}", "/feed/{topic}", "/events", "/events/{source}/{event_id:path}")
+    return [Route(at, doors) for at in (*events, "/problems", "/problems/{rule}", "/openapi.json")]
 
 
 def _limit_of(scope: Scope) -> int:

@@ -14,7 +14,7 @@ from shared.runtime.problems import Problem, ProblemDetails
 DRAINED: Final = 32 * 1024 * 1024
 """How much of a request is read and dropped: a browser shows no answer while it can't send all."""
 DRAIN_S: Final = 10.0
-DOORS: Final = ("/live/", "/feed/", "/events")
+DOORS: Final = ("/live/", "/feed/", "/events", "/problems")
 """The paths that programs ask, which read problems."""
 
 

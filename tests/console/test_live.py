@@ -478,6 +478,8 @@ def test_the_openapi_document_is_valid_and_has_the_doors() -> None:
         "/live/tickets",
         "/events",
         "/events/{source}/{event_id}",
+        "/problems",
+        "/problems/{rule}",
     ]
 
 

@@ -30,6 +30,7 @@ from shared.runtime import cors, problems, wellformed
 from shared.runtime.live.wanted import Wanted, hears, visible_to
 from shared.runtime.outcomes import Attribute, EventOutcomes
 from shared.runtime.problems import MEDIA_TYPE, Problem, ProblemDetails
+from shared.runtime.rule_pages import rule_pages
 from shared.runtime.settings import Settings
 from shared.runtime.written import WRITTEN
 
@@ -273,6 +274,7 @@ def make_doors(settings: Settings) -> FastAPI:
         openapi_tags=[
             {"name": "events", "description": "Events of the services, and outcomes, as they happen."},
             {"name": "publishers", "description": "Events of publishers' systems, and what became of them."},
+            {"name": "rules", "description": "What a problem's `type` leads to."},
         ],
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         generate_unique_id_function=_name,
@@ -295,6 +297,7 @@ def make_doors(settings: Settings) -> FastAPI:
         tags=["publishers"],
     )(send_events)
     app.get("/events/{source}/{event_id:path}", responses=_refused(), tags=["publishers"])(outcomes)
+    app.include_router(rule_pages(), responses=_problems(*_OPEN), tags=["rules"])
     if origins := cors.origins_of(settings.cors_origins):
         app.add_middleware(CORSMiddleware, **cors.options(origins, credentials=settings.cors_credentials))
     return app
@@ -304,8 +307,11 @@ class _Documented(FastAPI):
     """An application whose document describes problems."""
 
     def openapi(self) -> dict[str, object]:
-        document: dict[str, dict[str, dict[str, object]]] = super().openapi()
+        document: dict[str, dict[str, dict[str, dict[str, object]]]] = super().openapi()
         document["components"]["schemas"].setdefault("ProblemDetails", ProblemDetails.model_json_schema())
+        for methods in document["paths"].values():
+            for operation in methods.values():
+                operation.setdefault("security", [])  # where it asks for no token
         return {**document}
 
 
@@ -331,11 +337,20 @@ def _name(route: APIRoute) -> str:
     return route.name
 
 
+_OPEN: Final = (
+    HTTPStatus.NOT_FOUND,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+)
+"""The statuses of refusals where no token is asked for."""
+
+
 def _refused(*more: HTTPStatus) -> dict[int | str, dict[str, object]]:
     """Return the documented refusals of a door."""
-    statuses = (
-        *(HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY),
-        *(HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE, *more),
-    )
+    return _problems(HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, *_OPEN, *more)
+
+
+def _problems(*statuses: HTTPStatus) -> dict[int | str, dict[str, object]]:
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}
     return {int(status): {"description": status.phrase, "content": content} for status in statuses}

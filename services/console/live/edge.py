@@ -6,13 +6,13 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from services.console.live import rules as own_rules
 from services.console.live.callers import Callers, Subscriber
 from shared import rules
 from shared.eventlog.deliver.inbox import Inbox
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.ordered import Lost, exists
 from shared.events.registry import is_outcomes, service_of, topic_of
-from shared.rule_status import Rule
 from shared.runtime.auth import Actor, TokenVerifier, fetcher
 from shared.runtime.endings import FollowedEndings
 from shared.runtime.limits import Limits
@@ -23,9 +23,6 @@ from shared.runtime.metrics import Metrics
 from shared.runtime.problems import Problem, unknown
 from shared.runtime.settings import Settings
 from shared.services import SERVICES
-
-POSITION_NOT_KEPT: Final = Rule("position-not-kept", 410)
-"""A topic has the events after the position that a subscriber goes on from."""
 
 LOADED_S: Final = 5.0
 """How long a request waits for a topic's reader to begin."""
@@ -139,7 +136,7 @@ class LiveEdge:
 
     def _not_kept(self, topic: LiveTopic, lost: Lost) -> Problem:
         return Problem(
-            rule=POSITION_NOT_KEPT,
+            rule=own_rules.POSITION_NOT_KEPT,
             reason=f"The events after position {lost.after} are not kept; the oldest later one is {lost.nearest}.",
             remedy=f"Read the present state at {self.snapshot(topic.topic)}, then go on after {lost.nearest - 1}.",
         )

@@ -16,6 +16,7 @@ from pydantic import BaseModel, JsonValue
 from starlette.responses import Response
 
 from services.console.doors import Doors
+from services.console.live import rules as own_rules
 from services.console.live.callers import Subscriber
 from services.console.live.edge import LiveEdge
 from services.console.live.limits import BATCH_EVENTS
@@ -37,12 +38,10 @@ logger = structlog.get_logger("events")
 
 PUBLISH: Final = "events:publish"
 """The scope that a publisher's machine needs to send events."""
-MACHINES_ONLY: Final = Rule("machines-only", 403)
-"""Events are sent by a publisher's systems; its people act by routes, which name them in the log."""
 UNFIT: Final[Mapping[Reason, Rule]] = {
-    "unreadable": Rule("unreadable", 422),
-    "unknown-type": Rule("unknown-type", 422),
-    "refused": Rule("refused", 422),
+    "unreadable": own_rules.UNREADABLE,
+    "unknown-type": own_rules.UNKNOWN_TYPE,
+    "refused": own_rules.REFUSED,
 }
 """Why an event may not be on its publisher's topic: the rules of such records' outcomes."""
 AGAIN_S: Final = 0.25
@@ -80,7 +79,7 @@ async def publish(request: Request, edge: LiveEdge) -> Response:
     publisher = publisher_only(caller.actor)
     if not caller.actor.client_id:
         raise Problem(
-            rule=MACHINES_ONLY,
+            rule=own_rules.MACHINES_ONLY,
             reason="Only machine accounts send events.",
             remedy="Use the routes under /publisher of marketplace and distribution, or a machine account.",
         )
