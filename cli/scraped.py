@@ -16,6 +16,8 @@ _WANTED: Final = (
 )
 """The beginnings of the lines that are read: the rest of the page is many times as long."""
 
+_LATENCY: Final = "tenure_command_seconds_bucket"
+
 Histogram = Mapping[float, float]
 """How many took at most these seconds."""
 
@@ -48,7 +50,7 @@ def scraped(page: str) -> Scraped:
                 _add(found.commands, labels["outcome"], value)
             case "tenure_events_appended_total":
                 _add(found.events, labels["type"], value)
-            case "tenure_command_seconds_bucket":
+            case name if name == _LATENCY:
                 found.latency[float(labels["le"])] = value
             case "tenure_parked_records":
                 _add(found.parked, labels["consumer"], value)
@@ -61,8 +63,13 @@ def scraped(page: str) -> Scraped:
     return found
 
 
-def _samples(page: str) -> Iterator[tuple[str, Mapping[str, str], float]]:
-    lines = (line for line in page.splitlines() if line.startswith(_WANTED))
+def latency_in(page: str) -> Histogram:
+    """Return how long commands took since the process began, from a page of metrics."""
+    return {float(labels["le"]): value for _, labels, value in _samples(page, (f"{_LATENCY}{{",))}
+
+
+def _samples(page: str, wanted: tuple[str, ...] = _WANTED) -> Iterator[tuple[str, Mapping[str, str], float]]:
+    lines = (line for line in page.splitlines() if line.startswith(wanted))
     for family in text_string_to_metric_families("\n".join(lines) + "\n"):
         for sample in family.samples:
             yield sample.name, sample.labels, sample.value

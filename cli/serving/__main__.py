@@ -31,7 +31,9 @@ async def _serve(server: Server, parts: ServerParts) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.drain)
     loading = asyncio.create_task(asyncio.to_thread(listed_verbs))  # loads the services' code before the first request
+    measuring = asyncio.create_task(parts.latency.run())
     await server.serve()
+    measuring.cancel()
     await loading
     await parts.operations.stop(STOP_S)
     logger.info("stopped")

@@ -19,6 +19,7 @@ from cli.app import VERBS, Declaration
 from cli.context import Context
 from cli.operation import Consent
 from cli.serving.forms import CONTENTS_AT_MOST, SUGGESTED, Confirmation, arguments_of, form_of, given_in, served, slug
+from cli.serving.latency import LatencyHistory, LatencyView
 from cli.serving.operations import Answer, Operations, OperationView
 from shared import rules
 from shared.runtime import problems, wellformed
@@ -32,7 +33,7 @@ from shared.runtime.problems import Problem
 from shared.runtime.rule_pages import rule_pages
 from shared.runtime.scopes import require_scope
 from shared.runtime.settings import Settings
-from shared.services import OPERATIONS
+from shared.services import OPERATIONS, SERVICES
 from shared.tracing import Tracer
 
 ANSWER_S: Final = 10.0
@@ -76,12 +77,14 @@ class ServerParts:
     limits: Limits = field(init=False)
     operations: Operations = field(init=False)
 
+    latency: LatencyHistory = field(init=False)
     def __post_init__(self) -> None:
         identity, issuer = self.settings.url_of("identity"), self.settings.token_issuer
         self.verifier = TokenVerifier(fetcher(identity), _AskedIdentity(identity), issuer=issuer)
         self.limits = Limits(self.settings.limits, refused=self.metrics.limited)
         self.operations = Operations(self.context, self.new_id)
         self.metrics.watch("tenure_operations_running", "Verbs that run now", lambda: self.operations.running)
+        self.latency = LatencyHistory({service: self.settings.url_of(service) for service in SERVICES})
 
 
 class VerbView(BaseModel):
@@ -169,6 +172,11 @@ def make_app(parts: ServerParts) -> FastAPI:
         return OperationsView(items=[*parts.operations.listed()])
 
     @app.get("/operations/{operation_id}", tags=["operations"])
+    @app.get("/latency", tags=["figures"])
+    async def show_latency(_: Operator) -> LatencyView:
+        """Return how long the services' commands took in each interval of the last half an hour."""
+        return parts.latency.view()
+
     async def one_operation(operation_id: str, _: Operator) -> OperationView:
         """Return an operation: its progress, what it has said, and its answer once it has ended."""
         return parts.operations.one(operation_id).view()

@@ -32,7 +32,7 @@ STRANGERS = {
 @pytest.mark.parametrize("stranger", STRANGERS)
 async def test_everybody_but_the_operators_people_is_refused_at_every_door(stranger: str) -> None:
     server = Server(STRANGERS[stranger])
-    answers = [await server.get(path) for path in ("/verbs", "/operations", "/operations/x")]
+    answers = [await server.get(path) for path in ("/verbs", "/operations", "/operations/x", "/latency")]
     answers += [await server.run(name) for name in served()]
     assert {answer.status_code for answer in answers} == {401 if stranger == "nobody" else 403}
     assert server.parts.operations.running == 0

@@ -8,16 +8,17 @@ import pytest
 from pydantic import JsonValue
 
 from services.console.live.rates import HISTORY_S, Tick
-from services.console.pages.inspecting.charts import HEIGHT, rate_chart, scale
+from services.console.pages.inspecting.charts import HEIGHT, latency_charts, rate_chart, scale
 from services.console.pages.inspecting.graphs import DRAWN, Related
 from services.console.pages.inspecting.values import LONGEST, fields_of, shown_value
-from services.console.shapes.operations import RelatedEvent
+from services.console.shapes.operations import LatencyHistory, RelatedEvent
 from services.console.texts import texts_for
 from tests.console.fakes import ACCOUNT, Browser, Services, problem, words
 from tests.console.samples.inspecting import (
     ANSWERS,
     CONFIRMED,
     FOUND,
+    LATENCY,
     OPENED,
     PUBLISHERS,
     SHOWN,
@@ -81,6 +82,31 @@ async def test_now_names_every_figure_with_its_unit(browser: Browser, services: 
     assert "0–6 3 2" in said
     assert "AutoCAD 2027.1 2027.1 paused" in said and "Users: 2 of 8 have it, failed for 1." in said
     assert services.bodies("POST", "/verbs/now") == [{"over": 0.5}]
+
+
+async def test_command_latency_is_drawn_over_time_with_its_unit(browser: Browser) -> None:
+    page = await browser.get("/operator/now")
+    said = words(page.text)
+    assert "identity ↑ Milliseconds · 9 commands" in said and "30 min ago Time (minutes) → now" in said
+    assert "Command latency of marketplace in the last half an hour, in milliseconds. The greatest p99 was 250 ms." in (
+        page.text
+    )
+    assert "distribution has had no command in the last half an hour." in page.text
+    assert "Command latency over time" in words((await browser.get("/operator/now/figures")).text)
+
+
+def test_a_curve_ends_where_there_was_no_command() -> None:
+    identity, marketplace, *_ = latency_charts(LatencyHistory.model_validate(LATENCY))
+    assert (identity.top_ms, identity.most_ms, identity.commands) == (20, 20, 9)
+    assert identity.p99 == "M300.0,50.0h0L305.0,0.0M600.0,25.0h0"
+    assert identity.p50 == "M300.0,75.0h0L305.0,50.0M600.0,62.5h0"
+    assert (marketplace.top_ms, marketplace.p99) == (500, "M305.0,50.0h0")
+
+
+async def test_parked_counts_lead_to_the_records(browser: Browser) -> None:
+    page = (await browser.get("/operator/now")).text
+    assert 'href="/operator/operate/parked">2</a>' in page
+    assert 'href="/operator/operate/parked?consumer=marketplace.sales">2</a>' in page
 
 
 async def test_now_goes_on_without_the_operations_server(browser: Browser, services: Services) -> None:

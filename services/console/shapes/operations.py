@@ -157,6 +157,33 @@ class Latency(BaseModel):
     p99_s: float | None
 
 
+class ServiceLatency(BaseModel):
+    """How long a service's commands took in an interval, in seconds; None without any."""
+
+    commands: int
+    p50_s: float | None
+    p99_s: float | None
+
+
+class Interval(BaseModel):
+    """The figures of an interval that ended then, by service.
+
+    A service that did not answer is left out.
+    """
+
+    at: datetime
+    services: dict[str, ServiceLatency]
+
+
+class LatencyHistory(BaseModel):
+    """Command latency over time, oldest first. Of operations's `GET /latency`."""
+
+    at: datetime
+    every_s: float
+    kept: int
+    intervals: list[Interval]
+
+
 class ServiceNow(BaseModel):
     """What a service does now."""
 

@@ -84,6 +84,24 @@ NOW: Final[dict[str, Any]] = {
     ],
     "more_rollouts": 0,
 }
+
+
+def interval(at: str, **services: float) -> dict[str, Any]:
+    found = {name: {"commands": 3, "p50_s": p99 / 2, "p99_s": p99} for name, p99 in services.items()}
+    return {"at": at, "services": found}
+
+
+LATENCY: Final[dict[str, Any]] = {
+    "at": AT,
+    "every_s": 15.0,
+    "kept": 120,
+    "intervals": [
+        interval("2026-11-29T10:45:05.250000Z", identity=0.01),
+        interval("2026-11-29T10:45:20.250000Z", identity=0.02, marketplace=0.25),
+        interval("2026-11-29T10:45:35.250000Z"),
+        interval("2026-11-29T11:00:05.250000Z", identity=0.015),
+    ],
+}
 FOUND_STREAM: Final[dict[str, Any]] = {
     "service": "marketplace",
     "stream": SUBSCRIPTION,
@@ -186,6 +204,7 @@ WHY: Final[dict[str, Any]] = {
 }
 ANSWERS: Final[Mapping[str, Answer]] = {
     "GET /me": httpx.Response(200, json={**ACCOUNT, "organisation_kind": "operator"}),
+    "GET /latency": httpx.Response(200, json=LATENCY),
     "POST /verbs/now": verb(**NOW),
     "POST /verbs/stream-find": verb(**FOUND),
     "POST /verbs/stream-show": verb(**SHOWN),

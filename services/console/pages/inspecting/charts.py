@@ -1,11 +1,13 @@
-"""A chart of events a second, by service, as `static/live.js` draws it anew each second."""
+"""Charts: events a second, as `static/live.js` draws them anew, and command latency."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Final
 
 from services.console.live.rates import HISTORY_S, Tick
+from services.console.shapes.operations import LatencyHistory, ServiceLatency
 from shared.services import SERVICES
 
 WIDTH: Final = 600
@@ -79,3 +81,58 @@ def _points(numbers: Sequence[int], top: int) -> str:
         f"{place * WIDTH / (HISTORY_S - 1):.1f},{HEIGHT - number * HEIGHT / top:.1f}"
         for place, number in enumerate(numbers)
     )
+
+
+# ── Command latency ────────────────────────────────────────────────────────────────────────────────────
+
+LATENCY_HEIGHT: Final = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyChart:
+    """The command latency of a service over time."""
+
+    service: str
+    p50: str
+    p99: str
+    """The curves as paths, interrupted where there was no command; "" if there was none at all."""
+    top_ms: int
+    most_ms: int
+    """The greatest p99."""
+    commands: int
+
+
+def latency_charts(history: LatencyHistory) -> Sequence[LatencyChart]:
+    """Return a chart of each service over the whole time that is kept."""
+    return [_latency_chart(service, history) for service in SERVICES]
+
+
+def _latency_chart(service: str, history: LatencyHistory) -> LatencyChart:
+    points = [(history.at - each.at, each.services.get(service)) for each in history.intervals]
+    most = max((found.p99_s or 0.0 for _, found in points if found), default=0.0) * 1000
+    top, span = scale(ceil(most)), history.every_s * history.kept
+
+    def curve(value: Callable[[ServiceLatency], float | None]) -> str:
+        corners = [
+            (WIDTH * (1 - age.total_seconds() / span), None if found is None else value(found)) for age, found in points
+        ]
+        return _curve([(x, None if y is None else LATENCY_HEIGHT * (1 - 1000 * y / top)) for x, y in corners if x >= 0])
+
+    return LatencyChart(
+        service=service,
+        p50=curve(lambda found: found.p50_s),
+        p99=curve(lambda found: found.p99_s),
+        top_ms=top,
+        most_ms=ceil(most),
+        commands=sum(found.commands for _, found in points if found),
+    )
+
+
+def _curve(corners: Sequence[tuple[float, float | None]]) -> str:
+    """Return a path through the corners that have a height; one alone is a point."""
+    parts, drawn = list[str](), False
+    for x, y in corners:
+        if y is not None:
+            parts.append(f"{'L' if drawn else 'M'}{x:.1f},{y:.1f}" + ("" if drawn else "h0"))
+        drawn = y is not None
+    return "".join(parts)

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from starlette.responses import Response
@@ -9,9 +10,9 @@ from starlette.responses import Response
 from services.console.doors import Unreachable, part_of_page
 from services.console.live.edge import LiveEdge
 from services.console.live.rates import past
-from services.console.pages.inspecting.charts import RateChart, rate_chart
-from services.console.shapes.operations import ConsumerNow, Latency, ServiceNow, SystemNow
-from services.console.verbs import check_operator, result_of
+from services.console.pages.inspecting.charts import LatencyChart, RateChart, latency_charts, rate_chart
+from services.console.shapes.operations import ConsumerNow, Latency, LatencyHistory, ServiceNow, SystemNow
+from services.console.verbs import SERVER, check_operator, result_of
 from services.console.visits import Visit
 from shared.runtime.live.wanted import visible_to
 from shared.runtime.problems import Problem
@@ -33,14 +34,15 @@ class Measured:
 async def now(visit: Visit) -> Response:
     """Show what the system does; the page's parts renew themselves."""
     check_operator(visit)
-    found = await _figures(visit, FIRST_OVER_S)
-    return visit.page("inspecting/now.html", chart=await _chart(visit), **_shown(found))
+    found, latency = await asyncio.gather(_figures(visit, FIRST_OVER_S), _latency(visit))
+    return visit.page("inspecting/now.html", chart=await _chart(visit), latency=latency, **_shown(found))
 
 
 async def figures(visit: Visit) -> Response:
     """Return the figures anew, a part of the page."""
     check_operator(visit)
-    return visit.page("inspecting/figures.html", **_shown(await _figures(visit, OVER_S)))
+    found = await _figures(visit, OVER_S)
+    return visit.page("inspecting/figures.html", latency=await _latency(visit), **_shown(found))
 
 
 async def _figures(visit: Visit, over_s: float) -> SystemNow | None:
@@ -49,6 +51,14 @@ async def _figures(visit: Visit, over_s: float) -> SystemNow | None:
         return await result_of(visit, "now", SystemNow, over=over_s)
     except Unreachable:
         return None
+
+
+async def _latency(visit: Visit) -> Sequence[LatencyChart]:
+    """Return a chart of each service; none while the operations server does not answer."""
+    try:
+        return latency_charts(await visit.see(SERVER, "/latency", LatencyHistory))
+    except Unreachable:
+        return ()
 
 
 def _shown(found: SystemNow | None) -> dict[str, object]:
