@@ -56,6 +56,10 @@ _SUBJECTS: Final = "Command groups"
 _GROUPS: Final[dict[str, typer.Typer]] = {"": APP}
 
 
+NOTHING_CHANGED: Final = "Nothing is changed."
+"""What a verb leaves behind that is cancelled while it only reads, as every dry run does."""
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """The result of a verb.
@@ -89,6 +93,8 @@ class Declaration:
     """Whether it may take minutes, so that the operations server does not answer with its result."""
     not_served: str
     """Why the operations server does not serve it; "" if it does."""
+    if_cancelled: str = NOTHING_CHANGED
+    """What is left behind if it is cancelled, or interrupted, before its end."""
 
     @property
     def parameters(self) -> Mapping[str, inspect.Parameter]:
@@ -144,12 +150,19 @@ def verb(
 
 
 def change(
-    name: str, *, fails_when: str = "", read_only_by_default: bool = False, long: bool = False, not_served: str = ""
+    name: str,
+    *,
+    if_cancelled: str,
+    fails_when: str = "",
+    read_only_by_default: bool = False,
+    long: bool = False,
+    not_served: str = "",
 ) -> Callable[[_Change], _Change]:
     """Declare a verb that changes something; its function only reads, and returns the plan.
 
     Args:
         name: As it is typed; two words for a verb of a group.
+        if_cancelled: What is left behind if it is cancelled while it applies its plan, in sentences.
         fails_when: For the help: when the result is not ok.
         read_only_by_default: Whether the verb changes something with some of its options only. The help lists it
             among the read-only commands.
@@ -167,7 +180,13 @@ def change(
         shared = {"yes": (Yes, False), "reason": (Reason, ""), "actor": (Actor, ""), "json": (_json(), False)}
         panel = _READING if read_only_by_default else _CHANGING
         declared = Declaration(
-            name=name, function=function, changes=True, fails_when=fails_when, long=long, not_served=not_served
+            name=name,
+            function=function,
+            changes=True,
+            fails_when=fails_when,
+            long=long,
+            not_served=not_served,
+            if_cancelled=if_cancelled,
         )
         _declare(declared, work, panel=panel, shared=shared)
         return function
@@ -222,6 +241,7 @@ def _declare(
     summary = inspect.cleandoc(declared.function.__doc__ or "") + (
         f"\n\nThe exit code is 1 if {declared.fails_when}." if declared.fails_when else ""
     )
+    summary += f"\n\nIf it is interrupted: {declared.if_cancelled}" if declared.changes else ""
     _GROUPS[parent].command(own_name, help=summary, rich_help_panel=None if parent else panel)(command)
 
 

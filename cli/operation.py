@@ -4,6 +4,7 @@ Shows the plan, asks for confirmation, applies the change, checks the result, an
 in the log of the service that was changed.
 """
 
+import asyncio
 import getpass
 import hashlib
 import os
@@ -169,7 +170,7 @@ async def _apply(
             operation = Operation(id=OPERATION.id(name), actor=who, reason=consent.reason, counter=counter)
             outcome = await plan.apply(operation)
     except BaseException as error:
-        result = str(error) if isinstance(error, OperatorError) else f"{type(error).__name__}: {error}"
+        result = _failure(error)
         if not plan.recorded_afterwards:
             try:
                 await record("end", End("failed", result[:1000]))
@@ -184,6 +185,13 @@ async def _apply(
     output.line(f"Recorded as {operation.id} in {plan.service}'s log.")
     data = {"dry_run": False, "ok": outcome.ok, "operation": operation.id, **outcome.data}
     return {**_as_data(verb, plan), **data}, outcome.ok
+
+
+def _failure(error: BaseException) -> str:
+    """Return an error as the record has it; of a cancellation, who has cancelled it and why."""
+    if isinstance(error, asyncio.CancelledError):
+        return str(error) or "interrupted"
+    return str(error) if isinstance(error, OperatorError) else f"{type(error).__name__}: {error}"
 
 
 def _confirmed(context: Context, output: Output, what: str, consent: Consent) -> Consent:

@@ -12,7 +12,7 @@ from typing import Annotated, Final, TypeAlias
 import uuid_utils
 from fastapi import Depends, FastAPI, Request
 from fastapi.security import HTTPBearer
-from pydantic import BaseModel, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from starlette.responses import JSONResponse, Response
 
 from cli.app import VERBS, Declaration
@@ -22,6 +22,7 @@ from cli.serving.forms import CONTENTS_AT_MOST, SUGGESTED, Confirmation, argumen
 from cli.serving.latency import LatencyHistory, LatencyView
 from cli.serving.operations import Answer, Operations, OperationView
 from shared import rules
+from shared.events.fields import Text
 from shared.runtime import problems, wellformed
 from shared.runtime.auth import Actor, TokenVerifier, fetcher
 from shared.runtime.endings import IdentityQuery
@@ -76,15 +77,23 @@ class ServerParts:
     verifier: TokenVerifier = field(init=False)
     limits: Limits = field(init=False)
     operations: Operations = field(init=False)
-
     latency: LatencyHistory = field(init=False)
+
     def __post_init__(self) -> None:
         identity, issuer = self.settings.url_of("identity"), self.settings.token_issuer
         self.verifier = TokenVerifier(fetcher(identity), _AskedIdentity(identity), issuer=issuer)
         self.limits = Limits(self.settings.limits, refused=self.metrics.limited)
         self.operations = Operations(self.context, self.new_id)
-        self.metrics.watch("tenure_operations_running", "Verbs that run now", lambda: self.operations.running)
         self.latency = LatencyHistory({service: self.settings.url_of(service) for service in SERVICES})
+        self.metrics.watch("tenure_operations_running", "Verbs that run now", lambda: self.operations.running)
+
+
+class CancelForm(BaseModel):
+    """Why an operation is cancelled."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    reason: Annotated[Text, Field(description="The reason, for the record. A change needs one.")] = ""
 
 
 class VerbView(BaseModel):
@@ -100,6 +109,8 @@ class VerbView(BaseModel):
     """Whether it changes something, so that it answers with a plan first."""
     long: bool
     """Whether it is always answered with an operation (202)."""
+    if_cancelled: str
+    """What it leaves behind if it is cancelled while it applies its plan."""
     parameters: dict[str, JsonValue]
     """Its parameters without those of a confirmation, as JSON Schema."""
 
@@ -161,6 +172,11 @@ def make_app(parts: ServerParts) -> FastAPI:
     _add_process(app, parts)
     app.include_router(rule_pages())
 
+    @app.get("/latency", tags=["figures"])
+    async def show_latency(_: Operator) -> LatencyView:
+        """Return how long the services' commands took in each interval of the last half an hour."""
+        return parts.latency.view()
+
     @app.get("/verbs", tags=["verbs"])
     async def list_verbs(_: Operator) -> VerbsView:
         """List the verbs with their parameters, and those that only the command line has."""
@@ -172,14 +188,17 @@ def make_app(parts: ServerParts) -> FastAPI:
         return OperationsView(items=[*parts.operations.listed()])
 
     @app.get("/operations/{operation_id}", tags=["operations"])
-    @app.get("/latency", tags=["figures"])
-    async def show_latency(_: Operator) -> LatencyView:
-        """Return how long the services' commands took in each interval of the last half an hour."""
-        return parts.latency.view()
-
     async def one_operation(operation_id: str, _: Operator) -> OperationView:
         """Return an operation: its progress, what it has said, and its answer once it has ended."""
         return parts.operations.one(operation_id).view()
+
+    @app.post("/operations/{operation_id}/cancel", status_code=202, tags=["operations"])
+    async def cancel_operation(operation_id: str, request: Request, actor: Operator) -> OperationView:
+        """Cancel an operation that runs.
+
+        It ends once it has cleaned up; `if_cancelled` of its verb says what is left behind."""
+        asked = read_form(CancelForm, await request.body(), request.headers.get("content-type", ""))
+        return parts.operations.cancel(operation_id, actor, asked.reason).view()
 
     for name, verb in served().items():
         _add_verb(app, name, verb)
@@ -287,5 +306,6 @@ def _view(name: str, verb: Declaration) -> VerbView:
         description=rest.strip(),
         changes=verb.changes,
         long=verb.long,
+        if_cancelled=verb.if_cancelled,
         parameters=parameters | {"properties": own},
     )

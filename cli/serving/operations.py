@@ -12,7 +12,7 @@ import structlog
 from pydantic import BaseModel, JsonValue
 from starlette.responses import Response
 
-from cli.app import Declaration, Result, as_plans
+from cli.app import NOTHING_CHANGED, Declaration, Result, as_plans
 from cli.context import Context
 from cli.exit_codes import DONE, NOT_FOUND, OWN_FAULT, UNREACHABLE, USAGE
 from cli.explain import explain
@@ -24,6 +24,7 @@ from shared import rules
 from shared.eventlog.write.log import utc_now
 from shared.runtime.auth import Actor
 from shared.runtime.problems import MEDIA_TYPE, Problem, ProblemDetails, busy, unknown
+from shared.runtime.wellformed import malformed_request
 
 logger = structlog.get_logger("operations")
 
@@ -40,7 +41,7 @@ _RULES: Final[Mapping[int, str]] = {
     OWN_FAULT: rules.INTERNAL_ERROR,
 }
 """The rule of an exit code; the others are refusals of the verb."""
-State: TypeAlias = Literal["running", "done", "failed"]
+State: TypeAlias = Literal["running", "done", "failed", "cancelled"]
 
 
 class Answer(BaseModel):
@@ -67,6 +68,15 @@ class Progress(BaseModel):
     of: int | None
 
 
+class Cancellation(BaseModel):
+    """The request to end an operation before its end."""
+
+    by: str
+    """The account."""
+    at: datetime
+    reason: str
+
+
 class OperationView(BaseModel):
     """A verb's run."""
 
@@ -77,6 +87,8 @@ class OperationView(BaseModel):
     """The account."""
     dry_run: bool | None
     state: State
+    cancellation: Cancellation | None
+    """The operation goes on until it has cleaned up; it may also reach its end before."""
     began: datetime
     ended: datetime | None
     progress: list[Progress]
@@ -123,11 +135,16 @@ class Operation:
     ended: datetime | None = None
     answer: Answer | None = None
     problem: Problem | None = None
+    cancellation: Cancellation | None = None
     task: asyncio.Task[None] | None = None
 
     @property
     def state(self) -> State:
-        return "running" if self.ended is None else "failed" if self.problem else "done"
+        if self.ended is None:
+            return "running"
+        if self.problem is None:
+            return "done"
+        return "cancelled" if self.problem.rule == own_rules.OPERATION_CANCELLED else "failed"
 
     @property
     def name(self) -> str:
@@ -141,6 +158,7 @@ class Operation:
             by=self.actor.account_id,
             dry_run=not self.consent.yes if self.verb.changes else None,
             state=self.state,
+            cancellation=self.cancellation,
             began=self.began,
             ended=self.ended,
             progress=[Progress(step=each.step, done=each.done, of=each.of) for each in self.output.steps.values()],
@@ -228,13 +246,40 @@ class Operations:
             raise unknown("operation", "It may be from before the server's last start. The log has what was changed.")
         return operation
 
+    def cancel(self, operation_id: str, actor: Actor, reason: str) -> Operation:
+        """Cancel an operation that runs; one that is being cancelled already stays so.
+
+        What is recorded of a change has the account and the reason as its result. Raises Problem 404, 409 or 422.
+        """
+        operation = self.one(operation_id)
+        if operation.ended is not None or operation.task is None:
+            raise Problem(
+                rule=own_rules.OPERATION_ENDED,
+                reason="The operation has ended already.",
+                remedy="Look at what it has done.",
+                headers={"Location": f"/operations/{operation.id}"},
+            )
+        if operation.consent.yes and not reason.strip():
+            raise malformed_request([{"field": "reason", "error": "the record of a change needs it"}])
+        if operation.cancellation is None:
+            operation.cancellation = Cancellation(by=actor.account_id, at=utc_now(), reason=reason.strip())
+            operation.task.cancel(f"cancelled by {actor.account_id}: {reason.strip()}".rstrip(": "))
+            logger.info(
+                "operation is cancelled",
+                operation=operation.id,
+                verb=operation.verb.name,
+                account=actor.account_id,
+                reason=reason,
+            )
+        return operation
+
     async def stop(self, within_s: float) -> None:
         """Wait for the operations that run, then cancel them, which is recorded as their failure."""
         tasks = [each.task for each in self._running if each.task is not None]
         if tasks:
             _, left = await asyncio.wait(tasks, timeout=within_s)
             for task in left:
-                task.cancel()
+                task.cancel("the operations server was stopped")
             await asyncio.gather(*left, return_exceptions=True)
 
     async def _run(self, operation: Operation) -> None:
@@ -243,7 +288,8 @@ class Operations:
                 async with self._context(operation.token) as context:
                     operation.answer = await self._answer(context, operation)
             except asyncio.CancelledError:
-                operation.problem = busy("The server was stopped.")
+                if operation.answer is None:  # else it has reached its end before
+                    operation.problem = _cancelled(operation)
                 raise
             except Exception as error:  # noqa: BLE001  # every error becomes the problem of this operation
                 operation.problem = problem_of(error)
@@ -281,6 +327,13 @@ class Operations:
         with _Alone(self._changing, operation, [plan for plan in plans if plan.total]):
             code = await apply_plans(context, output, name, plans, consent)
         return _answer(operation, ok=code == DONE, dry_run=False)
+
+
+def _cancelled(operation: Operation) -> Problem:
+    if operation.cancellation is None:
+        return busy("The server was stopped.")
+    left = operation.verb.if_cancelled if operation.consent.yes else NOTHING_CHANGED
+    return Problem(rule=own_rules.OPERATION_CANCELLED, reason="It was cancelled before its end.", remedy=left)
 
 
 def _answer(operation: Operation, *, ok: bool, dry_run: bool | None, plan: str | None = None) -> Answer:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Annotated, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 import typer
 from aiokafka import TopicPartition
@@ -21,6 +21,7 @@ from shared.services import SERVICES
 
 group("checkpoint", "Consumers' checkpoints: show them, move them by hand.")
 
+_MOVED_OR_NOT: Final = "The checkpoint is moved, or it is where it was."
 Name: TypeAlias = Annotated[str, typer.Argument(help="The consumer, as `tenure status` names it.")]
 Topic: TypeAlias = Annotated[str, typer.Argument(help="The topic, or the service that publishes it.")]
 Number: TypeAlias = Annotated[int, typer.Argument(help="The partition's number.")]
@@ -72,7 +73,7 @@ async def list_checkpoints(
     )
 
 
-@change("checkpoint set")
+@change("checkpoint set", if_cancelled=_MOVED_OR_NOT)
 async def set_checkpoint(
     context: Context,
     consumer: Name,
@@ -111,7 +112,7 @@ async def set_checkpoint(
     return _move(context, at, to, None, summary)
 
 
-@change("checkpoint skip")
+@change("checkpoint skip", if_cancelled=_MOVED_OR_NOT)
 async def skip_record(
     context: Context,
     consumer: Name,
@@ -175,7 +176,7 @@ def _move(context: Context, at: Checkpoint, to: int, skipped: Raw | None, summar
     )
 
 
-@change("checkpoint stream")
+@change("checkpoint stream", if_cancelled="The version is set, or it is as it was.")
 async def set_stream_version(
     context: Context,
     consumer: Name,

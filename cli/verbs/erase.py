@@ -29,7 +29,10 @@ async def _account(db: Any, person: str) -> str:
     return account
 
 
-@change("erase")
+@change(
+    "erase",
+    if_cancelled="A request that has reached identity is carried out all the same; run it again to see whether it was.",
+)
 async def erase_person(
     context: Context,
     output: Output,

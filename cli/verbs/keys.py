@@ -41,7 +41,7 @@ def _data(key: KeyStanding) -> dict[str, Any]:
     }
 
 
-@change("keys rotate")
+@change("keys rotate", if_cancelled="The new key is there, or nothing is changed.")
 async def rotate(context: Context) -> Planned:
     """Create a signing key: published at once, used for signing two minutes later.
 
@@ -71,7 +71,7 @@ async def rotate(context: Context) -> Planned:
     )
 
 
-@change("keys retire")
+@change("keys retire", if_cancelled="The key is retired, or it is as it was.")
 async def retire(
     context: Context,
     kid: Annotated[str, typer.Argument(metavar="KEY", help="The key's id, as `tenure keys list` shows it.")],

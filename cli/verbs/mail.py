@@ -18,6 +18,7 @@ group("mail", "Identity's outbox of mails: list, retry, drop.")
 
 STATES: Final = ("waiting", "sent", "parked", "dropped")
 SHOWN_AT_MOST: Final = 200
+_ALL_OR_NONE: Final = "All of these mails are changed, or none."
 Ids = Annotated[list[int] | None, typer.Argument(help="Numbers of mails, as `tenure mail ls` shows them.")]
 
 
@@ -94,7 +95,7 @@ async def list_notifications(
     return Result({"notifications": found, "figures": figures})
 
 
-@change("mail retry")
+@change("mail retry", if_cancelled=_ALL_OR_NONE)
 async def retry_mails(
     context: Context,
     ids: Ids = None,
@@ -109,7 +110,7 @@ async def retry_mails(
     return _plan(context, found, "would be sent again", becomes="waiting")
 
 
-@change("mail drop")
+@change("mail drop", if_cancelled=_ALL_OR_NONE)
 async def drop_mails(context: Context, ids: Ids = None) -> Planned:
     """Give up waiting or parked mails: they are never sent."""
     if not ids:

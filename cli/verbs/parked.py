@@ -181,7 +181,11 @@ def _readable(value: bytes) -> Any:
 # ── Retry ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@change("parked retry", fails_when="a record still can't be applied")
+@change(
+    "parked retry",
+    if_cancelled="What was applied stays applied, each record in one transaction. The others stay parked.",
+    fails_when="a record still can't be applied",
+)
 async def retry_parked(
     context: Context,
     output: Output,
@@ -327,7 +331,7 @@ def _same(each: Parked, line: Line) -> bool:
 # ── Editing, dropping ──────────────────────────────────────────────────────────────────────────────────
 
 
-@change("parked edit")
+@change("parked edit", if_cancelled="The record is edited, or it is as it was.")
 async def edit_parked(
     context: Context,
     handle: Annotated[str, typer.Argument(help="The record's handle.")],
@@ -401,7 +405,7 @@ def _headers(given: Sequence[str]) -> dict[str, str]:
     return dict(text.split("=", 1) for text in given)
 
 
-@change("parked drop")
+@change("parked drop", if_cancelled="What was given up stays so. The others stay parked.")
 async def drop_parked(
     context: Context,
     handles: Annotated[list[str], typer.Argument(help="Handles of records, as `tenure parked ls` shows them.")],

@@ -135,7 +135,12 @@ def _as_data(each: Stepped) -> dict[str, Any]:
 # ── As of ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@change("as-of", read_only_by_default=True, long=True)
+@change(
+    "as-of",
+    if_cancelled="The live tables are not touched. Tables that are not complete are dropped.",
+    read_only_by_default=True,
+    long=True,
+)
 async def as_of_moment(
     context: Context,
     output: Output,

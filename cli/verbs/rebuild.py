@@ -19,7 +19,13 @@ from shared.sql import statements, with_names
 SQL: Final = statements(__file__)
 
 
-@change("rebuild", fails_when="the tables differ", long=True)
+@change(
+    "rebuild",
+    if_cancelled="Until the switch, the live tables stay as they are. The new tables stay in their schema: the next "
+    "rebuild continues with them, or drops them with --give-up.",
+    fails_when="the tables differ",
+    long=True,
+)
 async def rebuild_projection(
     context: Context,
     projection: ProjectionName,
@@ -35,8 +41,8 @@ async def rebuild_projection(
 ) -> Planned:
     """Rebuild a projection's tables beside the live ones; switch if both agree.
 
-    The service keeps running. If interrupted, the next run continues. If the tables differ, nothing is switched and
-    the new tables stay in their schema for inspection. The old tables are kept until --drop-old."""
+    The service keeps running. If the tables differ, nothing is switched and the new tables stay in their schema for
+    inspection. The old tables are kept until --drop-old."""
     service, found = projection_named(projection)
     if drop and give_up:
         raise OperatorError("Give only one of --drop-old and --give-up.", USAGE)

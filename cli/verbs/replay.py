@@ -23,7 +23,12 @@ from shared.events.envelope import to_headers
 from shared.events.registry import is_inbound, is_outcomes, topic_of
 
 
-@change("replay", long=True)
+@change(
+    "replay",
+    if_cancelled="What was sent or parked stays. Another run sends all of it again, and parks only copies that are "
+    "missing.",
+    long=True,
+)
 async def replay_events(
     context: Context,
     output: Output,

@@ -31,19 +31,22 @@ group("restore", "Restore a lost store from its topic, or a lost topic from its 
 
 OfService: TypeAlias = Annotated[str, typer.Argument(help="The service.")]
 Restore = Callable[..., Awaitable[Restored]]
+_STAYS_FENCED: Final = (
+    "What was imported stays. The store takes no commands, and its fence says why, until another run has continued "
+    "from there to the end."
+)
 
 
-@change("restore store", long=True)
+@change("restore store", if_cancelled=_STAYS_FENCED, long=True)
 async def restore_lost_store(context: Context, output: Output, service: OfService) -> Planned:
     """Restore a service's lost store and read models from its topic.
 
     The database must be empty or partly restored. Positions, hashes and the chain become what they were. The store
-    takes no commands meanwhile. If interrupted, the store stays fenced with the reason, and the next run continues.
-    The operation is recorded in the service's log at the end."""
+    takes no commands meanwhile. The operation is recorded in the service's log at the end."""
     return await _from_topic(context, output, "restore store", service, engine.restore_store)
 
 
-@change("reconcile", long=True)
+@change("reconcile", if_cancelled=_STAYS_FENCED, long=True)
 async def reconcile_store(context: Context, output: Output, service: OfService) -> Planned:
     """Bring a store that was restored from a backup up to its topic.
 
@@ -177,7 +180,11 @@ def as_data(result: Restored) -> dict[str, Any]:
     }
 
 
-@change("restore topic", long=True)
+@change(
+    "restore topic",
+    if_cancelled="What was published stays. Another run publishes the rest.",
+    long=True,
+)
 async def restore_lost_topic(context: Context, output: Output, service: OfService) -> Planned:
     """Publish the events that a service's topic has lost again, byte for byte.
 

@@ -87,7 +87,11 @@ async def show_clocks(context: Context, output: Output) -> Result:
     return Result({"now": now, "clocks": found, "apart": disagreeing}, ok=not disagreeing)
 
 
-@change("clock move", not_served="It needs the token of a member of the sandbox organisation, who has a page for it.")
+@change(
+    "clock move",
+    if_cancelled="A request that has reached identity is carried out all the same: `tenure clock show` tells.",
+    not_served="It needs the token of a member of the sandbox organisation, who has a page for it.",
+)
 async def move_clock(
     context: Context,
     to: Annotated[

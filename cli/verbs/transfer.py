@@ -163,7 +163,11 @@ def checked(lines: Sequence[tuple[int, bytes]]) -> tuple[list[cloudevents.KafkaR
     return good, bad
 
 
-@change("import", not_served="It reads a file of the machine where it runs.")
+@change(
+    "import",
+    if_cancelled="What was written stays. Another run writes all of it again, and repeated events have no effect.",
+    not_served="It reads a file of the machine where it runs.",
+)
 async def import_events(
     context: Context,
     file: Annotated[str, typer.Argument(help="A file of CloudEvents in JSON, one a line; - for standard input.")],

@@ -29,6 +29,7 @@ from shared.eventlog.write.log import Meta, Refused, utc_now
 group("webhook", "Webhooks: list, show, pause, resume, replay.")
 
 STATES: Final = ("running", "paused", "parked", "ended")
+_DONE_OR_NOT: Final = "The webhook is changed, or it is as it was."
 Id: TypeAlias = Annotated[str, typer.Argument(help="The webhook's id, as `tenure webhook ls` shows it.")]
 
 
@@ -117,19 +118,19 @@ def _text(value: object) -> str:
     return "" if value is None else str(value)
 
 
-@change("webhook pause")
+@change("webhook pause", if_cancelled=_DONE_OR_NOT)
 async def pause_webhook(context: Context, webhook: Id) -> Planned:
     """Send nothing to a webhook until it is resumed."""
     return await _plan(context, webhook, PauseWebhook(paused_by=OPERATOR), "would be sent nothing more for now")
 
 
-@change("webhook resume")
+@change("webhook resume", if_cancelled=_DONE_OR_NOT)
 async def resume_webhook(context: Context, webhook: Id) -> Planned:
     """Go on with the event that a paused or parked webhook stopped at."""
     return await _plan(context, webhook, ResumeWebhook(resumed_by=OPERATOR), "would go on where it stopped")
 
 
-@change("webhook replay")
+@change("webhook replay", if_cancelled=_DONE_OR_NOT)
 async def replay_webhook(
     context: Context,
     webhook: Id,

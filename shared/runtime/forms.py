@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, get_args, get_type_hints
+from typing import Any, Final, TypeVar, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError, create_model
 
@@ -15,6 +15,7 @@ from shared.runtime.problems import Problem, malformed
 ITEMS_AT_MOST: Final = 1000
 """The greatest number of items in a bulk request: one more than the seats of a subscription."""
 _STRICT: Final = ConfigDict(extra="forbid", strict=True)
+Form = TypeVar("Form", bound=BaseModel)
 
 
 def has_secret(form: type[BaseModel]) -> bool:
@@ -110,7 +111,7 @@ def _fields(command: type[object]) -> tuple[dataclasses.Field[object], ...]:
     return dataclasses.fields(command)
 
 
-def read_form(form: type[BaseModel], raw: bytes, content_type: str) -> BaseModel:
+def read_form(form: type[Form], raw: bytes, content_type: str) -> Form:
     """Read a request's body. Raises Problem 415, or 422 if it is not this form."""
     if not raw and not any(field.is_required() for field in form.model_fields.values()):
         return form()

@@ -1,32 +1,18 @@
 """The operations server: whom it serves, which verbs, and what its forms take. Nothing of it needs a system."""
 
 import asyncio
-import inspect
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from cli.app import VERBS, Result, load_verbs
+from cli.app import VERBS, load_verbs
 from cli.exit_codes import FAULTS, MEANING, NOT_FOUND, OWN_FAULT, REFUSED, UNREACHABLE, USAGE, OperatorError
 from cli.operation import ChangePlan, Operation, Outcome, digest_of
 from cli.serving import operations
 from cli.serving.forms import form_of, served
 from cli.serving.operations import problem_of
-from shared.runtime.auth import Actor
-from tests.cli.serving import OPERATOR, Server
-
-STRANGERS = {
-    "nobody": None,
-    "a customer": Actor(account_id="a", organisation_id="o", organisation_kind="customer", session_id="s"),
-    "a partner": Actor(account_id="a", organisation_id="o", organisation_kind="partner", session_id="s"),
-    "a publisher": Actor(
-        account_id="a", organisation_id="o", organisation_kind="publisher", publisher="p", session_id="s"
-    ),
-    "a machine of the operator": Actor(
-        account_id="a", organisation_id="o", organisation_kind="operator", client_id="m", scopes=frozenset({"read"})
-    ),
-}
+from tests.cli.serving import OPERATOR, STRANGERS, Server, Slow
 
 
 @pytest.mark.parametrize("stranger", STRANGERS)
@@ -137,24 +123,6 @@ def test_a_digest_leaves_out_figures_that_change_by_themselves() -> None:
     moving = [_plan(confirms=["a=1"], total=total, summary=[str(total)]) for total in (1, 2)]
     assert len({digest_of("verb", {}, [each]) for each in moving}) == 1
     assert digest_of("verb", {}, [_plan(confirms=["a=2"])]) != digest_of("verb", {}, [moving[0]])
-
-
-class Slow:
-    """A verb that goes on until it is let go."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str = "refusals ls") -> None:
-        self.go, self.runs = asyncio.Event(), 0
-        monkeypatch.setattr("cli.serving.app.ANSWER_S", 0.01)
-        declared = VERBS[name]
-        signature = inspect.signature(declared.function, eval_str=True)
-
-        async def slow(**_: object) -> Result:
-            self.runs += 1
-            await self.go.wait()
-            return Result({"done": True}, ok=False)
-
-        slow.__signature__ = signature  # type: ignore[attr-defined]  # as the function that it stands for
-        monkeypatch.setitem(VERBS, name, replace(declared, function=slow))
 
 
 async def test_a_verb_that_takes_longer_goes_on_as_an_operation(monkeypatch: pytest.MonkeyPatch) -> None:

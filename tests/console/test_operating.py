@@ -7,7 +7,18 @@ import pytest
 
 from services.console.app import AREAS
 from tests.console.fakes import ACCOUNT, Browser, Services, hidden, problem, words
-from tests.console.samples.operating import ANSWERS, OPERATION, RECORD, WHOLE, answer, run, said
+from tests.console.samples.operating import (
+    ANSWERS,
+    KIM,
+    NOON,
+    OPERATION,
+    RECORD,
+    RUNNING,
+    WHOLE,
+    answer,
+    run,
+    said,
+)
 
 AT = "/operator/operate"
 RUN = f"{AT}/operations/op-1"
@@ -212,6 +223,50 @@ async def test_what_a_record_has_is_text(browser: Browser, services: Services) -
 
 async def test_a_run_that_nobody_knows_is_not_found(browser: Browser) -> None:
     assert (await browser.get(f"{AT}/operations/op-9")).status_code == 404
+
+
+# ── Cancelling ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_run_is_cancelled_after_the_page_has_said_what_it_leaves(browser: Browser, services: Services) -> None:
+    services.answers["POST /operations/op-3/cancel"] = answer(RUNNING, 202)
+    assert f'href="{AT}/operations/op-3/cancel"' in (await browser.get(f"{AT}/operations/op-3")).text
+    page = (await browser.get(f"{AT}/operations/op-3/cancel")).text
+    assert "Restore a store from its topic: What is left behind: What was done stays." in words(page)
+    without = await browser.send(f"{AT}/operations/op-3/cancel", reason=" ")
+    assert without.status_code == 422 and "Fill in this field." in words(without.text)
+    done = await browser.send(f"{AT}/operations/op-3/cancel", reason="Wrong service.")
+    assert done.headers["location"] == f"{AT}/operations/op-3"
+    assert services.bodies("POST", "/operations/op-3/cancel") == [{"reason": "Wrong service."}]
+
+
+async def test_a_dry_run_is_cancelled_without_a_reason(browser: Browser, services: Services) -> None:
+    services.answers["GET /operations/op-3"] = answer({**RUNNING, "dry_run": True})
+    services.answers["POST /operations/op-3/cancel"] = answer(RUNNING, 202)
+    page = (await browser.get(f"{AT}/operations/op-3/cancel")).text
+    assert "Nothing is changed yet." in words(page) and 'name="reason"' not in page
+    assert (await browser.send(f"{AT}/operations/op-3/cancel")).status_code == 303
+
+
+async def test_what_has_ended_meanwhile_is_not_cancelled(browser: Browser, services: Services) -> None:
+    services.answers["POST /operations/op-3/cancel"] = problem(409, "operation-ended", "The operation has ended.")
+    refused = await browser.send(f"{AT}/operations/op-3/cancel", reason="why")
+    assert refused.status_code == 422 and "so it can't be cancelled" in words(refused.text)
+    assert "It has ended already." in words((await browser.get(f"{AT}/operations/op-1/cancel")).text)
+
+
+async def test_a_cancelled_run_says_by_whom_and_what_is_left(browser: Browser, services: Services) -> None:
+    cancellation = {"by": KIM, "at": NOON, "reason": "Wrong one."}
+    shows(services, state="running", ended=None, dry_run=False, cancellation=cancellation)
+    page = (await browser.get(RUN)).text
+    assert "Kim Ode cancelled it on 29 Nov 2026, 12:00:00 CET. Why: Wrong one. It cleans up" in words(page)
+    assert "/cancel" not in page
+    left = {"detail": "It was cancelled.", "rule": "operation-cancelled", "remedy": "The new tables stay."}
+    shows(services, state="cancelled", dry_run=False, cancellation=cancellation, problem=left)
+    text = words((await browser.get(RUN)).text)
+    assert "Rebuild a projection cancelled" in text and "The new tables stay." in text and "Apply it" not in text
+    shows(services, dry_run=False, cancellation=cancellation, answer=said("Switched."))
+    assert "It had reached its end before." in words((await browser.get(RUN)).text)
 
 
 # ── Parked records ─────────────────────────────────────────────────────────────────────────────────────

@@ -14,6 +14,7 @@ class ServedVerb(BaseModel):
     summary: str
     description: str
     changes: bool
+    if_cancelled: str
     parameters: dict[str, JsonValue]
 
 
@@ -53,17 +54,30 @@ class RunProblem(BaseModel):
 
     detail: str
     rule: str | None = None
+    remedy: str | None = None
+
+
+class Cancellation(BaseModel):
+    """The request to end a run before its end."""
+
+    by: str
+    at: datetime
+    reason: str
 
 
 class Run(BaseModel):
-    """A verb's run. Of operations's `GET /operations/{operation_id}`."""
+    """A verb's run.
+
+    Of operations's `GET /operations/{operation_id}` and `POST /operations/{operation_id}/cancel`.
+    """
 
     id: str
     verb: str
     parameters: dict[str, JsonValue]
     by: str
     dry_run: bool | None
-    state: Literal["running", "done", "failed"]
+    state: Literal["running", "done", "failed", "cancelled"]
+    cancellation: Cancellation | None
     began: datetime
     ended: datetime | None
     progress: list[Step]

@@ -65,7 +65,8 @@ async def recorded(
     try:
         yield report
     except BaseException as error:
-        why = "interrupted" if isinstance(error, asyncio.CancelledError) else f"{type(error).__name__}: {error}"
+        cancelled = isinstance(error, asyncio.CancelledError)
+        why = str(error) or "interrupted" if cancelled else f"{type(error).__name__}: {error}"
         with suppress(Exception):  # if the database is unavailable, the record of the beginning remains
             async with asyncio.timeout(10):
                 await _record_failure(pool, f"{step or 'the beginning'} ({why[:300]}), {begun}", goal, attempt.command)

@@ -42,6 +42,7 @@ def verb(name: str, properties: dict[str, Any], *required: str, changes: bool = 
         "summary": "What it does.",
         "description": "More about it.",
         "changes": changes,
+        "if_cancelled": "What was done stays.",
         "parameters": parameters | ({"required": [*required]} if required else {}),
     }
 
@@ -60,6 +61,7 @@ VERBS: Final = {
             "projection",
             changes=True,
         ),
+        verb("restore-store", {"service": text()}, "service", changes=True),
         verb("webhook-resume", {"id": text()}, "id", changes=True),
         verb("webhook-test", {"id": text()}, "id", changes=True),
     ],
@@ -75,6 +77,7 @@ def run(**more: Any) -> dict[str, Any]:
         "by": KIM,
         "dry_run": True,
         "state": "done",
+        "cancellation": None,
         "began": NOON,
         "ended": NOON,
         "progress": [],
@@ -89,6 +92,9 @@ def said(*lines: str, plan: str | None = None, ok: bool = True, **result: Any) -
     return {"ok": ok, "plan": plan, "lines": [*lines], "result": result}
 
 
+RUNNING: Final = run(
+    id="op-3", verb="restore-store", parameters={"service": "marketplace"}, state="running", ended=None
+)
 PLAN: Final = run(answer=said("70 events would be folded again.", plan="digest-1"))
 
 
@@ -99,7 +105,8 @@ def answer(body: Any, status: int = 200) -> httpx.Response:
 ANSWERS: Final[Mapping[str, Answer]] = {
     "GET /me": answer({**ACCOUNT, "account_id": KIM, "organisation_kind": "operator", "name": "Kim Ode"}),
     "GET /verbs": answer(VERBS),
-    "GET /operations": answer({"items": [PLAN]}),
+    "GET /operations": answer({"items": [PLAN, RUNNING]}),
+    "GET /operations/op-3": answer({**RUNNING, "dry_run": False}),
     "GET /operations/op-1": answer(PLAN),
     "POST /verbs/parked-group": answer(said(groups=[GROUP])),
     "POST /verbs/parked-ls": answer(said(parked=[RECORD])),
@@ -112,4 +119,5 @@ SAMPLES: Final = {
     "/operator/operate/records/{handle}": Sample("/operator/operate/records/d87db9ad", ANSWERS),
     "/operator/operate/verbs/{verb}": Sample("/operator/operate/verbs/rebuild", ANSWERS),
     "/operator/operate/operations/{operation_id}": Sample("/operator/operate/operations/op-1", ANSWERS),
+    "/operator/operate/operations/{operation_id}/cancel": Sample("/operator/operate/operations/op-3/cancel", ANSWERS),
 }

@@ -17,6 +17,7 @@ AREA: Final = Area(
         PageAt(path="/operator/operate/records/{handle}", show=parked.record, act=parked.edit),
         PageAt(path="/operator/operate/verbs/{verb}", show=verbs.verb, act=verbs.run),
         PageAt(path="/operator/operate/operations/{operation_id}", show=runs.run, act=runs.confirm),
+        PageAt(path="/operator/operate/operations/{operation_id}/cancel", show=runs.ask_to_cancel, act=runs.cancel),
     ),
     links=(Link(path="/operator/operate", text=marked("Operate"), kinds=OPERATOR),),
 )

@@ -13,7 +13,7 @@ from services.console.deeds import again, refuse
 from services.console.doors import Refused, path
 from services.console.forms import words_of
 from services.console.names import names_of
-from services.console.pages.operating.server import OPERATE, begin
+from services.console.pages.operating.server import OPERATE, begin, verb_named
 from services.console.pages.operating.shown import cell, shown
 from services.console.pages.operating.words import label_of, step_of, title_of, worded
 from services.console.shapes.operating import Run, Step
@@ -49,7 +49,7 @@ class Bar:
 async def run(visit: Visit) -> Response:
     """Show a run."""
     check_operator(visit)
-    found = await visit.see(SERVER, path("/operations/{id}", id=visit.id("operation_id")), Run)
+    found = await visit.see(SERVER, _path_of(visit), Run)
     texts = visit.texts
     said = found.answer.lines if found.answer is not None else found.lines
     return visit.page(
@@ -63,7 +63,7 @@ async def run(visit: Visit) -> Response:
         problem=_problem(found, texts),
         record=_record(found),
         change=_address(found),
-        names=await names_of(visit, [found.by]),
+        names=await names_of(visit, [found.by, found.cancellation.by if found.cancellation else None]),
     )
 
 
@@ -86,6 +86,8 @@ def _problem(found: Run, texts: Texts) -> Markup:
     if found.plan:
         return Markup("{}").format(texts.gettext(CHANGED_MEANWHILE))
     rule, detail = found.problem.rule or "", found.problem.detail
+    if found.state == "cancelled":
+        return worded(found.problem.remedy or detail, texts)
     return worded(detail or words_of(rule, detail, texts), texts)
 
 
@@ -111,12 +113,39 @@ def _written(value: JsonValue) -> str:
     return "on" if value is True else str(value)
 
 
+async def ask_to_cancel(visit: Visit) -> Response:
+    """Ask whether a run is to be cancelled, with what it leaves behind then."""
+    check_operator(visit)
+    found = await visit.see(SERVER, _path_of(visit), Run)
+    verb = await verb_named(visit, found.verb)
+    title = title_of(found.verb, visit.texts)
+    return visit.page("operating/cancel.html", run=found, title=title, verb=verb, applies=found.dry_run is False)
+
+
+async def cancel(visit: Visit) -> Response:
+    """Cancel a run, and go to its page."""
+    check_operator(visit)
+    found = await visit.see(SERVER, _path_of(visit), Run)
+    if found.dry_run is False and not visit.form.require(visit.texts, "reason"):
+        return await again(visit, ask_to_cancel)
+    asked: dict[str, JsonValue] = {"reason": visit.form["reason"].strip()}
+    try:
+        await visit.ask(SERVER, "POST", path("/operations/{id}/cancel", id=found.id), Run, asked)
+    except Refused as refused:
+        return await refuse(visit, refused, ask_to_cancel)
+    return visit.go(path(f"{OPERATE}/operations/{{id}}", id=found.id))
+
+
+def _path_of(visit: Visit) -> str:
+    return path("/operations/{id}", id=visit.id("operation_id"))
+
+
 async def confirm(visit: Visit) -> Response:
     """Apply the plan that was shown."""
     check_operator(visit)
     if not visit.form.require(visit.texts, "reason"):
         return await again(visit, run)
-    found = await visit.see(SERVER, path("/operations/{id}", id=visit.id("operation_id")), Run)
+    found = await visit.see(SERVER, _path_of(visit), Run)
     confirmed: dict[str, JsonValue] = {"yes": True, "reason": visit.form["reason"].strip(), "plan": visit.form["plan"]}
     try:
         return await begin(visit, found.verb, {**found.parameters, **confirmed})
