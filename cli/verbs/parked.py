@@ -105,9 +105,11 @@ def _event(each: Parked) -> str:
 
 
 @verb("parked group")
-async def group_parked(context: Context, output: Output, consumer: OfConsumer = None) -> Result:
+async def group_parked(
+    context: Context, output: Output, consumer: OfConsumer = None, stream: OfStream = None
+) -> Result:
     """Group parked records by their error."""
-    selected = await _select(context, consumer)
+    selected = await _select(context, consumer, stream)
     groups: dict[str, list[Parked]] = {}
     for each in selected:
         groups.setdefault(each.fingerprint, []).append(each)

@@ -10,7 +10,9 @@ import pytest
 import structlog
 
 from cli.app import main
+from deploy import topics
 from shared.services import SERVICES, url_variable
+from tests.conftest import in_a_loop
 from tests.databases import Databases
 from tests.system import parts
 
@@ -71,4 +73,23 @@ def stores(
 def live(stores: Mapping[str, str], kafka: parts.Kafka, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, str]:
     for name, value in kafka.access.environment().items():
         monkeypatch.setenv(name, value)
+    return stores
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[parts.Kafka]:
+    with parts.kafka(tmp_path_factory.mktemp("lost") / "kafka") as server:
+        in_a_loop(topics.ensure(server.access))
+        yield server
+        server.kill()
+
+
+@pytest.fixture
+def lost(
+    stores: Mapping[str, str], empty: parts.Kafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Mapping[str, str]:
+    """Four empty stores, and a Kafka that has none of the topics' events but those of the module's other tests."""
+    for name, value in empty.access.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TENURE_ANCHORS", str(tmp_path))
     return stores

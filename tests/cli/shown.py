@@ -5,10 +5,11 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from services.console.shapes.operations import Explained, FoundStreams, ShownStream, SystemNow
+from services.console.shapes.operations import Explained, FoundStreams, Restores, ShownStream, SystemNow
 
 VERB_SHAPES: Final[Mapping[str, type[BaseModel]]] = {
     "now": SystemNow,
+    "restore status": Restores,
     "stream find": FoundStreams,
     "stream show": ShownStream,
     "why": Explained,

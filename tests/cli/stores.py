@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 from aiokafka import AIOKafkaProducer
@@ -16,7 +17,7 @@ from shared.eventlog.deliver.received import Raw, receive
 from shared.eventlog.write.log import Accepted, Log, Meta, utc_now
 from shared.eventlog.write.postgres import PostgresStore
 from shared.eventlog.write.store import Head
-from shared.events import CsnIssued
+from shared.events import CsnIssued, FleetOpened
 from shared.events.envelope import GENESIS, chained, to_headers
 from shared.events.registry import MARKETPLACE
 from tests.conftest import in_a_loop
@@ -80,6 +81,11 @@ def csn(number: int) -> CsnIssued:
     return CsnIssued(csn=f"{number}", organisation_id="o", publisher="p")
 
 
+def fleet(number: int) -> FleetOpened:
+    """An event of distribution's that none of its consumers does anything with."""
+    return FleetOpened(contract_id=f"contract-{number}", customer="customer-1")
+
+
 PUBLISHERS = {
     "specversion": "1.0",
     "id": "x",
@@ -133,3 +139,15 @@ def send(access: KafkaAccess, topic: str, number: int) -> None:
         await producer.stop()
 
     in_a_loop(sent())
+
+
+def database(dsn: str, what: str, other: str = "") -> None:
+    """Does something to a whole database."""
+    operator, name = urlsplit(as_operator(dsn)), urlsplit(dsn).path.strip("/")
+
+    async def done() -> None:
+        db = await asyncpg.connect(urlunsplit(operator._replace(path="/postgres", query="")))
+        await db.execute(what.format(name=name, other=other or f"{name}_backup"))
+        await db.close()
+
+    in_a_loop(done())

@@ -73,6 +73,7 @@ def test_a_customers_streams_are_found_by_its_id_name_and_peoples_addresses(tenu
     ("verb", "arguments"),
     [
         ("now", ("--over", "0.1")),
+        ("restore status", ("--over", "0.1")),
         ("stream find", ("northhaus",)),
         ("stream show", ("subscription-s-1", "--last", "2")),
         ("why", ("door:1",)),

@@ -2,30 +2,25 @@
 
 import itertools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
-import asyncpg
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError
 
-from deploy import topics
 from shared.eventlog.repair import restore as engine
 from shared.eventlog.repair import tries
 from shared.eventlog.repair.anchors import Anchor
 from shared.eventlog.repair.importing import Importer
 from shared.eventlog.write.postgres import PostgresStore
 from shared.eventlog.write.store import Unavailable
-from shared.events import FleetOpened
 from shared.events.envelope import StoredEvent, chained
 from shared.events.registry import INBOUND, topic_of
 from tests.cli.conftest import Said, Tenure
-from tests.cli.stores import YES, append, csn, fetch, operations
+from tests.cli.stores import YES, append, csn, database, fetch, fleet, operations
 from tests.conftest import in_a_loop
-from tests.databases import as_operator
 from tests.engine.rebuilding import assigned, opened
 from tests.system import parts
 
@@ -34,47 +29,13 @@ pytestmark = pytest.mark.system
 Stores = Mapping[str, str]
 
 
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[parts.Kafka]:
-    with parts.kafka(tmp_path_factory.mktemp("lost") / "kafka") as server:
-        in_a_loop(topics.ensure(server.access))
-        yield server
-        server.kill()
-
-
-@pytest.fixture
-def live(stores: Stores, empty: parts.Kafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stores:
-    """Four empty stores, and a Kafka that has none of the topics' events but those of the module's other tests."""
-    for name, value in empty.access.environment().items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("TENURE_ANCHORS", str(tmp_path))
-    return stores
-
-
-def fleet(number: int) -> FleetOpened:
-    """An event of distribution's that none of its consumers does anything with."""
-    return FleetOpened(contract_id=f"contract-{number}", customer="customer-1")
-
-
 def pool(dsn: str, number: int) -> None:
     """A pool of three events."""
     append(dsn, "entitlements", f"pool-{number}", opened(number), assigned(number, 1), assigned(number, 2))
 
 
-def database(dsn: str, what: str, other: str = "") -> None:
-    """Does something to a whole database."""
-    operator, name = urlsplit(as_operator(dsn)), urlsplit(dsn).path.strip("/")
-
-    async def done() -> None:
-        db = await asyncpg.connect(urlunsplit(operator._replace(path="/postgres", query="")))
-        await db.execute(what.format(name=name, other=other or f"{name}_backup"))
-        await db.close()
-
-    in_a_loop(done())
-
-
-def test_what_was_lost_comes_back_by_command(tenure: Tenure, live: Stores) -> None:
-    dsn = live["entitlements"]
+def test_what_was_lost_comes_back_by_command(tenure: Tenure, lost: Stores) -> None:
+    dsn = lost["entitlements"]
     for number in range(4):
         pool(dsn, number)
 
@@ -119,8 +80,8 @@ def test_what_was_lost_comes_back_by_command(tenure: Tenure, live: Stores) -> No
     assert tenure("verify", "entitlements").code == 0
 
 
-def test_a_store_that_went_a_way_of_its_own_is_not_reconciled(tenure: Tenure, live: Stores) -> None:
-    dsn = live["marketplace"]
+def test_a_store_that_went_a_way_of_its_own_is_not_reconciled(tenure: Tenure, lost: Stores) -> None:
+    dsn = lost["marketplace"]
     append(dsn, "marketplace", "partner-1", csn(1), csn(2), csn(3))
     database(dsn, 'create database "{other}" template "{name}"')
     append(dsn, "marketplace", "partner-2", csn(1), csn(2), csn(3))
@@ -165,9 +126,9 @@ def fence(dsn: str) -> str:
 
 
 def test_a_restore_that_fails_midway_leaves_word_of_it_and_goes_on_when_run_again(
-    tenure: Tenure, live: Stores, monkeypatch: pytest.MonkeyPatch
+    tenure: Tenure, lost: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dsn = live["distribution"]
+    dsn = lost["distribution"]
     append(dsn, "distribution", "pool-1", fleet(1), fleet(2), fleet(3))
     append(dsn, "distribution", "pool-2", fleet(1), fleet(2), fleet(3))
     assert tenure("restore", "topic", "distribution", *YES).code == 0
@@ -227,9 +188,9 @@ def test_a_restore_that_fails_midway_leaves_word_of_it_and_goes_on_when_run_agai
 
 
 def test_a_topic_is_verified_without_its_store(
-    tenure: Tenure, live: Stores, empty: parts.Kafka, monkeypatch: pytest.MonkeyPatch
+    tenure: Tenure, lost: Stores, empty: parts.Kafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dsn, topic = live["identity"], topic_of("identity")
+    dsn, topic = lost["identity"], topic_of("identity")
     append(dsn, "identity", "account-1", csn(1), csn(2), csn(3))
     assert tenure("restore", "topic", "identity", *YES).code == 0
     chain = fetch(dsn, "select chain from log.batches where last_position = 3")[0]["chain"]

@@ -13,9 +13,11 @@ from tests.console.samples.operating import (
     NOON,
     OPERATION,
     RECORD,
+    RESTORES,
     RUNNING,
     WHOLE,
     answer,
+    restore,
     run,
     said,
 )
@@ -225,7 +227,7 @@ async def test_a_run_that_nobody_knows_is_not_found(browser: Browser) -> None:
     assert (await browser.get(f"{AT}/operations/op-9")).status_code == 404
 
 
-# ── Cancelling ──────────────────────────────────────────────────────────────────────────────────────────
+# ── Cancelling, restores ───────────────────────────────────────────────────────────────────────────────
 
 
 async def test_a_run_is_cancelled_after_the_page_has_said_what_it_leaves(browser: Browser, services: Services) -> None:
@@ -269,6 +271,41 @@ async def test_a_cancelled_run_says_by_whom_and_what_is_left(browser: Browser, s
     assert "It had reached its end before." in words((await browser.get(RUN)).text)
 
 
+async def test_restores_show_how_far_and_how_fast_they_are(browser: Browser, services: Services) -> None:
+    page = (await browser.get(f"{AT}/restores")).text
+    text = words(page)
+    assert "Events in the store 1,200 of 5,000, 400 per second, about 10 s left" in text
+    assert "marketplace.sales 3,800 120.5" in text and "begun 29 Nov 2026" not in text
+    assert 'hx-trigger="every 3s"' in page and f'href="{AT}/operations/op-3"' in page
+    assert "identity 41" in text and services.bodies("POST", "/verbs/restore-status") == [{"over": 1.0}]
+
+
+@pytest.mark.parametrize(
+    ("state", "why", "verb"),
+    [
+        ("interrupted", "it stopped; run `tenure restore store marketplace` again", "restore-store"),
+        ("interrupted", "it stopped; run `tenure reconcile marketplace` again", "reconcile"),
+        ("fenced", "the store and its topic differ: it lacks 3 events", "reconcile"),
+    ],
+)
+async def test_a_restore_that_does_not_run_leads_to_what_continues_it(
+    browser: Browser, services: Services, state: str, why: str, verb: str
+) -> None:
+    services.answers["GET /operations"] = answer({"items": []})
+    waiting = restore("marketplace", state, why=why)
+    services.answers["POST /verbs/restore-status"] = answer(said(**{**RESTORES, "services": [waiting]}))
+    page = (await browser.get(f"{AT}/restores")).text
+    assert f'href="{AT}/verbs/{verb}?service=marketplace"' in page and "every 3s" not in page
+
+
+async def test_without_restores_the_page_says_so(browser: Browser, services: Services) -> None:
+    services.answers["GET /operations"] = answer({"items": []})
+    well = {**RESTORES, "services": [restore("identity")], "kafka": "Kafka at x does not answer (OSError)"}
+    services.answers["POST /verbs/restore-status"] = answer(said(**well))
+    text = words((await browser.get(f"{AT}/restores")).text)
+    assert "nothing is being restored" in text and "Kafka at x does not answer (OSError)." in text
+
+
 # ── Parked records ─────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -283,10 +320,13 @@ async def test_groups_lead_to_their_records_and_these_to_their_bytes(browser: Br
     assert "ce_id e-1" in words(page) and "&#34;amount&#34;: &#34;12x&#34;" in page
 
 
-async def test_groups_are_filtered_by_consumer_and_retried_by_it(browser: Browser, services: Services) -> None:
+async def test_groups_are_filtered_by_consumer_or_stream_and_retried(browser: Browser, services: Services) -> None:
     page = (await browser.get(f"{AT}/parked?consumer=entitlements.reactions")).text
     assert services.bodies("POST", "/verbs/parked-group") == [{"consumer": "entitlements.reactions"}]
-    assert 'name="consumer" value="entitlements.reactions"' in page and "Retry all of this consumer" in words(page)
+    assert 'name="consumer" value="entitlements.reactions"' in page and "Retry all of these" in words(page)
+    page = (await browser.get(f"{AT}/parked?stream=pool-1")).text
+    assert services.bodies("POST", "/verbs/parked-group")[1:] == [{"stream": "pool-1"}]
+    assert 'name="stream" value="pool-1"' in page
     services.answers["POST /verbs/parked-group"] = problem(404, "unknown", "There is no consumer x.")
     answered = await browser.get(f"{AT}/parked?consumer=x")
     assert answered.status_code == 200 and "Retry all" not in words(answered.text)

@@ -245,3 +245,35 @@ class SystemNow(BaseModel):
     terms: list[TermsEnding]
     rollouts: list[RolloutNow]
     more_rollouts: int
+
+
+# ── restore status ─────────────────────────────────────────────────────────────────────────────────────
+
+
+class Folding(BaseModel):
+    """A projection that has records left to fold."""
+
+    consumer: str
+    behind: int
+    per_s: float
+
+
+class ServiceRestore(BaseModel):
+    """The store of a service, and the restore that it or its topic is in."""
+
+    service: str
+    state: Literal["open", "restoring", "publishing", "interrupted", "fenced", "unreadable"]
+    why: str
+    position: int | None
+    of: int | None
+    per_s: float
+    remaining_s: float | None
+    folding: list[Folding]
+
+
+class Restores(BaseModel):
+    """Which stores and topics are being restored. Of the verb `restore status`."""
+
+    at: datetime
+    kafka: str | None
+    services: list[ServiceRestore]

@@ -49,7 +49,7 @@ async def recorded(
     Yields:
         A progress function that also notes the current step for the record.
     """
-    goal = max([before] + [await _top(reader, n, attempt.service) for n in reader.ends])
+    goal = max(before, await highest_position(reader, attempt.service))
     begun, step = attempt.begun(), ""
 
     def report(name: str, done: int, total: int) -> None:
@@ -74,13 +74,13 @@ async def recorded(
     await pool.execute(SQL["unfence"], MENDING, FENCE)
 
 
-async def _top(reader: TopicReader, partition: int, service: str) -> int:
-    """Estimate the highest position in the partition, for the record.
+async def highest_position(reader: TopicReader, service: str) -> int:
+    """Estimate the highest position in the topic from each partition's last records.
 
     No event has a higher position than the topic has records: a record that claims one is forged.
     """
-    tail = await reader.tail(partition, service)
-    return max((record.position for record in tail if record.position <= reader.records), default=0)
+    tails = [await reader.tail(partition, service) for partition in reader.ends]
+    return max((each.position for tail in tails for each in tail if each.position <= reader.records), default=0)
 
 
 async def _record_failure(pool: Any, where: str, goal: int, command: str) -> None:

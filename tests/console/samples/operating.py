@@ -92,6 +92,26 @@ def said(*lines: str, plan: str | None = None, ok: bool = True, **result: Any) -
     return {"ok": ok, "plan": plan, "lines": [*lines], "result": result}
 
 
+def restore(service: str, state: str = "open", **more: Any) -> dict[str, Any]:
+    nothing = {"why": "", "position": 41, "of": 41, "per_s": 0.0, "remaining_s": None, "folding": []}
+    return {"service": service, "state": state, **nothing, **more}
+
+
+RESTORING: Final = restore(
+    "marketplace",
+    "restoring",
+    why="begun 2026-11-29 11:00:00 UTC by Kim: lost, at position 0 of 5000",
+    position=1200,
+    of=5000,
+    per_s=400.0,
+    remaining_s=9.5,
+    folding=[{"consumer": "marketplace.sales", "behind": 3800, "per_s": 120.5}],
+)
+RESTORES: Final[dict[str, Any]] = {
+    "at": NOON,
+    "kafka": None,
+    "services": [restore("identity"), RESTORING, restore("entitlements"), restore("distribution")],
+}
 RUNNING: Final = run(
     id="op-3", verb="restore-store", parameters={"service": "marketplace"}, state="running", ended=None
 )
@@ -107,6 +127,7 @@ ANSWERS: Final[Mapping[str, Answer]] = {
     "GET /verbs": answer(VERBS),
     "GET /operations": answer({"items": [PLAN, RUNNING]}),
     "GET /operations/op-3": answer({**RUNNING, "dry_run": False}),
+    "POST /verbs/restore-status": answer(said(**RESTORES)),
     "GET /operations/op-1": answer(PLAN),
     "POST /verbs/parked-group": answer(said(groups=[GROUP])),
     "POST /verbs/parked-ls": answer(said(parked=[RECORD])),
@@ -120,4 +141,5 @@ SAMPLES: Final = {
     "/operator/operate/verbs/{verb}": Sample("/operator/operate/verbs/rebuild", ANSWERS),
     "/operator/operate/operations/{operation_id}": Sample("/operator/operate/operations/op-1", ANSWERS),
     "/operator/operate/operations/{operation_id}/cancel": Sample("/operator/operate/operations/op-3/cancel", ANSWERS),
+    "/operator/operate/restores": Sample("/operator/operate/restores", ANSWERS),
 }

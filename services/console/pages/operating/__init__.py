@@ -3,7 +3,7 @@
 from typing import Final
 
 from services.console.areas import Area, Kind, Link, PageAt
-from services.console.pages.operating import overview, parked, runs, verbs
+from services.console.pages.operating import overview, parked, restores, runs, verbs
 from services.console.texts import marked
 
 OPERATOR: Final[frozenset[Kind]] = frozenset({"operator"})
@@ -18,6 +18,7 @@ AREA: Final = Area(
         PageAt(path="/operator/operate/verbs/{verb}", show=verbs.verb, act=verbs.run),
         PageAt(path="/operator/operate/operations/{operation_id}", show=runs.run, act=runs.confirm),
         PageAt(path="/operator/operate/operations/{operation_id}/cancel", show=runs.ask_to_cancel, act=runs.cancel),
+        PageAt(path="/operator/operate/restores", show=restores.restores),
     ),
     links=(Link(path="/operator/operate", text=marked("Operate"), kinds=OPERATOR),),
 )

@@ -17,7 +17,16 @@ from services.console.visits import Visit
 RUNS: Final = 10
 """How many of the last runs are shown."""
 HAS_A_PAGE: Final = frozenset(
-    {"now", "parked-group", "parked-show", "parked-edit", "refusals-ls", "refusals-show", "stream-find"}
+    {
+        "now",
+        "parked-group",
+        "parked-show",
+        "parked-edit",
+        "refusals-ls",
+        "refusals-show",
+        "restore-status",
+        "stream-find",
+    }
 )
 """The verbs whose result is a page of its own."""
 
@@ -44,6 +53,7 @@ async def overview(visit: Visit) -> Response:
         "operating/overview.html",
         shelves=_shelves(verbs, visit),
         not_served=verbs.not_served,
+        under_way=[(title_of(each.verb, visit.texts), each) for each in runs.items if each.state == "running"],
         runs=[(title_of(each.verb, visit.texts), each) for each in last],
         groups=groups,
         parked=sum(each.records + each.behind for each in groups.groups),

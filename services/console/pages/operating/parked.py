@@ -69,19 +69,19 @@ class WholeRecord(Record):
 
 
 async def groups(visit: Visit) -> Response:
-    """List the groups, of all consumers or of one."""
+    """List the groups, of all consumers or of one, of all streams or of one."""
     check_operator(visit)
-    consumer = visit.request.query_params.get("consumer", "").strip()
+    consumer, stream = (visit.request.query_params.get(name, "").strip() for name in ("consumer", "stream"))
     try:
-        found = await result_of(visit, "parked-group", Groups, consumer=consumer)
+        found = await result_of(visit, "parked-group", Groups, consumer=consumer, stream=stream)
     except Refused as refused:
-        if not consumer:
+        if not (consumer or stream):
             raise
-        visit.form.values["consumer"] = consumer
         visit.form.refuse(refused, visit.texts)
         found = Groups(groups=[])
     details = [worded(each.example.detail[:DETAIL], visit.texts) for each in found.groups]
-    return visit.page("operating/parked.html", groups=found.groups, details=details, consumer=consumer)
+    asked = {name: value for name, value in (("consumer", consumer), ("stream", stream)) if value}
+    return visit.page("operating/parked.html", groups=found.groups, details=details, asked=asked)
 
 
 async def group(visit: Visit) -> Response:

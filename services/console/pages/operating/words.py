@@ -23,6 +23,14 @@ class Subject(NamedTuple):
 
 SUBJECTS: Final = (
     Subject(
+        marked("The whole system"),
+        ("status", "verify", "topics"),
+        (
+            ("/operator/now", marked("What the system does now")),
+            ("/operator/operate/restores", marked("What is being restored")),
+        ),
+    ),
+    Subject(
         marked("Parked records"),
         ("parked-retry", "parked-drop", "parked-ls"),
         (("/operator/operate/parked", marked("Find, mend and retry them")),),
@@ -30,13 +38,13 @@ SUBJECTS: Final = (
     Subject(marked("Projections"), ("rebuild", "as-of", "step")),
     Subject(
         marked("Consumers"),
-        ("status", "checkpoint-ls", "checkpoint-set", "checkpoint-skip", "checkpoint-stream"),
+        ("checkpoint-ls", "checkpoint-set", "checkpoint-skip", "checkpoint-stream"),
     ),
-    Subject(marked("Stores and topics"), ("verify", "topics", "restore-store", "restore-topic", "reconcile")),
+    Subject(marked("Lost stores and topics"), ("restore-store", "restore-topic", "reconcile")),
     Subject(
         marked("Events"),
         ("replay", "stream-show", "why"),
-        (("/operator/streams", marked("Find streams")), ("/operator/now", marked("What the system does now"))),
+        (("/operator/streams", marked("Find streams")),),
     ),
     Subject(marked("Time"), ("timers", "clock-show")),
     Subject(
@@ -85,6 +93,7 @@ TITLES: Final[Mapping[str, str]] = {
     "refusals-ls": marked("List refusals"),
     "refusals-show": marked("One refusal"),
     "replay": marked("Send events again"),
+    "restore-status": marked("What is being restored"),
     "restore-store": marked("Restore a store from its topic"),
     "restore-topic": marked("Restore a topic from its store"),
     "status": marked("State of the system"),
