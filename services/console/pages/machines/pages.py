@@ -7,9 +7,10 @@ from typing import Final
 from pydantic import JsonValue
 from starlette.responses import Response
 
-from services.console.deeds import Deed, again, carry_out, once_confirmed, refuse
-from services.console.doors import Condition, Refused, path
+from services.console.deeds import Deed, again, carry_out, refuse
+from services.console.doors import Refused, path
 from services.console.names import names_of
+from services.console.pages.one_time import SecretWords, overlap, rotation, show_once
 from services.console.pages.portal.roles import account_at
 from services.console.shapes.machines import Machine, Machines, MachineSecret
 from services.console.texts import marked
@@ -26,7 +27,6 @@ SCOPES: Final[Mapping[str, str]] = {
 """What a machine may do; the last three are the operator's to give."""
 OPERATORS: Final = ("credits:consume", "events:publish", "tokens:introspect")
 KINDS: Final = ("customer", "partner", "publisher")
-OVERLAPS: Final = ("0", "1", "7")
 NO_SCOPE: Final = marked("Choose what it may do.")
 NO_DAY: Final = marked("Choose a day, at most a year ahead.")
 NEEDS_PUBLISHER: Final = marked("Name the organisation, and of a publisher its name in contracts.")
@@ -86,36 +86,33 @@ async def change(visit: Visit) -> Response:
 
 
 async def _rotate(visit: Visit) -> Response:
-    texts, overlap = visit.texts, visit.form["overlap"] if visit.form["overlap"] in OVERLAPS else "1"
-    days = int(overlap)
+    texts, days = visit.texts, overlap(visit)
     kept = texts.ngettext(
         "The secret before it stays valid for %(num)d day.", "The secret before it stays valid for %(num)d days.", days
     )
-    deed = Deed(
-        service="identity",
-        method="POST",
-        path=path("/machines/{id}/secret", id=visit.id("client_id")),
-        body={"overlap_days": days},
+    deed = rotation(
+        visit,
+        path("/machines/{id}", id=visit.id("client_id")),
         question=texts.gettext("Give this machine a new secret?"),
-        button=texts.gettext("Make a new secret"),
-        says=lambda _: [
-            texts.gettext("The new secret is shown once: prepare the place where you keep it."),
-            kept % {"num": days} if days else texts.gettext("The secret before it is not valid any more."),
-        ],
-        then=path("/machines/{id}", id=visit.id("client_id")),
-        notice="saved",
+        before=kept % {"num": days} if days else texts.gettext("The secret before it is not valid any more."),
     )
     return await _with_secret(visit, deed, machine)
 
 
 async def _with_secret(visit: Visit, deed: Deed, show: Page) -> Response:
-    """Ask for confirmation, or carry a confirmed deed out and show the secret, this once."""
+    texts = visit.texts
 
-    async def do(condition: Condition) -> Response:
-        made = await visit.ask(deed.service, deed.method, deed.path, MachineSecret, deed.sent, condition=condition)
-        return visit.page("machines/secret.html", made=made)
+    def rows(made: MachineSecret) -> Mapping[str, str]:
+        shown = {texts.gettext("Number"): made.client_id, texts.gettext("Secret"): made.client_secret}
+        return shown if made.client_secret else {}
 
-    return await once_confirmed(visit, deed, show, do)
+    words = SecretWords(
+        heading=texts.gettext("The machine's secret"),
+        keep=texts.gettext("It is shown this once. Keep it where the machine reads it, and nowhere else."),
+        lost=texts.gettext("It was shown already, and is not shown again. If it is lost, give the machine a new one."),
+        back=(AT, texts.gettext("Machines")),
+    )
+    return await show_once(visit, deed, show, MachineSecret, rows, words)
 
 
 # ── Registering ────────────────────────────────────────────────────────────────────────────────────────

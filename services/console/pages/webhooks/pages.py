@@ -8,9 +8,10 @@ from pydantic import JsonValue
 from starlette.responses import Response
 
 from services.console.areas import Attention
-from services.console.deeds import Deed, again, carry_out, once_confirmed
-from services.console.doors import Condition, path
+from services.console.deeds import Deed, again, carry_out
+from services.console.doors import path
 from services.console.names import names_of
+from services.console.pages.one_time import SecretWords, overlap, rotation, show_once
 from services.console.shapes.machines import Machines
 from services.console.shapes.webhooks import Webhook, Webhooks, WebhookSecret
 from services.console.texts import marked
@@ -18,7 +19,6 @@ from services.console.visits import Page, Visit
 
 AT: Final = "/webhooks"
 TOPICS: Final = tuple(f"{service}.events.v1" for service in ("marketplace", "entitlements", "distribution", "identity"))
-OVERLAPS: Final = ("0", "1", "7")
 READS: Final = "read"
 """The scope of machines whose events a webhook may be sent."""
 REASONS: Final[Mapping[str, str]] = {
@@ -167,39 +167,35 @@ def _position(text: str) -> int | None:
 
 
 async def _rotate(visit: Visit) -> Response:
-    texts, overlap = visit.texts, visit.form["overlap"] if visit.form["overlap"] in OVERLAPS else "1"
-    days = int(overlap)
+    texts, days = visit.texts, overlap(visit)
     kept = texts.ngettext(
         "Events are signed with the secret before it, too, for %(num)d day.",
         "Events are signed with the secret before it, too, for %(num)d days.",
         days,
     )
-    deed = Deed(
-        service="identity",
-        method="POST",
-        path=path("/webhooks/{id}/secret", id=visit.id("webhook_id")),
-        body={"overlap_days": days},
+    deed = rotation(
+        visit,
+        path("/webhooks/{id}", id=visit.id("webhook_id")),
         question=texts.gettext("Give this webhook a new secret?"),
-        button=texts.gettext("Make a new secret"),
-        says=lambda _: [
-            texts.gettext("The new secret is shown once: prepare the place where you keep it."),
-            kept % {"num": days} if days else texts.gettext("Nothing is signed with the secret before it any more."),
-        ],
+        before=kept % {"num": days} if days else texts.gettext("Nothing is signed with the secret before it any more."),
         moves=True,
-        then=path("/webhooks/{id}", id=visit.id("webhook_id")),
-        notice="saved",
     )
     return await _with_secret(visit, deed, webhook)
 
 
 async def _with_secret(visit: Visit, deed: Deed, show: Page) -> Response:
-    """Ask for confirmation, or carry a confirmed deed out and show the secret, this once."""
+    texts = visit.texts
+    words = SecretWords(
+        heading=texts.gettext("The webhook's secret"),
+        keep=texts.gettext("It is shown this once. Keep it where the receiver checks signatures, and nowhere else."),
+        lost=texts.gettext("It was shown already, and is not shown again. If it is lost, give the webhook a new one."),
+        back=(AT, texts.gettext("Webhooks")),
+    )
 
-    async def do(condition: Condition) -> Response:
-        made = await visit.ask(deed.service, deed.method, deed.path, WebhookSecret, deed.sent, condition=condition)
-        return visit.page("webhooks/secret.html", made=made)
+    def rows(made: WebhookSecret) -> Mapping[str, str]:
+        return {texts.gettext("Secret"): made.secret} if made.secret else {}
 
-    return await once_confirmed(visit, deed, show, do)
+    return await show_once(visit, deed, show, WebhookSecret, rows, words)
 
 
 # ── Registering ────────────────────────────────────────────────────────────────────────────────────────
