@@ -75,6 +75,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             url_variable("console"): url,
             "TENURE_PUBLIC_URL": url,
             "TENURE_SMTP_URL": catcher.smtp_url,
+            "TENURE_WEBHOOK_NETWORKS": "127.0.0.0/8",
+            "TENURE_WEBHOOK_PARK_AFTER_H": "0.0005",  # so that the second attempt is the last
         }
         provider = stack.enter_context(running_provider("localhost"))  # another site than 127.0.0.1
         settings["TENURE_OIDC_PROVIDERS_FILE"] = str(provider.settings(folder))
