@@ -1,6 +1,7 @@
 """The operations server's application: a route for each verb, and those of operations."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import cache
@@ -46,6 +47,8 @@ A verb that changes something answers with what it would change, and with the di
 To apply it, send the same parameters with `yes`, a `reason`, and the digest as `plan`. The change is recorded in the
 service's log, with the account of the token as its actor."""
 
+_WRAPPED: Final = re.compile(r"(?<!\n)\n(?!\n)")
+"""The end of a line within a paragraph."""
 _bearer: Final = HTTPBearer(auto_error=False, scheme_name="Bearer")
 
 
@@ -303,7 +306,7 @@ def _view(name: str, verb: Declaration) -> VerbView:
         name=slug(name),
         verb=verb.name,
         summary=summary,
-        description=rest.strip(),
+        description=_WRAPPED.sub(" ", rest.strip()),
         changes=verb.changes,
         long=verb.long,
         if_cancelled=verb.if_cancelled,

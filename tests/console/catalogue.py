@@ -11,11 +11,15 @@ from babel.messages.extract import extract
 from babel.messages.pofile import read_po, write_po
 from jinja2.ext import babel_extract
 
+from cli.app import NOTHING_CHANGED, load_verbs
+from cli.serving.app import listed_verbs
 from services.console.forms import REFUSALS, refusals_of
 from services.console.rendering import HERE, TEMPLATES
 from services.console.texts import FOLDER, LANGUAGES, SOURCE
 
 COMMON: Final = "common"
+OF_VERBS: Final = "operating"
+"""The area whose pages show the verbs of `tenure`."""
 Sentence: TypeAlias = str | tuple[str, str]
 """A sentence, or those for one and for many."""
 
@@ -35,10 +39,26 @@ def sentences(area: str) -> set[Sentence]:
         templates, modules = (TEMPLATES / area).glob("*.html"), [*(HERE / "pages" / area).rglob("*.py")]
     found = {each for file in templates for each in _of_template(file)}
     found |= {each for file in modules for each in _of_module(file)}
+    if area == OF_VERBS:
+        found |= of_verbs()
     if (file := REFUSALS / f"{area}.toml").is_file():
         shown = refusals_of(file)
         found |= {words.text for words in shown.rules.values()} | {*shown.fields.values()}
     return found if area == COMMON else found - sentences(COMMON)
+
+
+@cache
+def of_verbs() -> set[Sentence]:
+    """What the declarations of the verbs say, which the pages show in the person's language."""
+    load_verbs()
+    listed = listed_verbs()
+    found = {NOTHING_CHANGED, *(each.why for each in listed.not_served)}
+    for verb in listed.items:
+        found |= {verb.summary, verb.if_cancelled, *verb.description.split("\n\n")}
+        properties = verb.parameters["properties"]
+        assert isinstance(properties, dict)
+        found |= {str(each["description"]) for each in properties.values() if isinstance(each, dict)}
+    return {each for each in found if each}
 
 
 def _of_template(file: Path) -> set[Sentence]:

@@ -87,7 +87,7 @@ def _problem(found: Run, texts: Texts) -> Markup:
         return Markup("{}").format(texts.gettext(CHANGED_MEANWHILE))
     rule, detail = found.problem.rule or "", found.problem.detail
     if found.state == "cancelled":
-        return worded(found.problem.remedy or detail, texts)
+        return worded(texts.gettext(found.problem.remedy or detail), texts)
     return worded(detail or words_of(rule, detail, texts), texts)
 
 

@@ -57,7 +57,7 @@ def _field(name: str, schema: Mapping[str, JsonValue], visit: Visit, *, required
     return Field(
         name=name,
         label=label_of(name, visit.texts),
-        hint=str(schema.get("description") or ""),
+        hint=visit.texts.gettext(str(schema["description"])) if schema.get("description") else "",
         kind=_kind(one if isinstance(one, dict) else {}),
         required=required,
         examples=[str(each) for each in examples] if isinstance(examples, list) else [],
