@@ -1,4 +1,4 @@
-"""An operator finds a parked event, mends it and sees it gone; rebuilds a projection and watches it finish."""
+"""An operator's walk: why something happened, a parked event that is mended, a projection that is rebuilt."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from deploy import example
-from deploy.example import OPERATOR, PASSWORD
+from deploy.example import CUSTOMER, OPERATOR, PASSWORD
 from deploy.story.doors import open_doors
 from tests.console.browser.conftest import Site
 from tests.console.browser.hands import BY_HAND, Hand, sign_in, until
@@ -60,9 +60,24 @@ def apply(page: "Page", hand: Hand, reason: str) -> None:
     ended(page, hand)
 
 
-@BY_HAND
-def test_an_operator_mends_a_parked_event_and_sees_it_gone(page: "Page", hand: Hand, parked: None) -> None:
-    sign_in(page, hand, OPERATOR.email, PASSWORD)
+def see_why(page: "Page", hand: Hand) -> None:
+    """Find a customer's subscription, and see what caused its confirmation and what followed."""
+    hand.press("nav >> text=Streams")
+    page.wait_for_url("**/operator/streams")
+    hand.enter("#q", CUSTOMER.email)
+    hand.press("form.search button")
+    page.wait_for_url("**/operator/streams?q=*")
+    hand.press("tbody a:has-text('subscription-')")
+    page.wait_for_url("**/operator/streams/subscription-*")
+    hand.press("[aria-label='Why SubscriptionConfirmed happened, and what followed']")
+    page.wait_for_url("**/operator/events/*")
+    why, _, effects = page.inner_text("main").partition("What followed from it")
+    assert "OrderConfirmed" in why and "SeatPoolOpened" in effects
+    hand.look("walk-why")
+
+
+def mend(page: "Page", hand: Hand) -> None:
+    """Find a parked event, edit it, and retry it."""
     hand.press("nav >> text=Operate")
     until(page, "parked or wait")
     hand.look("operate")
@@ -89,9 +104,8 @@ def test_an_operator_mends_a_parked_event_and_sees_it_gone(page: "Page", hand: H
     assert page.locator("tbody tr").count() == before - 1
 
 
-@BY_HAND
-def test_an_operator_rebuilds_a_projection_and_watches_it_finish(page: "Page", hand: Hand, operator: None) -> None:
-    sign_in(page, hand, OPERATOR.email, PASSWORD)
+def rebuild(page: "Page", hand: Hand) -> None:
+    """Rebuild a projection, and watch it finish."""
     hand.press("nav >> text=Operate")
     hand.press("main >> text=Rebuild a projection")
     hand.look("rebuild")
@@ -106,6 +120,14 @@ def test_an_operator_rebuilds_a_projection_and_watches_it_finish(page: "Page", h
     assert page.locator("progress").count() >= 3
     assert page.locator(".heading .tag").inner_text() == "done"
     hand.look("rebuilt")
+
+
+@BY_HAND
+def test_an_operator_sees_why_mends_a_parked_event_and_rebuilds(page: "Page", hand: Hand, parked: None) -> None:
+    sign_in(page, hand, OPERATOR.email, PASSWORD)
+    see_why(page, hand)
+    mend(page, hand)
+    rebuild(page, hand)
 
 
 @pytest.mark.parametrize("page", ["with-javascript"], indirect=True)
