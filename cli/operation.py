@@ -20,6 +20,7 @@ import uuid_utils
 from cli.context import Context
 from cli.exit_codes import DONE, FAULTS, REFUSED, USAGE, OperatorError
 from cli.output import Counter, Output, count
+from cli.sentences import say
 from shared.eventlog.write.log import Log, Meta, Refused, utc_now
 from shared.eventlog.write.operations import OPERATION, Begin, Command, End
 
@@ -109,7 +110,7 @@ def show_plans(output: Output, plans: Sequence[ChangePlan]) -> None:
         for text in plan.summary:
             output.line(text)
     if not any(plan.total for plan in plans):
-        output.line(f"Nothing to do: there are no {plans[0].thing}s to change.")
+        output.line(say("Nothing to do: nothing would change."))
 
 
 def write_planned(output: Output, verb: str, plans: Sequence[ChangePlan], *, dry_run: bool) -> None:
@@ -182,7 +183,7 @@ async def _apply(
     await record("end", End("done" if outcome.ok else "failed", " ".join(outcome.summary)[:1000]))
     for text in outcome.summary:
         output.line(text)
-    output.line(f"Recorded as {operation.id} in {plan.service}'s log.")
+    output.line(say("Recorded as %(operation)s in %(service)s's log.", operation=operation.id, service=plan.service))
     data = {"dry_run": False, "ok": outcome.ok, "operation": operation.id, **outcome.data}
     return {**_as_data(verb, plan), **data}, outcome.ok
 

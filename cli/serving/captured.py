@@ -10,6 +10,7 @@ from pydantic import JsonValue, TypeAdapter
 from pydantic_core import to_jsonable_python
 
 from cli.output import Counter, Output, plain
+from cli.sentences import SentenceView, view
 
 LINES_AT_MOST: Final = 1000
 _JSON: Final[TypeAdapter[dict[str, JsonValue]]] = TypeAdapter(dict[str, JsonValue])
@@ -44,13 +45,17 @@ class CapturedOutput(Output):
 
     def __init__(self) -> None:
         super().__init__(json=True, out=StringIO(), err=StringIO())
-        self.lines: list[str] = []
+        self.said: list[SentenceView] = []
         self.steps: dict[str, Step] = {}
         self.data: dict[str, JsonValue] = {}
 
     def line(self, text: str = "") -> None:
-        if text and len(self.lines) < LINES_AT_MOST:
-            self.lines.append(plain(text))
+        if text and len(self.said) < LINES_AT_MOST:
+            self.said.append(view(text, plain(text)))
+
+    @property
+    def lines(self) -> list[str]:
+        return [each.text for each in self.said]
 
     def note(self, text: str) -> None:
         self.line(text)

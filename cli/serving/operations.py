@@ -17,6 +17,7 @@ from cli.context import Context
 from cli.exit_codes import DONE, NOT_FOUND, OWN_FAULT, UNREACHABLE, USAGE
 from cli.explain import explain
 from cli.operation import ChangePlan, Consent, apply_plans, digest_of, full_name, show_plans, write_planned
+from cli.sentences import SentenceView
 from cli.serving import rules as own_rules
 from cli.serving.captured import CapturedOutput
 from cli.serving.forms import slug
@@ -56,6 +57,8 @@ class Answer(BaseModel):
     """The digest of the plan, which a confirmation has to carry; None if there is nothing to confirm."""
     lines: list[str]
     """The result in sentences."""
+    sentences: list[SentenceView]
+    """The same with their parts, for other languages."""
     result: dict[str, JsonValue]
     """The result, as `--json` prints it."""
 
@@ -94,6 +97,7 @@ class OperationView(BaseModel):
     progress: list[Progress]
     lines: list[str]
     """What it has said until now."""
+    sentences: list[SentenceView]
     answer: Answer | None
     problem: ProblemDetails | None
     """Why it has failed."""
@@ -162,7 +166,8 @@ class Operation:
             began=self.began,
             ended=self.ended,
             progress=[Progress(step=each.step, done=each.done, of=each.of) for each in self.output.steps.values()],
-            lines=list(self.output.lines),
+            lines=self.output.lines,
+            sentences=list(self.output.said),
             answer=self.answer,
             problem=None if self.problem is None else _details(self.problem),
         )
@@ -338,7 +343,15 @@ def _cancelled(operation: Operation) -> Problem:
 
 def _answer(operation: Operation, *, ok: bool, dry_run: bool | None, plan: str | None = None) -> Answer:
     output = operation.output
-    return Answer(verb=operation.name, ok=ok, dry_run=dry_run, plan=plan, lines=list(output.lines), result=output.data)
+    return Answer(
+        verb=operation.name,
+        ok=ok,
+        dry_run=dry_run,
+        plan=plan,
+        lines=output.lines,
+        sentences=list(output.said),
+        result=output.data,
+    )
 
 
 class _Alone:

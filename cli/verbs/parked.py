@@ -15,11 +15,12 @@ from cli.exit_codes import NOT_FOUND, REFUSED, USAGE, OperatorError
 from cli.operation import ChangePlan, Consent, Operation, Outcome
 from cli.options import Contents, ServedHelp, contents_of
 from cli.output import Output, count, when
+from cli.parked_sentences import answered, event_of, name_of, still_parked, was_retried, without, would_retry
+from cli.sentences import say
 from shared.eventlog.deliver.received import Raw
 from shared.eventlog.repair import parked as engine
 from shared.eventlog.repair.parked import Retried, Tried
 from shared.eventlog.repair.parked_record import Line, Parked, shape
-from shared.eventlog.write.log import Accepted, Answer
 
 group("parked", "Records that consumers could not process: show, retry, edit, drop.")
 
@@ -91,17 +92,12 @@ async def list_parked(
     output.table(
         ("handle", "consumer", "event", "reason", ">behind"),
         [
-            (each.handle, each.consumer, _event(each), f"{each.reason}: {each.detail[:120]}", each.behind)
+            (each.handle, each.consumer, event_of(each), f"{each.reason}: {each.detail[:120]}", each.behind)
             for each in found
         ],
     )
     output.line(f"{count(len(found), 'record')} shown, of {len(selected):,} parked.")
     return Result({"looked_at": len(selected), "parked": [as_data(each) for each in found]})
-
-
-def _event(each: Parked) -> str:
-    at = f"{each.raw.topic}/{each.raw.partition}/{each.raw.offset}"
-    return f"{each.type or '?'} {each.stream}@{each.version}" if each.stream else f"{each.type or '?'} {at}"
 
 
 @verb("parked group")
@@ -222,7 +218,7 @@ async def retry_parked(
     ]
     if plans:
         return plans
-    output.line("No parked record matches.")
+    output.line(say("No parked record matches."))
     return Result({"verb": "parked retry", "count": 0, "dry_run": not consent.yes})
 
 
@@ -254,66 +250,40 @@ async def _retry_in(context: Context, service: str, found: Sequence[Parked], *, 
         service=service,
         arguments=[
             *(f"consumer={consumer}" for consumer in sorted({line.consumer for line in lines})),
-            *(f"line={_name(line)}" for line in lines[:50]),
+            *(f"line={name_of(line)}" for line in lines[:50]),
         ],
         total=sum(each.waiting for _, each in tried),
         thing="parked record",
-        summary=[text for line, each in tried for text in _preview(line, each)],
+        summary=[text for line, each in tried for text in would_retry(line, each)],
         data={"service": service, "lines": [_tried(line, each) for line, each in tried]},
         apply=apply,
     )
 
 
-def _name(line: Line) -> str:
-    return line.stream if line.stream is not None else "{1}/{2}/{3}".format(*line.place)
-
-
-def _preview(line: Line, tried: Tried) -> list[str]:
-    """Return what a retry of a line of records would do, as text."""
-    more = tried.waiting - tried.would_apply
-    text = f"{line.consumer} {_name(line)}: {tried.would_apply:,} of {count(tried.waiting, 'record')} can be applied"
-    if tried.stopped:
-        return [f"{text}; the next one fails: {tried.stopped}"]
-    later = f" ({more:,} more are tried only when it is applied)" if more > 0 else ""
-    return [text + later, *(f"    {_answered(answer)}" for answer in tried.answers or ())]
-
-
-def _answered(answer: Answer) -> str:
-    if isinstance(answer, Accepted):
-        events = ", ".join(each.event.type() for each in answer.events)
-        return f"{answer.stream}: {events or 'no new events'}"
-    return f"{answer.stream}: refused by {answer.rule}"
-
-
 def _tried(line: Line, tried: Tried) -> dict[str, Any]:
     return {
         "consumer": line.consumer,
-        "line": _name(line),
+        "line": name_of(line),
         "would_apply": tried.would_apply,
         "waiting": tried.waiting,
         "stopped": tried.stopped,
-        "answers": [_answered(answer) for answer in tried.answers or ()],
+        "answers": [answered(answer) for answer in tried.answers or ()],
     }
 
 
 async def _check_result(context: Context, service: str, retried: Sequence[tuple[Line, Retried]]) -> Outcome:
     """Check what of these lines is still parked."""
     await asyncio.sleep(0.2)
-    db, left, summary = await context.db(service), 0, []
+    db, left, summary = await context.db(service), 0, list[str]()
     for line, done in retried:
         still = [each for each in await engine.list_parked(db, line.consumer, line.stream) if _same(each, line)]
         left += sum(1 + each.behind for each in still)
-        others = f", {done.repeats:,} repeated, {done.ignored:,} not relevant to it" * bool(done.repeats + done.ignored)
-        summary.append(f"{line.consumer} {_name(line)}: {done.applied:,} applied{others}.")
-        if done.refused:
-            summary.append(f"{count(done.refused, 'record')} do not belong to the stream and no longer block it.")
-        if done.stopped:
-            summary.append(f"It stopped at an error, and {count(done.waiting, 'record')} still wait: {done.stopped}.")
-    summary.append(f"Checked: {count(left, 'record')} of these still parked.")
+        summary += was_retried(line, done)
+    summary.append(still_parked(left))
     lines = [
         {
             "consumer": line.consumer,
-            "line": _name(line),
+            "line": name_of(line),
             "applied": done.applied,
             "repeats": done.repeats,
             "ignored": done.ignored,
@@ -360,20 +330,29 @@ async def edit_parked(
     envelope = record.envelope
     before, after = len(each.raw.value or b""), len(raw.value or b"")
     summary = [
-        f"{each.consumer} would get {after:,} bytes instead of {before:,} for {_event(each)}; its type is "
-        f"{envelope.type if envelope else '?'}.",
+        say(
+            "%(consumer)s would get %(after)s bytes instead of %(before)s for %(event)s; its type is %(type)s.",
+            consumer=each.consumer,
+            after=after,
+            before=before,
+            event=event_of(each),
+            type=envelope.type if envelope else "?",
+        ),
         *(changes := _changes(each.raw, raw)),
-        "Log and topic are not changed. The record is not applied until `tenure parked retry`.",
+        say("Log and topic are not changed. The record is not applied until `tenure parked retry`."),
     ]
-    arguments = [f"handle={handle}", f"consumer={each.consumer}", f"line={_name(each.line)}"]
+    arguments = [f"handle={handle}", f"consumer={each.consumer}", f"line={name_of(each.line)}"]
 
     async def apply(operation: Operation) -> Outcome:
         await engine.edit(await context.db(service, write=True), each, record, operation.id)
         operation.counter()
         again = await _one(context, handle)
         same = again.raw.value == raw.value
-        has = "has" if same else "does NOT have"
-        result = f"Checked: {handle} {has} the new bytes; the original is in engine.settled."
+        result = (
+            say("Checked: %(handle)s has the new bytes; the original is in engine.settled.", handle=handle)
+            if same
+            else say("Checked: %(handle)s does NOT have the new bytes.", handle=handle)
+        )
         return Outcome(same, [result], {"handle": handle})
 
     return ChangePlan(
@@ -422,12 +401,8 @@ async def drop_parked(
             f"These records are of {' and '.join(sorted(services))}: drop those of one service at a time.", REFUSED
         )
     service = services.pop()
-    summary = [
-        f"{each.consumer} would continue without {_event(each)} ({each.reason}: {each.detail[:200]})."
-        + (f" {count(each.behind, 'record')} behind it would wait for `parked retry`." if each.behind else "")
-        for each in found
-    ]
-    arguments = [f"dropped={each.consumer} {_event(each)}" for each in found]
+    summary = [text for each in found for text in without(each)]
+    arguments = [f"dropped={each.consumer} {event_of(each)}" for each in found]
     data = {"records": [as_data(each) for each in found]}
 
     async def apply(operation: Operation) -> Outcome:
@@ -438,7 +413,7 @@ async def drop_parked(
         left = await _select(context, handles=[each.handle for each in found])
         return Outcome(
             not left,
-            [f"Checked: {count(len(left), 'record')} of these still parked."],
+            [still_parked(len(left))],
             {"still_parked": len(left)},
         )
 

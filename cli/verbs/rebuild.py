@@ -1,5 +1,6 @@
 """`tenure rebuild`: the rebuild of a projection's tables while the service runs."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 import typer
@@ -9,12 +10,13 @@ from cli.context import Context, projection_named
 from cli.exit_codes import REFUSED, USAGE, OperatorError
 from cli.operation import ChangePlan, Operation, Outcome
 from cli.options import ProjectionName
-from cli.output import count, duration, when
+from cli.output import duration
+from cli.sentences import Count, Sentence, say
 from shared.eventlog.deliver.projection import Projection
 from shared.eventlog.repair.rebuild import SQL as REBUILDS
 from shared.eventlog.repair.rebuild import WORKERS, From, Rebuild, RebuildProgress, Report, drop_old, old_schema
 from shared.eventlog.repair.scratch import bare, home
-from shared.sql import statements, with_names
+from shared.sql import Row, statements, with_names
 
 SQL: Final = statements(__file__)
 
@@ -69,17 +71,25 @@ async def _rebuild(
         )
     total, rows = int(await db.fetchval(REBUILDS["total"], name)), await _rows(context, service, found)
     begun = await db.fetchrow(REBUILDS["open"], name)
-    summary = [
-        f"{count(total, 'event')} of {name}'s streams would be folded again, from the {_from(source)},",
-        f"by {count(workers, 'worker')}, into {count(len(rows), 'table')}:",
-        *(f"    {table} (now {count(number, 'row')})" for table, number in rows.items()),
-        f"They would replace the live tables {'even if they differ' if switch else 'if both agree'}.",
+    summary: list[str] = [
+        say(
+            "%(events)s of %(projection)s's streams would be folded again, from %(source)s, by %(workers)s, into "
+            "%(tables)s:",
+            events=Count(total, "event"),
+            projection=name,
+            source=_from(source),
+            workers=Count(workers, "worker"),
+            tables=Count(len(rows), "table"),
+        ),
+        *(
+            say("    %(table)s (now %(rows)s)", table=table, rows=Count(number, "row"))
+            for table, number in rows.items()
+        ),
+        say("They would replace the live tables even if they differ.")
+        if switch
+        else say("They would replace the live tables if both agree."),
     ]
-    if begun is not None:
-        summary.append(
-            f"Rebuild {begun['id']}, begun {when(begun['started'])}, is unfinished and would continue, from the "
-            f"{_from(begun['source'])} by {begun['workers']}. {begun['detail']}".rstrip()
-        )
+    summary += _unfinished(begun)
     arguments = [f"projection={name}", f"source={source}", f"workers={workers}", f"switch_differing={switch}".lower()]
     data = {"projection": name, "tables": rows, "begun": dict(begun) if begun else None}
 
@@ -112,8 +122,22 @@ async def _rebuild(
     )
 
 
-def _from(source: str) -> str:
-    return "store" if source == "store" else "topics"
+def _unfinished(begun: Row | None) -> Sequence[str]:
+    """Return what is said of a rebuild that has begun, if there is one."""
+    if begun is None:
+        return []
+    said = say(
+        "Rebuild %(rebuild)s, begun %(time)s, is unfinished and would continue from %(source)s by %(workers)s.",
+        rebuild=begun["id"],
+        time=begun["started"],
+        source=_from(begun["source"]),
+        workers=Count(begun["workers"], "worker"),
+    )
+    return [said, *([begun["detail"]] if begun["detail"] else [])]
+
+
+def _from(source: str) -> Sentence:
+    return say("the store") if source == "store" else say("the topics")
 
 
 async def _rows(context: Context, service: str, found: Projection) -> dict[str, int]:
@@ -126,22 +150,46 @@ async def _check_result(context: Context, service: str, found: Projection, repor
     """Check the state in engine.rebuilds and count the rows of the live tables."""
     db = await context.db(service)
     state = await db.fetchval(SQL["state"], report.id)
-    rows, summary = await _rows(context, service, found), []
+    rows, summary = await _rows(context, service, found), list[str]()
     for table, each in report.tables.items():
-        agree = "agree" if each.agrees else f"DIFFER: {count(each.new_rows, 'row')} in the new table"
-        summary.append(f"{table}: {count(each.rows, 'row')} live, digests {agree}")
+        rows_live = Count(each.rows, "row")
+        summary.append(
+            say("%(table)s: %(rows)s live, digests agree", table=table, rows=rows_live)
+            if each.agrees
+            else say(
+                "%(table)s: %(rows)s live, digests DIFFER: %(new)s in the new table",
+                table=table,
+                rows=rows_live,
+                new=Count(each.new_rows, "row"),
+            )
+        )
     if report.state == "switched":
         summary.append(
-            f"Folded {count(report.events, 'event')} in {duration(report.folding_s)}; the consumer was blocked for "
-            f"{duration(report.blocked_s)} by the switch."
+            say(
+                "Folded %(events)s in %(folding)s; the consumer was blocked for %(blocked)s by the switch.",
+                events=Count(report.events, "event"),
+                folding=duration(report.folding_s),
+                blocked=duration(report.blocked_s),
+            )
         )
         summary.append(
-            f"The old tables are in the schema {report.old} until `tenure rebuild {report.consumer} --drop-old`."
+            say(
+                "The old tables are in the schema %(schema)s until `tenure rebuild %(projection)s --drop-old`.",
+                schema=report.old or "",
+                projection=report.consumer,
+            )
         )
     else:
         summary.append(f"Not switched: {report.detail} (see --switch-differing and --give-up)")
-    row_counts = ", ".join(f"{table} has {count(number, 'row')}" for table, number in rows.items())
-    summary.append(f"Checked: the state of rebuild {report.id} is {state}; {row_counts}.")
+    row_counts = ", ".join(f"{table} {number:,}" for table, number in rows.items())
+    summary.append(
+        say(
+            "Checked: the state of rebuild %(rebuild)s is %(state)s; rows now: %(rows)s.",
+            rebuild=report.id,
+            state=state,
+            rows=row_counts,
+        )
+    )
     data: dict[str, Any] = {
         "rebuild": report.id,
         "state": state,
@@ -159,7 +207,14 @@ async def _check_result(context: Context, service: str, found: Projection, repor
 async def _drop_old(context: Context, service: str, found: Projection) -> ChangePlan:
     name, db = f"{service}.{found.name}", await context.db(service)
     kept = await db.fetch(SQL["switched"], name)
-    summary = [f"The schema {old_schema(row['id'])}, replaced {when(row['ended'])}, would be dropped." for row in kept]
+    summary = [
+        say(
+            "The schema %(schema)s, replaced %(time)s, would be dropped.",
+            schema=old_schema(row["id"]),
+            time=row["ended"],
+        )
+        for row in kept
+    ]
     arguments = [f"projection={name}", *(f"schema={old_schema(row['id'])}" for row in kept)]
     data = {"projection": name, "schemas": [old_schema(row["id"]) for row in kept]}
 
@@ -168,7 +223,7 @@ async def _drop_old(context: Context, service: str, found: Projection) -> Change
             await drop_old(context.dsn(service), row["id"])
             operation.counter()
         left = len(await db.fetch(SQL["switched"], name))
-        return Outcome(not left, [f"Checked: {count(left, 'old schema')} left."], {"left": left})
+        return Outcome(not left, [say("Checked: %(schemas)s left.", schemas=Count(left, "old schema"))], {"left": left})
 
     return ChangePlan(
         service=service,
@@ -189,8 +244,14 @@ async def _give_up(context: Context, service: str, found: Projection) -> ChangeP
         []
         if begun is None
         else [
-            f"The schema {begun['schema']} of rebuild {begun['id']}, begun {when(begun['started'])} "
-            f"({begun['state']}), would be dropped. The live tables are not changed."
+            say(
+                "The schema %(schema)s of rebuild %(rebuild)s, begun %(time)s (%(state)s), would be dropped. The live "
+                "tables are not changed.",
+                schema=begun["schema"],
+                rebuild=begun["id"],
+                time=begun["started"],
+                state=begun["state"],
+            )
         ]
     )
     arguments = [f"projection={name}", *([f"schema={begun['schema']}"] if begun else [])]
@@ -199,7 +260,8 @@ async def _give_up(context: Context, service: str, found: Projection) -> ChangeP
         await Rebuild(service, found, context.dsn(service), context.settings.kafka).give_up()
         operation.counter()
         left = await db.fetchrow(REBUILDS["open"], name)
-        return Outcome(left is None, [f"Checked: the rebuild {'is dropped' if left is None else 'STILL exists'}."])
+        dropped = say("Checked: the rebuild is dropped.") if left is None else say("Checked: the rebuild STILL exists.")
+        return Outcome(left is None, [dropped])
 
     return ChangePlan(
         service=service,

@@ -14,7 +14,8 @@ from cli.event_search import FoundEvent
 from cli.exit_codes import NOT_FOUND, REFUSED, USAGE, OperatorError
 from cli.operation import ChangePlan, Operation, Outcome
 from cli.options import Since, Until
-from cli.output import Output, count
+from cli.output import Output
+from cli.sentences import Count, say
 from cli.verbs.transfer import AT_ONCE, EventFilter, events, known_types, send, span
 from shared.eventlog.deliver.received import Raw
 from shared.eventlog.repair import parked
@@ -102,9 +103,12 @@ def _plan(
 ) -> ChangePlan:
     total = sum(by_type.values())
     arguments = [where, f"events={total}", f"positions={selection.low}-{selection.high}"]
-    summary_by_type = [f"{count(number, name + ' event')}" for name, number in sorted(by_type.items())]
+    summary_by_type = [
+        say("%(type)s: %(events)s", type=name, events=Count(number, "event"))
+        for name, number in sorted(by_type.items())
+    ]
     data: dict[str, Any] = {"types": dict(sorted(by_type.items())), "looked_at": selection.looked}
-    summary_by_type.append(f"{count(selection.looked, 'event')} read.")
+    summary_by_type.append(say("%(events)s read.", events=Count(selection.looked, "event")))
     return ChangePlan(
         service=service,
         arguments=arguments,
@@ -137,7 +141,7 @@ async def _to_topic(context: Context, output: Output, selection: Selection, topi
     async def apply(operation: Operation) -> Outcome:
         return await send(context, topic, records(), operation.counter)
 
-    summary = [f"The events would be sent to {topic}."]
+    summary = [say("The events would be sent to %(topic)s.", topic=topic)]
     return _plan(selection.service, selection, by_type, f"topic={topic}", summary, apply)
 
 
@@ -150,9 +154,13 @@ async def _to_consumer(context: Context, output: Output, selection: Selection, c
     by_type = await selection.by_type(output)
     concerned = {name: number for name, number in by_type.items() if name in target.types}
     summary = [
-        f"Copies would be parked for {consumer}, which reads {sum(concerned.values()):,} of the {by_type.total():,} "
-        "events.",
-        "They are not applied until `tenure parked retry`; its dry run shows the result.",
+        say(
+            "Copies would be parked for %(consumer)s, which reads %(read)s of %(events)s.",
+            consumer=consumer,
+            read=sum(concerned.values()),
+            events=Count(by_type.total(), "event"),
+        ),
+        say("They are not applied until `tenure parked retry`; its dry run shows the result."),
     ]
 
     async def apply(operation: Operation) -> Outcome:
@@ -179,7 +187,12 @@ async def _to_consumer(context: Context, output: Output, selection: Selection, c
             if each.raw.partition == parked.FROM_STORE
         }
         missing = len(offsets - there)
-        result = f"{new:,} parked for {consumer}; the others were parked already. Checked: {missing:,} missing."
+        result = say(
+            "%(new)s parked for %(consumer)s; the others were parked already. Checked: %(missing)s missing.",
+            new=new,
+            consumer=consumer,
+            missing=missing,
+        )
         return Outcome(not missing, [result], {"parked": new, "missing": missing})
 
     return _plan(owner, selection, concerned, f"consumer={consumer}", summary, apply)

@@ -13,7 +13,8 @@ from cli.context import Context, service_named
 from cli.exit_codes import OperatorError
 from cli.explain import explain
 from cli.operation import ChangePlan, Operation, Outcome
-from cli.output import Counter, Output, count, when
+from cli.output import Counter, Output, count
+from cli.sentences import Count, say
 from cli.verbs.verify import verify_restored
 from services import definition_of
 from shared.eventlog.repair import restore as engine
@@ -73,18 +74,30 @@ async def _from_topic(context: Context, output: Output, verb: str, service: str,
     with output.progress(f"{verb}: reading", None) as counter:
         would = await run(True, counter.at)
     fence = await _fenced(context.dsn(service))
-    span = f", of {when(would.first)} to {when(would.last)}" if would.first and would.last else ""
-    summary = [
-        f"{service}'s store ends at position {would.before:,}.",
-        f"{count(would.events, 'event')} would be imported from {topic}{span};",
-        f"the store would then end at position {would.head:,}.",
-        *([f"The store takes no commands now: {fence}."] if fence else []),
+    summary: list[str] = [
+        say("%(service)s's store ends at position %(position)s.", service=service, position=would.before),
+        say(
+            "%(events)s would be imported from %(topic)s; the store would then end at position %(position)s.",
+            events=Count(would.events, "event"),
+            topic=topic,
+            position=would.head,
+        ),
+        *(
+            [say("They are of %(first)s to %(last)s.", first=would.first, last=would.last)]
+            if would.first and would.last
+            else []
+        ),
+        *([say("The store takes no commands now: %(why)s.", why=fence)] if fence else []),
         *_notes(would),
     ]
     if would.events:
         summary.append(
-            f"Then {count(len(definition.projections), 'projection')} and the unique names would be rebuilt from the "
-            f"events, and {count(len(definition.reactions), 'reaction')} would continue from their checkpoints."
+            say(
+                "Then %(projections)s and the unique names would be rebuilt from the events, and %(reactions)s would "
+                "continue from their checkpoints.",
+                projections=Count(len(definition.projections), "projection"),
+                reactions=Count(len(definition.reactions), "reaction"),
+            )
         )
     # Without events to import there may still be a fence to lift: of an interrupted restore, or of the guard.
     arguments = [f"events={would.events}", f"from={would.before + 1}", f"to={would.head}"]
@@ -95,14 +108,9 @@ async def _from_topic(context: Context, output: Output, verb: str, service: str,
         except Exception as error:
             raise await _interrupted(error, verb, service, context.dsn(service)) from error
         outcome = await _verify(context, service, operation.counter)
-        summary = [
-            f"{count(done.events, 'event')} imported; {count(done.claims, 'unique name')} corrected, "
-            f"{count(done.folded, 'record')} folded by projections, {count(done.moved, 'checkpoint')} of reactions "
-            "moved.",
-            *([f"An earlier attempt did not finish: {done.earlier}."] if done.earlier else []),
-            *_notes(done),
-        ]
-        return replace(outcome, summary=[*summary, *outcome.summary], data={**outcome.data, "done": as_data(done)})
+        return replace(
+            outcome, summary=[*_imported(done), *outcome.summary], data={**outcome.data, "done": as_data(done)}
+        )
 
     return ChangePlan(
         service=service,
@@ -114,6 +122,22 @@ async def _from_topic(context: Context, output: Output, verb: str, service: str,
         recorded_afterwards=True,
         apply=apply,
     )
+
+
+def _imported(done: Restored) -> list[str]:
+    """Return what a restore has done, as text."""
+    return [
+        say(
+            "%(events)s imported; %(names)s corrected, %(records)s folded by projections, %(checkpoints)s of reactions "
+            "moved.",
+            events=Count(done.events, "event"),
+            names=Count(done.claims, "unique name"),
+            records=Count(done.folded, "record"),
+            checkpoints=Count(done.moved, "checkpoint"),
+        ),
+        *([say("An earlier attempt did not finish: %(record)s.", record=done.earlier)] if done.earlier else []),
+        *_notes(done),
+    ]
 
 
 async def _interrupted(error: Exception, verb: str, service: str, dsn: str) -> OperatorError:
@@ -201,19 +225,29 @@ async def restore_lost_topic(context: Context, output: Output, service: OfServic
     with output.progress("restore topic: reading", None) as counter:
         would = await run(True, counter.at)
     summary = [
-        f"{name} ends at position {would.before:,}, the store at {would.head:,}.",
-        f"{count(would.events, 'event')} would be published, byte for byte as they were,",
-        f"and {count(would.moved, 'checkpoint')} of consumers would be moved to the start.",
-        *(f"{each} has no database, so it has no checkpoints to move." for each in missing),
+        say(
+            "%(topic)s ends at position %(before)s, the store at %(head)s.",
+            topic=name,
+            before=would.before,
+            head=would.head,
+        ),
+        say(
+            "%(events)s would be published, byte for byte as they were, and %(checkpoints)s of consumers would be "
+            "moved to the start.",
+            events=Count(would.events, "event"),
+            checkpoints=Count(would.moved, "checkpoint"),
+        ),
+        *(say("%(service)s has no database, so it has no checkpoints to move.", service=each) for each in missing),
     ]
     arguments = [f"topic={name}", f"events={would.events}", f"from={would.before + 1}", f"to={would.head}"]
 
     async def apply(operation: Operation) -> Outcome:
         done = await run(False, operation.counter.at)
         outcome = await verify_restored(context, service, operation.counter)
-        result = (
-            f"{count(done.events, 'event')} published, one of them the record of this operation; "
-            f"{count(done.moved, 'checkpoint')} moved."
+        result = say(
+            "%(events)s published, one of them the record of this operation; %(checkpoints)s moved.",
+            events=Count(done.events, "event"),
+            checkpoints=Count(done.moved, "checkpoint"),
         )
         return replace(outcome, summary=[result, *outcome.summary], data={**outcome.data, "done": as_data(done)})
 

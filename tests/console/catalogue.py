@@ -1,5 +1,6 @@
 """The sentences of the pages: `python -m tests.console.catalogue` adds those that a catalogue lacks, untranslated."""
 
+import ast
 from collections.abc import Sequence
 from functools import cache
 from io import BytesIO
@@ -11,6 +12,7 @@ from babel.messages.extract import extract
 from babel.messages.pofile import read_po, write_po
 from jinja2.ext import babel_extract
 
+import cli
 from cli.app import NOTHING_CHANGED, load_verbs
 from cli.serving.app import listed_verbs
 from services.console.forms import REFUSALS, refusals_of
@@ -18,6 +20,7 @@ from services.console.rendering import HERE, TEMPLATES
 from services.console.texts import FOLDER, LANGUAGES, SOURCE
 
 COMMON: Final = "common"
+CLI: Final = Path(cli.__file__).parent
 OF_VERBS: Final = "operating"
 """The area whose pages show the verbs of `tenure`."""
 Sentence: TypeAlias = str | tuple[str, str]
@@ -58,7 +61,20 @@ def of_verbs() -> set[Sentence]:
         properties = verb.parameters["properties"]
         assert isinstance(properties, dict)
         found |= {str(each["description"]) for each in properties.values() if isinstance(each, dict)}
-    return {each for each in found if each}
+    return {each for each in found if each} | {each for file in sorted(CLI.rglob("*.py")) for each in _said(file)}
+
+
+def _said(file: Path) -> set[Sentence]:
+    """The templates of `say`, and the things that `Count` counts, in a module of the command."""
+    source = file.read_text()
+    told = extract("python", BytesIO(source.encode()), {"say": None}, [], {})
+    found = {_sentence(message) for _, message, _, _ in told if message}
+    for call in (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)):
+        if isinstance(call.func, ast.Name) and call.func.id == "Count":
+            thing = call.args[1]
+            assert isinstance(thing, ast.Constant), f"{file}:{call.lineno}: no translation is found for what is counted"
+            found.add((f"%(number)s {thing.value!s}", f"%(number)s {thing.value!s}s"))
+    return found
 
 
 def _of_template(file: Path) -> set[Sentence]:

@@ -20,6 +20,7 @@ from tests.console.samples.operating import (
     restore,
     run,
     said,
+    sentence,
 )
 
 AT = "/operator/operate"
@@ -221,6 +222,28 @@ async def test_what_a_record_has_is_text(browser: Browser, services: Services) -
     shows(services, dry_run=None, answer=said("<b>&", rows=[{"<i>": "<script>"}], fact="<u>"))
     page = (await browser.get(RUN)).text
     assert "<script>" not in page and "<b>&" not in page and "<i>" not in page and "<u>" not in page
+
+
+async def test_a_verb_speaks_the_persons_language(browser: Browser, services: Services) -> None:
+    services.answers["GET /me"] = answer({**ACCOUNT, "organisation_kind": "operator", "locale": "de-DE"})
+    template = (
+        "%(events)s of %(projection)s's streams would be folded again, from %(source)s, by %(workers)s, into "
+        "%(tables)s:"
+    )
+    dropped = "The schema %(schema)s, replaced %(time)s, would be dropped."
+    source = sentence("the store", "the store")
+    counted = {name: {"number": 1204, "thing": name.removesuffix("s")} for name in ("events", "workers", "tables")}
+    plan = said(plan="digest-1")
+    plan["sentences"] = [
+        sentence("English.", template, projection="marketplace.sales", source=source, **counted),
+        sentence("English.", dropped, schema="old_1", time={"time": NOON}),
+        sentence("A text that has no parts."),
+    ]
+    shows(services, answer=plan)
+    text = words((await browser.get(RUN)).text)
+    assert "1.204 Ereignisse der Streams von marketplace.sales würden noch einmal verarbeitet, aus dem Speicher" in text
+    assert "Das Schema old_1, ersetzt am 29.11.2026, 12:00:00 MEZ, würde gelöscht." in text
+    assert "A text that has no parts." in text and "English." not in text
 
 
 async def test_a_run_that_nobody_knows_is_not_found(browser: Browser) -> None:

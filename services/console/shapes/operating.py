@@ -40,12 +40,33 @@ class Step(BaseModel):
     of: int | None
 
 
+class Counted(BaseModel):
+    """A number of things, with their name in the singular."""
+
+    number: int
+    thing: str
+
+
+class Moment(BaseModel):
+    """A time."""
+
+    time: datetime
+
+
+class Sentence(BaseModel):
+    """A sentence of a verb; its template is "" if it is a text without parts."""
+
+    text: str
+    template: str
+    values: dict[str, "str | int | Counted | Moment | Sentence"]
+
+
 class VerbSaid(BaseModel):
     """What a verb has answered."""
 
     ok: bool
     plan: str | None
-    lines: list[str]
+    sentences: list[Sentence]
     result: dict[str, JsonValue]
 
 
@@ -81,7 +102,7 @@ class Run(BaseModel):
     began: datetime
     ended: datetime | None
     progress: list[Step]
-    lines: list[str]
+    sentences: list[Sentence]
     answer: VerbSaid | None
     problem: RunProblem | None
 

@@ -81,7 +81,7 @@ def run(**more: Any) -> dict[str, Any]:
         "began": NOON,
         "ended": NOON,
         "progress": [],
-        "lines": [],
+        "sentences": [],
         "answer": None,
         "problem": None,
         **more,
@@ -89,7 +89,11 @@ def run(**more: Any) -> dict[str, Any]:
 
 
 def said(*lines: str, plan: str | None = None, ok: bool = True, **result: Any) -> dict[str, Any]:
-    return {"ok": ok, "plan": plan, "lines": [*lines], "result": result}
+    return {"ok": ok, "plan": plan, "sentences": [sentence(each) for each in lines], "result": result}
+
+
+def sentence(text: str, template: str = "", **values: Any) -> dict[str, Any]:
+    return {"text": text, "template": template, "values": values}
 
 
 def restore(service: str, state: str = "open", **more: Any) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from services.console.forms import words_of
 from services.console.names import names_of
 from services.console.pages.operating.server import OPERATE, begin, verb_named
 from services.console.pages.operating.shown import cell, shown
-from services.console.pages.operating.words import label_of, step_of, title_of, worded
-from services.console.shapes.operating import Run, Step
+from services.console.pages.operating.words import in_words, label_of, step_of, title_of, worded
+from services.console.shapes.operating import Run, Sentence, Step
 from services.console.texts import Texts, marked
 from services.console.verbs import SERVER, check_operator
 from services.console.visits import Visit
@@ -51,12 +51,12 @@ async def run(visit: Visit) -> Response:
     check_operator(visit)
     found = await visit.see(SERVER, _path_of(visit), Run)
     texts = visit.texts
-    said = found.answer.lines if found.answer is not None else found.lines
+    said = found.answer.sentences if found.answer is not None else found.sentences
     return visit.page(
         "operating/run.html",
         run=found,
         title=title_of(found.verb, texts),
-        lines=[_line(text, texts) for text in said],
+        lines=[_line(each, texts) for each in said],
         bars=[_bar(each, texts) for each in found.progress],
         parameters=[(label_of(name, texts), cell(value, texts)) for name, value in found.parameters.items()],
         result=shown(found.answer.result, texts) if found.answer is not None and not found.plan else None,
@@ -67,9 +67,10 @@ async def run(visit: Visit) -> Response:
     )
 
 
-def _line(text: str, texts: Texts) -> Line:
+def _line(said: Sentence, texts: Texts) -> Line:
+    text = said.text
     kind = {"-": "removed", "+": "added"}.get(text[2:3], "") if text.startswith("  ") else ""
-    return Line(worded(text.strip(), texts), kind)
+    return Line(worded(in_words(said, texts).strip(), texts), kind)
 
 
 def _bar(step: Step, texts: Texts) -> Bar:

@@ -1,4 +1,4 @@
-"""The words of the verbs, their parameters and their subjects.
+"""The words of the verbs, their parameters, their subjects and their sentences.
 
 A verb without words here has the server's.
 """
@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from markupsafe import Markup, escape
 
+from services.console.shapes.operating import Counted, Moment, Sentence
 from services.console.texts import Texts, marked
 
 
@@ -188,6 +189,28 @@ def label_of(name: str, texts: Texts) -> str:
 def step_of(name: str, texts: Texts) -> str:
     """Return what a step of a run is, as its verb calls it where there are no other words."""
     return texts.gettext(STEPS[name]) if name in STEPS else title_of(name.replace(" ", "-"), texts)
+
+
+def in_words(said: Sentence, texts: Texts) -> str:
+    """Return a verb's sentence in the person's language, with numbers as they write them."""
+    if not said.template:
+        return said.text
+    return texts.gettext(said.template) % {name: _part(value, texts) for name, value in said.values.items()}
+
+
+def _part(value: str | int | Counted | Moment | Sentence, texts: Texts) -> str:
+    match value:
+        case Sentence():
+            return in_words(value, texts)
+        case Counted():
+            one, many = f"%(number)s {value.thing}", f"%(number)s {value.thing}s"
+            return texts.ngettext(one, many, value.number) % {"number": texts.number(value.number)}
+        case Moment():
+            return texts.second(value.time)
+        case int():
+            return texts.number(value)
+        case _:
+            return value
 
 
 def worded(text: str, texts: Texts) -> Markup:
