@@ -208,6 +208,7 @@ async def test_a_result_is_shown_as_facts_and_tables_whatever_it_has(browser: Br
         "took_s": 0.071234,
         "timers": [{"name": "remind", "due": "2026-11-30T10:00:00Z", "more": {"a": 1}}] * 201,
         "services": {"identity": {"head": 41}, "marketplace": {"head": 59}},
+        "rows_now": {"carts": 3},
         "none": [],
     }
     shows(services, verb="timers", dry_run=None, answer=said("3 shown at 2026-11-30 10:00:00Z.", ok=False, **result))
@@ -216,6 +217,7 @@ async def test_a_result_is_shown_as_facts_and_tables_whatever_it_has(browser: Br
     assert "something is wrong" in text and "3 shown at 30 Nov 2026, 11:00 CET." in text
     assert "Looked at 3 Well – Took s 0.071" in text and "1 more row is not shown." in text
     assert 'remind 30 Nov 2026, 11:00 CET {"a": 1}' in text and "Name Head identity 41 marketplace 59" in text
+    assert "Rows now Name Value carts 3" in text
 
 
 async def test_what_a_record_has_is_text(browser: Browser, services: Services) -> None:
