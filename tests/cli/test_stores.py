@@ -217,7 +217,7 @@ def test_dropping_leaves_the_rest_waiting(tenure: Tenure, parked: str) -> None:
 def test_a_replay_to_a_consumer_parks_copies_for_it_alone(tenure: Tenure, stores: Stores) -> None:
     append(stores["marketplace"], "marketplace", "partner-1", csn(1), csn(2), csn(3))
     arguments = ("replay", "marketplace", "--to", "2", "--consumer", "entitlements.numbers")
-    assert "2 CsnIssued events" in tenure(*arguments).out
+    assert "CsnIssued: 2 events" in tenure(*arguments).out
     assert tenure(*arguments, *YES, "--json").json["parked"] == 2
     assert tenure(*arguments, *YES, "--json").json["parked"] == 0
     rows = fetch(
