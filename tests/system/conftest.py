@@ -12,8 +12,8 @@ from tests.system.scene import Scene, play
 
 @pytest.fixture(scope="package")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """After a story."""
-    with system(tmp_path_factory.mktemp("system")) as whole:
+    """After a story; its webhooks may have receivers on this machine."""
+    with system(tmp_path_factory.mktemp("system"), {"TENURE_WEBHOOK_NETWORKS": "127.0.0.0/8"}) as whole:
         whole.tell()
         yield whole
 
