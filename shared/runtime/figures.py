@@ -1,4 +1,4 @@
-"""Figures from a service's database: parked records, the log, the relay and late timers."""
+"""Figures from a service's database: parked records, log, relay, outcomes, late timers."""
 
 import asyncio
 import time
@@ -40,6 +40,9 @@ class Figures:
     head: int = 0
     published: int = 0
     fenced: bool = False
+    outcomes: int = 0
+    outcomes_s: float = 0.0
+    """The age in seconds of the oldest outcome of a publisher's record that is not published."""
     timers_due: int = 0
     timers_late_s: float = 0.0
     """For how many seconds the earliest timer that is due has been so."""
@@ -64,6 +67,8 @@ class Figures:
         self.head, self.published, self.fenced, self.size_bytes = (
             row[name] for name in ("head", "published", "fenced", "size_bytes")
         )
+        row = await db.fetchrow(SQL["outcomes"])
+        self.outcomes, self.outcomes_s = row["waiting"], row["oldest_s"]
         row = await db.fetchrow(SQL["timers"])
         self.timers_due, self.timers_late_s = row["due"], row["late_s"]
         self.read_at = time.monotonic()

@@ -64,6 +64,8 @@ class _Figures(Collector):
             ("tenure_relay_behind_events", "Events not published yet", figures.relay_events),
             ("tenure_relay_behind_seconds", "Age of the oldest event not published yet", figures.relay_s),
             ("tenure_relay_position", "The last position published", figures.published),
+            ("tenure_outcomes_waiting", "Outcomes of publishers' records not published yet", figures.outcomes),
+            ("tenure_outcomes_oldest_seconds", "Age of the oldest outcome not published yet", figures.outcomes_s),
             ("tenure_store_head_position", "The position of the store's last event", figures.head),
             ("tenure_store_fenced", "Whether the store takes no commands until it is repaired", figures.fenced),
             ("tenure_store_size_bytes", "Size of the service's database", figures.size_bytes),
@@ -119,6 +121,9 @@ class Metrics:
             "Events that the relay tried to send to Kafka",
             [*MESSAGING, "error_type"],
             registry=registry,
+        )
+        self._outcomes = Counter(
+            "tenure_outcomes", "Outcomes published, by publisher", ["publisher", "status"], registry=registry
         )
         self._delivered = Counter(
             "messaging_client_consumed_messages",
@@ -185,6 +190,9 @@ class Metrics:
 
     def sent(self, topic: str, messages: int, error: str) -> None:
         self._sent.labels("kafka", "send", topic, error).inc(messages)
+
+    def outcome(self, publisher: str, status: str) -> None:
+        self._outcomes.labels(publisher, status).inc()
 
     def expect(self, consumers: Iterable[str]) -> None:
         """Count the time until the first check of these consumers' progress from now on."""

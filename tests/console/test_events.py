@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -113,7 +114,15 @@ class Edge:
         endings: Any = NoEndings()
         self.inbox, self.asked = Kept(), 0
         self.answers: dict[str, httpx.Response | Exception] = {}
-        live = Still(callers=Callers(verifier, endings), topics={}, snapshots={}, endings=endings, inbox=self.inbox)
+        self.counted: Counter[tuple[str, str]] = Counter()
+        live = Still(
+            callers=Callers(verifier, endings),
+            topics={},
+            snapshots={},
+            endings=endings,
+            inbox=self.inbox,
+            count=lambda publisher, outcome: self.counted.update([(publisher, outcome)]),
+        )
         app = make_doors(Settings())
         app.state.live = live
         services = httpx.AsyncClient(transport=httpx.MockTransport(self._service))
@@ -318,3 +327,12 @@ async def test_a_silent_service_may_know_what_the_others_do_not(silence: httpx.R
     assert (await edge.outcome()).status_code == 503
     edge.answers["entitlements"] = FOUND
     assert (await edge.outcome()).status_code == 200
+
+
+async def test_what_became_of_each_event_is_counted_by_its_publisher() -> None:
+    edge = Edge()
+    batch = json.dumps([EVENT, {**EVENT, "id": "2"}, {**EVENT, "source": "urn:publisher:rival"}]).encode()
+    assert (await edge.post(batch, {"Content-Type": BATCH})).status_code == 207
+    edge.inbox.away = True
+    assert (await edge.send("structured")).status_code == 503
+    assert edge.counted == {("autodesk", "kept"): 2, ("autodesk", "refused"): 1, ("autodesk", "not-kept"): 1}

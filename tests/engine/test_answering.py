@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,6 +22,7 @@ from shared.eventlog.write.postgres import PostgresStore
 from shared.events import RecordAnswered
 from shared.events.envelope import Envelope
 from shared.events.registry import INBOUND, OUTCOMES, inbound_topic, outcomes_topic
+from shared.runtime.metrics import Metrics
 from tests.engine.hosting import stopped
 from tests.examples.engine import NOON, new_id
 from tests.system import parts
@@ -37,9 +38,17 @@ class Bench:
     pool: "asyncpg.Pool[asyncpg.Record]"
     kafka: parts.Kafka
     publisher: str
+    metrics: Metrics = field(default_factory=lambda: Metrics("entitlements"))
 
     def relay(self, owner: str = "one") -> OutcomeRelay:
-        return OutcomeRelay("entitlements", self.store, self.pool, self.kafka.access, owner=owner)
+        access = self.kafka.access
+        return OutcomeRelay("entitlements", self.store, self.pool, access, owner=owner, observer=self.metrics)
+
+    def counted(self, status: str) -> float:
+        """How many outcomes of the publisher were counted as published."""
+        line = f'tenure_outcomes_total{{publisher="{self.publisher}",service_name="entitlements",status="{status}"}} '
+        (found,) = [each for each in self.metrics.page().decode().splitlines() if each.startswith(line)]
+        return float(found.removeprefix(line))
 
     async def noted(self, offset: int, status: Status = "accepted", publisher: str = "", topic: str = "") -> None:
         publisher = publisher or self.publisher
@@ -91,6 +100,7 @@ async def test_each_outcome_is_published_in_order_and_again_with_the_same_id_aft
         await bench.noted(offset, "waiting" if offset == 7 else "accepted")
     await bench.noted(7, "rejected")
     await bench.published(bench.relay("one"), bench.relay("two"))
+    assert [bench.counted(status) for status in ("accepted", "waiting", "rejected")] == [1_199, 1, 1]
     await bench.pool.execute("update engine.outcomes set sent = false where n > 1200")  # a crash after it was sent
     await bench.published()
     topic = outcomes_topic(bench.publisher)

@@ -27,6 +27,9 @@ async def _no_keys() -> object:
 PARK = """insert into engine.parked (consumer, topic, partition, "offset", reason, detail, holds_stream, headers, time)
     values ($1, 't', 0, $2, $3, '', false, '[]', now() - $4 * interval '1 s')"""
 
+OUTCOME = """insert into engine.outcomes
+    (topic, partition, "offset", source, id, type, status, rule, reason, remedy, because, events, time)
+    values ('t', 0, $1, 's', 'i', 'T', 'accepted', '', '', '', '[]', '[]', now() - $2 * interval '1 s')"""
 TIMER = """insert into engine.timers (name, key, due, customer, set_by, correlation_id)
     values ('a timer', $1, now() - $2 * interval '1 s', 'c', 'e', 'e')"""
 
@@ -49,6 +52,8 @@ async def test_parked_records_alarms_and_the_relays_backlog_are_shown(database: 
     rows = [("a", 1, "gap", 50.0), ("a", 2, "forged", 70.0), ("b", 3, "forged", 5.0), ("b", 4, "conflict", 1.0)]
     for consumer, offset, reason, age in rows:
         await db.execute(PARK, consumer, offset, reason, age)
+    for offset, age in ((1, 40.0), (2, 20.0)):
+        await db.execute(OUTCOME, offset, age)
     for key, late_s in (("late", 90.0), ("in time", -90.0)):
         await db.execute(TIMER, key, late_s)
     await figures.refresh(db)
@@ -64,6 +69,8 @@ async def test_parked_records_alarms_and_the_relays_backlog_are_shown(database: 
         ("tenure_relay_position", "0.0"),
         ("tenure_store_head_position", "2.0"),
         ("tenure_store_fenced", "0.0"),
+        ("tenure_outcomes_waiting", "2.0"),
+        ("tenure_outcomes_oldest_seconds", "4"),
         ("tenure_timers_due", "1.0"),
         ("tenure_timers_late_seconds", "9"),
     ):

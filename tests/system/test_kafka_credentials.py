@@ -39,7 +39,7 @@ from tests.system import parts
 pytestmark = pytest.mark.system
 
 RIVAL = "rival"
-USERS = (*SERVICES, "publisher-autodesk", "publisher-rival", "dashboard", "operator")
+USERS = (*SERVICES, "console", "publisher-autodesk", "publisher-rival", "dashboard", "operator")
 TOPICS = (*(topic.name for topic in topics.declared()), inbound_topic(RIVAL), outcomes_topic(RIVAL), FORMER)
 
 

@@ -54,6 +54,8 @@ class LiveEdge:
     inbox: Inbox = field(default_factory=lambda: Inbox(KafkaAccess(bootstrap="")))
     """Where publishers' events are kept."""
     limits: Limits = field(default_factory=Limits)
+    count: Callable[[str, str], None] = lambda _publisher, _outcome: None
+    """Called for each event that a publisher has sent, with what became of it: `kept`, `refused` or `not-kept`."""
     stopping: bool = False
     _following: asyncio.Task[None] | None = field(default=None, init=False)
     _of_outcomes: dict[str, LiveTopic] = field(default_factory=dict, init=False)
@@ -176,6 +178,9 @@ def live_edge(settings: Settings, metrics: Metrics, limits: Limits) -> LiveEdge 
         outcomes=outcomes,
         inbox=Inbox(access),
         limits=limits,
+        count=metrics.count(
+            "tenure_events_received", "Publishers' events by HTTP, by what became of them", ("publisher", "outcome")
+        ),
     )
     metrics.watch("tenure_live_streams", "Open streams and waiting feeds", lambda: edge.callers.streams)
     return edge

@@ -92,6 +92,8 @@ async def publish(request: Request, edge: LiveEdge) -> Response:
         for each in given
     ]
     await _keep(edge, caller, publisher, [each for each in found if isinstance(each, Checked)])
+    for each in found:
+        edge.count(publisher, "kept" if isinstance(each, Checked) else "refused")
     answers = [_answer(each) for each in found]
     if is_batch(content_type):
         refused = any(isinstance(each, Problem) for each in answers)
@@ -110,6 +112,8 @@ async def _keep(edge: LiveEdge, caller: Subscriber, publisher: str, events: Sequ
     try:
         await edge.inbox.keep(publisher, events, {"client-id": caller.actor.client_id})
     except NotKept as fault:
+        for _ in events:
+            edge.count(publisher, "not-kept")
         logger.warning("events could not be kept", publisher=publisher, events=len(events), fault=str(fault))
         raise Problem(
             rule=rules.UNAVAILABLE,

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Protocol, Self
 
 import asyncpg
 import structlog
@@ -99,6 +99,17 @@ class UnsentOutcome(NamedTuple):
         )
 
 
+class OutcomeObserver(SendObserver, Protocol):
+    """A receiver of what was published, for metrics. Its methods must not raise or wait."""
+
+    def outcome(self, publisher: str, status: str) -> None:
+        """Take an outcome that Kafka has acknowledged.
+
+        Args:
+            publisher: That of the record's topic, or "".
+        """
+
+
 class OutcomeRelay:
     """The publication of one service's outcomes.
 
@@ -113,7 +124,7 @@ class OutcomeRelay:
         access: KafkaAccess,
         *,
         owner: str = f"{socket.gethostname()}:{os.getpid()}",
-        observer: SendObserver | None = None,
+        observer: OutcomeObserver | None = None,
     ) -> None:
         self._service, self._store, self._pool, self._access = service, store, pool, access
         self._owner, self._observer = owner, observer
@@ -201,14 +212,14 @@ class OutcomeRelay:
     async def _send(self, producer: AIOKafkaProducer, outcomes: Sequence[UnsentOutcome]) -> int:
         """Send outcomes in order, each batch after the one before it was acknowledged and marked."""
         for publisher in dict.fromkeys(outcome.publisher for outcome in outcomes):
-            topic, batch, numbers = await self._target(producer, publisher), producer.create_batch(), list[int]()
+            topic, batch, sent = await self._target(producer, publisher), producer.create_batch(), list[UnsentOutcome]()
             for outcome in (each for each in outcomes if each.publisher == publisher):
                 if not self._append(batch, outcome):
-                    await self._acknowledged(producer, topic, batch, numbers)
-                    batch, numbers = producer.create_batch(), []
+                    await self._acknowledged(producer, topic, batch, sent)
+                    batch, sent = producer.create_batch(), []
                     self._append(batch, outcome)
-                numbers.append(outcome.n)
-            await self._acknowledged(producer, topic, batch, numbers)
+                sent.append(outcome)
+            await self._acknowledged(producer, topic, batch, sent)
         return len(outcomes)
 
     async def _target(self, producer: AIOKafkaProducer, publisher: str) -> str:
@@ -223,7 +234,9 @@ class OutcomeRelay:
         key, headers = envelope.stream.encode(), to_headers(envelope)
         return batch.append(key=key, value=outcome.event().data(), timestamp=None, headers=headers) is not None
 
-    async def _acknowledged(self, producer: AIOKafkaProducer, topic: str, batch: Any, numbers: Sequence[int]) -> None:
+    async def _acknowledged(
+        self, producer: AIOKafkaProducer, topic: str, batch: Any, outcomes: Sequence[UnsentOutcome]
+    ) -> None:
         error = ""
         try:
             sent: Awaitable[Any] = await producer.send_batch(batch, topic, partition=0)
@@ -233,5 +246,8 @@ class OutcomeRelay:
             raise
         finally:
             if self._observer is not None:
-                self._observer.sent(topic, len(numbers), error)
-        await self._pool.execute(SQL["sent"], numbers)
+                self._observer.sent(topic, len(outcomes), error)
+        await self._pool.execute(SQL["sent"], [outcome.n for outcome in outcomes])
+        if self._observer is not None:
+            for outcome in outcomes:
+                self._observer.outcome(publisher_of_topic(outcome.topic), outcome.status)
