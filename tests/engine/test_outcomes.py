@@ -2,11 +2,12 @@
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 import pytest
 
+from shared.eventlog.deliver.answering import UnsentOutcome
 from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.consumer import Consumer
 from shared.eventlog.deliver.outcomes import WAITS
@@ -19,6 +20,7 @@ from shared.events import CreditsPurchased, UpdateWithdrawn
 from shared.events.base import Event
 from shared.events.envelope import Envelope, to_headers
 from shared.events.registry import INBOUND, inbound_topic
+from tests.databases import execute_as_operator
 from tests.examples.engine import COUNTER, NOON, Count
 
 pytestmark = pytest.mark.system
@@ -26,13 +28,23 @@ pytestmark = pytest.mark.system
 ANSWERING, OTHER = (Reactions(name, topics=(INBOUND,), answers_unreadable=name == "a") for name in "ab")
 FAILS: list[str] = []
 """What fails, for now."""
+LIMIT: Final = {13: 0}
+"""The limits of some amounts, for now."""
+LOST: Final = (
+    "delete from engine.outcomes",
+    "delete from engine.inbound",
+    "delete from engine.checkpoints",
+    "delete from log.commands where refusal is not null",
+    "update log.commands set fingerprint = null",
+)
+"""What a store that was restored from its topic lacks, and that a part of the records is processed again."""
 
 
 @ANSWERING.on(CreditsPurchased)
 async def counts(event: CreditsPurchased, envelope: Envelope, _reach: ReactionContext) -> list[Dispatch]:
     if envelope.id in FAILS:
         raise RuntimeError("a defect")
-    return [Dispatch(COUNTER, event.contract_id, Count(limit=0 if event.amount == 13 else 99))]
+    return [Dispatch(COUNTER, event.contract_id, Count(limit=LIMIT.get(event.amount, 99)))]
 
 
 @OTHER.on(UpdateWithdrawn)
@@ -56,6 +68,19 @@ class Bench:
         for consumer in self.consumers:
             await consumer.consume([receive(raw, consumer.definition.types, utc_now()) for raw in raws])
 
+    async def assigned(self) -> None:
+        for consumer in self.consumers:
+            await consumer.assigned([(inbound_topic("autodesk"), 0)])
+
+    async def published(self) -> dict[str, tuple[str, ...]]:
+        """What the topic of outcomes gets, by the ids."""
+        rows = await self.pool.fetch(
+            """select n, source, id, type, topic, partition, "offset", status, rule, reason, remedy, because, events,
+            time from engine.outcomes"""
+        )
+        found = [UnsentOutcome.of(row) for row in rows]
+        return {each.envelope("entitlements").id: (each.status, each.rule, *each.event().events) for each in found}
+
     async def outcomes(self) -> list[tuple[str, ...]]:
         rows = await self.pool.fetch('select id, status, rule from engine.outcomes order by "offset", n')
         return [tuple(row) for row in rows]
@@ -66,8 +91,7 @@ async def bench(database: str) -> AsyncIterator[Bench]:
     store = await PostgresStore(database, "entitlements").open()
     pool = await asyncpg.create_pool(database, min_size=1, max_size=6)
     made = Bench(pool, Log(store, "entitlements"))
-    for consumer in made.consumers:
-        await consumer.assigned([(inbound_topic("autodesk"), 0)])
+    await made.assigned()
     yield made
     await store.close()
     await pool.close()
@@ -131,3 +155,27 @@ async def test_a_record_that_waited_is_rejected_once_it_is_given_up_and_may_be_s
     assert await bench.outcomes() == [*given_up, ("unreadable", "rejected", "unreadable")]
     await bench.hear(bench.raw("doomed", bought(2)))
     assert (await bench.outcomes())[-1] == ("doomed", "accepted", "")
+
+
+async def test_after_a_restore_an_answer_is_repeated_with_its_id_and_a_refusal_is_decided_again(
+    bench: Bench, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raws = [bench.raw("accepted", bought()), bench.raw("refused", bought(13)), bench.raw("unreadable", bought())]
+    raws[2] = raws[2]._replace(value=b"{}")
+    place = f"{inbound_topic('autodesk')}:0:"
+    await bench.hear(*raws)
+    before = await bench.published()
+    assert list(before) == [f"{place}0:accepted", f"{place}1:rejected", f"{place}2:rejected"]
+    await execute_as_operator(database, *LOST)
+    await bench.assigned()
+    await bench.hear(*raws)
+    assert await bench.published() == before, "a reader that knows the ids drops all of them"
+
+    monkeypatch.setitem(LIMIT, 13, 99)  # what it was refused for is different now
+    await execute_as_operator(database, *LOST)
+    await bench.assigned()
+    await bench.hear(*raws)
+    after = await bench.published()
+    (later,) = after.keys() - before.keys()
+    assert later == f"{place}1:accepted" and after[later][:2] == ("accepted", "") and len(after[later]) == 3
+    assert {id_: after[id_] for id_ in after.keys() & before.keys()}.items() <= before.items()

@@ -33,7 +33,7 @@ from shared.eventlog.write.log import Sealer
 from shared.eventlog.write.postgres import PostgresStore, open_pool
 from shared.eventlog.write.store import Lease, Lookup
 from shared.events.envelope import GENESIS
-from shared.events.registry import topic_of
+from shared.events.registry import ANSWERING, topic_of
 from shared.sql import statements
 
 SQL: Final = statements(__file__)
@@ -45,6 +45,11 @@ _NOT_IN_TOPIC: Final = (
     "Refusals, and commands that led to no event, are in no topic: if they are sent again, they are decided again.",
     "The requests under command ids are in no topic either: a repeated id gets its first answer, whatever it asks now.",
     "Events that were not published yet when the database was lost are lost with it.",
+)
+_OUTCOMES: Final = (
+    "Outcomes of publishers' records are in no log: those that were not published yet are lost, and `GET /events/…` "
+    "has later ones only. A record that is processed again is answered again: with the same id if it was accepted, "
+    "and as it is decided now if it was refused."
 )
 
 
@@ -182,7 +187,7 @@ async def _restore(
         result.earlier = fence.removeprefix(MENDING) if (fence or "").startswith(MENDING) else ""
         if not (result.events or fence or not result.before):
             return await _with_head(pool, result)
-        result.notes += _NOT_IN_TOPIC
+        result.notes += _not_in_topic(service)
         if dry_run:
             result.notes += _parked_is_lost(definition)
             return await _with_head(pool, result)
@@ -316,6 +321,10 @@ async def _resume(service: str, reactions: Reactions[Any], pool: Any, access: Ka
         )
 
 
+def _not_in_topic(service: str) -> Sequence[str]:
+    return (*_NOT_IN_TOPIC, _OUTCOMES) if service in ANSWERING else _NOT_IN_TOPIC
+
+
 def _parked_is_lost(definition: ServiceDefinition) -> list[str]:
     names = [f"{definition.service}.{reactions.name}" for reactions in definition.reactions]
     if not names:
@@ -356,7 +365,7 @@ async def _preview_without_database(
         begin = {n: Begin(offset, 0) for n, offset in reader.starts.items()}
         await _preview(_Reading(service=service, after=0, reader=reader, begin=begin, lookup=None), result, progress)
     result.head = result.events
-    result.notes += (*_NOT_IN_TOPIC, *_parked_is_lost(definition))
+    result.notes += (*_not_in_topic(service), *_parked_is_lost(definition))
     return result
 
 
