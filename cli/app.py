@@ -37,6 +37,7 @@ from cli.explain import explain
 from cli.operation import ChangePlan, Consent, carry_out
 from cli.options import Actor, Reason, Yes
 from cli.output import Output, plain
+from cli.recorded import recorded
 from cli.watch import watched
 
 _CODES: Final = "\n".join(f"- {code}: {meaning}" for code, meaning in MEANING.items())
@@ -229,7 +230,7 @@ def _declare(
             arguments = declared.arguments(context, output, consent, given)
             return await work(_Request(context=context, output=output, consent=consent, arguments=arguments))
 
-        run(json, run_within)
+        run(declared.name, json, run_within)
 
     own = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in declared.parameters.values()]
     added = [
@@ -255,7 +256,7 @@ def _write_result(output: Output, result: Result) -> int:
     return DONE if result.ok else FAULTS
 
 
-def run(json: bool, work: Work) -> None:
+def run(verb: str, json: bool, work: Work) -> None:
     """Run a verb and end the process with its exit code.
 
     Where the verb raises, print the error as one sentence; its kind determines the exit code.
@@ -263,7 +264,7 @@ def run(json: bool, work: Work) -> None:
     output = Output(json)
     silence_libraries()
     try:
-        code = asyncio.run(_within(work, output))
+        code = asyncio.run(_within(verb, work, output))
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
     except BrokenPipeError:  # the reader of a pipe has closed it, as `head` does
@@ -280,9 +281,10 @@ def run(json: bool, work: Work) -> None:
     raise typer.Exit(code)
 
 
-async def _within(work: Work, output: Output) -> int:
-    async with Context() as context:
-        return await watched(context, work(context, output))
+async def _within(verb: str, work: Work, output: Output) -> int:
+    with recorded(verb):
+        async with Context() as context:
+            return await watched(context, work(context, output))
 
 
 def silence_libraries() -> None:

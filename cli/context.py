@@ -31,6 +31,7 @@ from shared.eventlog.write.log import Log, utc_now
 from shared.eventlog.write.operations import OPERATION
 from shared.eventlog.write.postgres import PostgresStore
 from shared.events.registry import INBOUND, OUTCOMES, is_outcomes, topic_of, topics_read
+from shared.runtime.clients import ServiceClient
 from shared.runtime.clocks import CLOCKS
 from shared.runtime.settings import Settings
 from shared.services import SERVICES, local_url, url_variable
@@ -40,6 +41,8 @@ ANCHOR_TOPICS: Final = tuple(map(topic_of_anchors, SERVICES))
 TOPICS: Final = (*EVENT_TOPICS, OUTCOMES, *ANCHOR_TOPICS)
 STATEMENT_S: Final = 120.0
 """How long a statement may take."""
+ANSWER_S: Final = 10.0
+"""How long a service or Kafka may take to answer a request, and to be connected to."""
 ROOT: Final = Path(__file__).resolve().parent.parent
 ADDRESS_VARIABLES: Final = frozenset({"DATABASE_URL", *KAFKA_VARIABLES, "TENURE_ANCHORS", *map(url_variable, SERVICES)})
 
@@ -195,7 +198,7 @@ class Context:
 
     async def http(self, service: str, token: str | None = None) -> httpx.AsyncClient:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        client = httpx.AsyncClient(base_url=self.urls[service], timeout=10, headers=headers)
+        client = ServiceClient(base_url=self.urls[service], timeout=ANSWER_S, headers=headers)
         return await self._stack.enter_async_context(client)
 
 

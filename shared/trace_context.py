@@ -11,6 +11,8 @@ from secrets import token_hex
 from typing import Final
 
 PARENT_CHARACTERS: Final = 55
+SPAN_CHARACTERS: Final = 16
+_SPAN_AT: Final = 36
 STATE_CHARACTERS: Final = 440
 """The most of a tracestate that is kept: with its traceparent it has to fit a header of 500 characters."""
 _LONG_MEMBER: Final = 128
@@ -76,6 +78,11 @@ def split(context: str) -> tuple[str, str]:
 def new() -> str:
     """Return the context of a new trace that nobody records."""
     return f"00-{token_hex(16)}-{token_hex(8)}-00"
+
+
+def at_span(context: str, span_id: str) -> str:
+    """Return the context of another span of the same trace. The context has to be valid."""
+    return f"{context[:_SPAN_AT]}{span_id}{context[_SPAN_AT + SPAN_CHARACTERS :]}"
 
 
 def is_sampled(context: str) -> bool:

@@ -5,7 +5,8 @@ none, and costs nothing.
 """
 
 from collections.abc import Mapping
-from typing import Literal, Protocol, TypeAlias
+from contextvars import ContextVar
+from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 Kind: TypeAlias = Literal["internal", "server", "client", "producer", "consumer"]
 Attributes: TypeAlias = Mapping[str, str | int]
@@ -38,12 +39,32 @@ class Tracer(Protocol):
     """A maker of spans. It must not raise or wait."""
 
     def start(
-        self, name: str, kind: Kind, context: str, attributes: Attributes, *, begun_ns: int | None = None
+        self,
+        name: str,
+        kind: Kind,
+        context: str,
+        attributes: Attributes,
+        *,
+        begun_ns: int | None = None,
+        span_id: str = "",
     ) -> Span:
         """Begin a span.
 
         Args:
             context: The trace context that it continues, or "" for a new trace.
             begun_ns: When the work began, in nanoseconds since 1970; None means now.
+            span_id: The span's id in hexadecimal, for one that others know before it is made; "" for a new one.
         """
         ...
+
+
+class Active(NamedTuple):
+    """What a task does it as a part of."""
+
+    tracer: Tracer
+    context: str
+    """The trace context of the present span."""
+
+
+ACTIVE: Final[ContextVar[Active | None]] = ContextVar("active", default=None)
+"""The span that this task serves, for requests to services that follow from it; None where none is recorded."""

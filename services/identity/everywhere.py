@@ -14,7 +14,7 @@ import structlog
 
 from shared.eventlog.deliver.clocks import FRESH_S, Clocks
 from shared.eventlog.write.postgres import TRANSIENT
-from shared.runtime.clients import tls
+from shared.runtime.clients import service_client
 from shared.runtime.database import Pool
 from shared.runtime.settings import Settings
 from shared.services import SERVICES
@@ -23,6 +23,7 @@ logger = structlog.get_logger(__name__)
 
 WAIT_S: Final = 5.0
 """How long the response waits for the services; then it names those that are unreachable or behind."""
+ASK_S: Final = 2.0
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 0.4
 """The pauses between two requests double, so that many clocks moved at once don't keep the services from folding."""
@@ -43,7 +44,7 @@ class Everywhere:
     def _client(self) -> httpx.AsyncClient:
         """Return the process's only client."""
         if self._http is None:
-            self._http = httpx.AsyncClient(timeout=2, trust_env=False, verify=tls(), transport=self._transport)
+            self._http = service_client(ASK_S, self._transport)
         return self._http
 
     @staticmethod

@@ -17,7 +17,7 @@ from shared.runtime.limits import Limits
 from shared.runtime.metrics import Metrics
 from shared.runtime.problems import Problem
 from shared.runtime.sizes import BODY_BYTES
-from shared.tracing import Span, Tracer
+from shared.tracing import ACTIVE, Active, Span, Tracer
 
 logger = structlog.get_logger("http")
 
@@ -102,6 +102,7 @@ class Requests:
                 message = {**message, "body": b""}
             await send(message)
 
+        active = None if span is None or self.parts.tracer is None else ACTIVE.set(Active(self.parts.tracer, trace))
         named = {"request_id": request_id} if request_id not in ("", correlation) else {}
         bound = structlog.contextvars.bound_contextvars(correlation_id=correlation, **named)
         with bound, self.parts.limits.request() as uncount:
@@ -113,6 +114,8 @@ class Requests:
                 self._note(scope, status, time.perf_counter() - started)
                 if span is not None:
                     _end(span, scope, status)
+                if active is not None:
+                    ACTIVE.reset(active)
 
     def _traced(self, scope: Scope, headers: Mapping[bytes, str]) -> tuple[Span | None, str]:
         """Return the span of a request, if any, and the trace context for what it leads to."""

@@ -17,6 +17,7 @@ from opentelemetry.sdk.environment_variables import OTEL_BSP_MAX_QUEUE_SIZE, OTE
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import (
     NonRecordingSpan,
     SpanContext,
@@ -98,6 +99,20 @@ class _Queue(BatchSpanProcessor):
         super().on_end(span)
 
 
+class _Ids(RandomIdGenerator):
+    """A generator of ids, which can be told that of its thread's next span."""
+
+    def __init__(self) -> None:
+        self._of_thread = threading.local()
+
+    def next_span(self, span_id: str) -> None:
+        self._of_thread.span = int(span_id, 16)
+
+    def generate_span_id(self) -> int:
+        known: int = self._of_thread.__dict__.pop("span", 0)
+        return known or super().generate_span_id()
+
+
 class OtelSpan:
     """A span of OpenTelemetry's."""
 
@@ -140,16 +155,29 @@ class OtelTracer:
             {"service.name": os.environ.get(OTEL_SERVICE_NAME) or service, "service.namespace": "tenure"}
         )
         # The limits keep a span small, whatever an id or a type of others is.
+        self._ids = _Ids()
         self._provider = TracerProvider(
-            resource=resource, span_limits=SpanLimits(max_span_attribute_length=200), shutdown_on_exit=False
+            resource=resource,
+            span_limits=SpanLimits(max_span_attribute_length=200),
+            shutdown_on_exit=False,
+            id_generator=self._ids,
         )
         counting = _Counting(exporter or OTLPSpanExporter(), count)
         self._provider.add_span_processor(_Queue(counting, count, _queue_size()))
         self._tracer = self._provider.get_tracer("tenure")
 
     def start(
-        self, name: str, kind: Kind, context: str, attributes: Attributes, *, begun_ns: int | None = None
+        self,
+        name: str,
+        kind: Kind,
+        context: str,
+        attributes: Attributes,
+        *,
+        begun_ns: int | None = None,
+        span_id: str = "",
     ) -> OtelSpan:
+        if span_id:
+            self._ids.next_span(span_id)
         span = self._tracer.start_span(name, _remote(context), _KINDS[kind], attributes, start_time=begun_ns)
         return OtelSpan(span)
 

@@ -12,16 +12,27 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind
 from pydantic import BaseModel
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from services.console.doors import Call, Caller, Doors, Unreachable
+from shared.eventlog.deliver.projection import Projection
+from shared.eventlog.deliver.received import Received, receive
+from shared.eventlog.deliver.traced import BatchSpans, report_sent
 from shared.eventlog.write.memory import MemoryStore
 from shared.eventlog.write.traced import TracedLog
+from shared.events.envelope import StoredEvent, chained
+from shared.runtime.clients import service_client
 from shared.runtime.database import Pool
 from shared.runtime.http import make_app
 from shared.runtime.metrics import Metrics
+from shared.runtime.middleware import Requests
 from shared.runtime.spans import LAST_S, OtelTracer
 from shared.runtime.traces import are_recorded, tracer_of
+from shared.tracing import ACTIVE, Active
+from tests.examples.positions import Store, records
 from tests.services.counters import QUERIES, TOKEN, counting, parts
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -152,6 +163,88 @@ async def test_the_consoles_requests_carry_the_trace() -> None:
         await doors.ask(call, Caller(traceparent=f"{PARENT} {STATE}"), BaseModel)
     await doors.close()
     assert (asked[0].headers["traceparent"], asked[0].headers["tracestate"]) == (PARENT, STATE)
+
+
+async def test_a_request_to_a_service_is_a_span_whose_context_it_carries() -> None:
+    """Also where who asks names another context, as the console does: that of its own request."""
+    asked: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        if request.url.path == "/away":
+            raise httpx.ConnectError("nobody listens")
+        return httpx.Response(404 if request.url.path == "/unknown" else 200)
+
+    exporter = InMemorySpanExporter()
+    tracer = OtelTracer("console", lambda _outcome, _number: None, exporter)
+    client = service_client(5, httpx.MockTransport(answer))
+    await client.get("http://identity:8101/before")
+    before = ACTIVE.set(Active(tracer, f"{PARENT} {STATE}"))
+    await client.get("http://identity:8101/people/kim?name=kim", headers={"traceparent": PARENT})
+    await client.post("http://identity:8101/unknown")
+    with pytest.raises(httpx.ConnectError):
+        await client.get("http://identity:8101/away")
+    ACTIVE.reset(before)
+    tracer.close()
+    found, unknown, away = exporter.get_finished_spans()
+    assert "traceparent" not in asked[0].headers
+    assert (asked[1].headers["traceparent"], asked[1].headers["tracestate"]) == (f"00-{TRACE}-{id_of(found)}-01", STATE)
+    assert found.parent is not None and found.parent.span_id == int("b7ad6b7169203331", 16)
+    assert (found.name, found.kind) == ("GET", SpanKind.CLIENT)
+    assert dict(found.attributes or {}) == {
+        "http.request.method": "GET",
+        "http.response.status_code": 200,
+        "server.address": "identity",
+        "server.port": 8101,
+        "url.scheme": "http",
+    }
+    errors = [dict(span.attributes or {}).get("error.type") for span in (found, unknown, away)]
+    assert errors == [None, "404", "ConnectError"]
+
+
+async def test_a_request_is_what_its_task_serves_as_long_as_it_does() -> None:
+    seen: list[Active | None] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(ACTIVE.get())
+        await Response()(scope, receive, send)
+
+    made, tracer = parts(), OtelTracer("counters", lambda _outcome, _number: None, InMemorySpanExporter())
+    transport = httpx.ASGITransport(Requests(app, made, lambda _: 1_000))
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://test", headers={"traceparent": PARENT}
+    ) as client:
+        await client.get("/without")
+        made.tracer = tracer
+        await client.get("/with")
+    tracer.close()
+    without, active = seen
+    assert without is None and active is not None and active.context.startswith(f"00-{TRACE}-")
+    assert ACTIVE.get() is None
+
+
+async def test_a_consumers_span_follows_the_relays_which_no_header_names() -> None:
+    (event,) = Store().grow(1)
+    envelope = event.envelope._replace(traceparent=f"{PARENT} {STATE}")
+    event = StoredEvent(envelope._replace(hash=chained(envelope, event.data)), event.data)
+    (raw,) = records([event])
+    exporter = InMemorySpanExporter()
+    tracer = OtelTracer("entitlements", lambda _outcome, _number: None, exporter)
+    report_sent(tracer, raw.topic, raw.partition, [event], 1, "")
+    spans = BatchSpans(tracer, "entitlements.pools", Projection("pools", topics=(raw.topic,), tables=("pools",)))
+
+    async def fold(_: Received) -> None:
+        return
+
+    await spans.around(fold)(receive(raw, frozenset({event.envelope.type})))
+    spans.end()
+    tracer.close()
+    sent, folded, processed = exporter.get_finished_spans()
+    assert [span.name.partition(" ")[0] for span in (sent, folded, processed)] == ["send", "fold", "process"]
+    assert sent.parent is not None and sent.parent.span_id == int("b7ad6b7169203331", 16)
+    assert processed.parent is not None and f"{processed.parent.span_id:016x}" == id_of(sent)
+    assert folded.parent is not None and f"{folded.parent.span_id:016x}" == id_of(processed)
+    assert processed.parent.trace_state.to_header() == STATE
 
 
 class Stuck(SpanExporter):

@@ -199,6 +199,7 @@ def as_its_operator(system: System) -> Iterator[None]:
 def console_of(system: System, folder: Path) -> Iterator[str]:
     """The console beside the system, until the block ends; its address."""
     env = {url_variable(name): system.env[url_variable(name)] for name in SERVICES} | {"TENURE_LOG": "json"}
+    env |= {name: value for name, value in system.env.items() if name.startswith("OTEL_")}
     env |= system.kafka.access_of("console").environment()
     with ServicePart("console", folder, env=env) as started:
         yield started.url

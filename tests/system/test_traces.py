@@ -8,15 +8,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from secrets import token_hex
 from typing import Any, Final
 
 import asyncpg
+import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from deploy.data import PUBLISHER
 from tests.system.people import Someone
-from tests.system.running import System, system
+from tests.system.publishing import machine_of
+from tests.system.running import System, console_of, system
 from tests.system.scene import Scene, play
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
@@ -133,13 +137,13 @@ def test_one_trace_has_every_hop_from_a_request_to_a_row_of_another_service(
     answer = marketplace.put(f"/subscriptions/{subscription}/seats", json=seats, headers=given)
     assert answer.is_success, answer.text
     added = ["marketplace: execute ChangeSeats"]
+    added += ["marketplace: send marketplace.events.v1"]
     resized = [*added, "entitlements: process marketplace.events.v1", "entitlements: execute ResizePool"]
+    resized += ["entitlements: send entitlements.events.v1"]
     hops = assert_traced(
         found,
         "marketplace: PUT /subscriptions/{subscription_id}/seats",
-        [*added, "marketplace: send marketplace.events.v1"],
         [*added, "marketplace: process marketplace.events.v1", "marketplace: fold marketplace.sales"],
-        [*resized, "entitlements: send entitlements.events.v1"],
         [*resized, "entitlements: process entitlements.events.v1", "entitlements: fold entitlements.pools"],
     )
     (fold,) = [hop for hop in hops if hop.name == "fold entitlements.pools"]
@@ -157,9 +161,12 @@ def test_a_question_to_another_service_and_its_answer_are_in_the_trace(
     given = {"Authorization": f"Bearer {clerk.fresh()}"}
     answer = clerk.http["marketplace"].post(f"/subscriptions/{subscription}/disable-auto-renew", json={}, headers=given)
     assert answer.is_success, answer.text
-    asked = ["marketplace: execute DisableAutoRenew", "entitlements: process marketplace.events.v1"]
-    answered = [*asked, "entitlements: execute AnswerAutoRenewRequest", "marketplace: process entitlements.events.v1"]
-    decided = [*answered, "marketplace: execute RecordPoolCleared", "marketplace: process marketplace.events.v1"]
+    said = {name: f"{name}: send {name}.events.v1" for name in ("marketplace", "entitlements")}
+    asked = ["marketplace: execute DisableAutoRenew", said["marketplace"]]
+    asked += ["entitlements: process marketplace.events.v1", "entitlements: execute AnswerAutoRenewRequest"]
+    answered = [*asked, said["entitlements"], "marketplace: process entitlements.events.v1"]
+    decided = [*answered, "marketplace: execute RecordPoolCleared", said["marketplace"]]
+    decided += ["marketplace: process marketplace.events.v1"]
     assert_traced(
         found,
         "marketplace: POST /subscriptions/{subscription_id}/disable-auto-renew",
@@ -192,7 +199,8 @@ def test_a_callers_trace_goes_on_with_its_state(traced: tuple[System, Collector]
     event = put_profile(somebody, "Kim 1", traceparent=f"00-{trace}-b7ad6b7169203331-01", tracestate=state)
     context = asyncio.run(context_in(whole.dsns()["identity"], event))
     assert context.startswith(f"00-{trace}-") and context.endswith(f"-01 {state}")
-    updated = ["identity: execute UpdateProfile", "marketplace: process identity.events.v1"]
+    updated = ["identity: execute UpdateProfile", "identity: send identity.events.v1"]
+    updated += ["marketplace: process identity.events.v1"]
     hops = assert_traced(found, "identity: PUT /me/profile", [*updated, "marketplace: fold marketplace.people"])
     assert hops is found.traces[trace]
     assert {hop.state for hop in hops} == {state}
@@ -221,3 +229,25 @@ def test_an_invalid_parent_begins_a_trace_of_its_own(traced: tuple[System, Colle
     assert trace != "0" * 32 and "a=1" not in context
     first = found.until(lambda: [hop for hop in found.traces[trace] if hop.name == "PUT /me/profile"])[0]
     assert first.parent == ""
+
+
+def test_a_request_of_the_console_to_a_service_is_seen_from_both_sides(
+    traced: tuple[System, Collector], tmp_path: Path
+) -> None:
+    whole, found = traced
+    with console_of(whole, tmp_path) as console:
+        answer = httpx.get(f"{console}/events/urn:publisher:{PUBLISHER}/unknown", headers=_of_a_machine(whole))
+        assert answer.status_code == 404
+        assert_traced(
+            found,
+            "console: GET /events/{source}/{event_id:path}",
+            ["console: GET", "marketplace: GET /events/{source}/{event_id:path}"],
+            ["console: GET", "entitlements: GET /events/{source}/{event_id:path}"],
+        )
+
+
+def _of_a_machine(whole: System) -> dict[str, str]:
+    client_id, secret = machine_of(whole)
+    asked = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": secret}
+    answer = httpx.post(f"{whole.env['TENURE_IDENTITY_URL']}/oauth/token", data=asked)
+    return {"Authorization": f"Bearer {answer.raise_for_status().json()['access_token']}"}

@@ -1,7 +1,8 @@
 """The spans of what is published and consumed, for events whose trace is recorded.
 
 Names and attributes are those of OpenTelemetry's semantic conventions for messaging and CloudEvents. A topic has an
-event as it is stored, so a consumer continues the trace from the command that made the event, beside the relay's span.
+event as it is stored, with the context of the command that made it. The relay's span of an event gets its id from the
+event's hash, so that a consumer continues the trace from that span, which no header names.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -31,6 +32,11 @@ def _attributes(operation: str, topic: str, partition: int, envelope: Envelope) 
     }
 
 
+def _sent_by(envelope: Envelope) -> str:
+    """Return the id of the relay's span of an event of a service's log."""
+    return envelope.hash[: trace_context.SPAN_CHARACTERS // 2].hex()
+
+
 def report_sent(
     tracer: Tracer, topic: str, partition: int, events: Sequence[StoredEvent], began_ns: int, error: str
 ) -> None:
@@ -39,7 +45,14 @@ def report_sent(
         if trace_context.is_sampled(envelope.traceparent):
             attributes = _attributes("send", topic, partition, envelope)
             attributes["tenure.position"] = envelope.position or 0
-            span = tracer.start(f"send {topic}", "producer", envelope.traceparent, attributes, begun_ns=began_ns)
+            span = tracer.start(
+                f"send {topic}",
+                "producer",
+                envelope.traceparent,
+                attributes,
+                begun_ns=began_ns,
+                span_id=_sent_by(envelope),
+            )
             span.end(error)
 
 
@@ -98,7 +111,7 @@ class BatchSpans:
             span = self._tracer.start(
                 f"process {raw.topic}",
                 "consumer",
-                context,
+                trace_context.at_span(context, _sent_by(envelope)) if record.sequenced else context,
                 {
                     **_attributes("process", raw.topic, raw.partition, envelope),
                     "messaging.consumer.group.name": self._consumer,
