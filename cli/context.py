@@ -42,7 +42,8 @@ TOPICS: Final = (*EVENT_TOPICS, OUTCOMES, *ANCHOR_TOPICS)
 STATEMENT_S: Final = 120.0
 """How long a statement may take."""
 ANSWER_S: Final = 10.0
-"""How long a service or Kafka may take to answer a request, and to be connected to."""
+"""How long a service may take to answer a request, and to be connected to."""
+_ANSWER_MS: Final = 10_000
 ROOT: Final = Path(__file__).resolve().parent.parent
 ADDRESS_VARIABLES: Final = frozenset({"DATABASE_URL", *KAFKA_VARIABLES, "TENURE_ANCHORS", *map(url_variable, SERVICES)})
 
@@ -90,6 +91,8 @@ class Context:
         self._logs: dict[str, Log] = {}
         self.asked: str | None = None
         """The URL of the database that was asked last."""
+        self.asks_kafka = False
+        """Whether Kafka was asked, and nothing is done without it since."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -114,6 +117,12 @@ class Context:
         for pool in self._pools.values():
             if pool.done() and not pool.cancelled() and pool.exception() is None:
                 pool.result().terminate()
+
+    @property
+    def kafka_access(self) -> KafkaAccess:
+        """The access to Kafka, to connect to it."""
+        self.asks_kafka = True
+        return self.settings.kafka
 
     async def db(self, service: str, *, write: bool = False) -> Any:
         """Return a pool of the service's database; its sessions are read-only unless `write`."""
@@ -163,13 +172,17 @@ class Context:
     async def kafka(self) -> AIOKafkaConsumer:
         """Return a started Kafka consumer that belongs to no group and commits no offsets."""
         reader = AIOKafkaConsumer(
-            **self.settings.kafka.client(),
+            **self.kafka_access.client(),
             enable_auto_commit=False,
-            request_timeout_ms=10_000,
+            request_timeout_ms=_ANSWER_MS,
             max_partition_fetch_bytes=2 * 1024 * 1024,
         )
         self._stack.push_async_callback(_quietly, reader)
-        await reader.start()
+        try:
+            await reader.start()
+        except BaseException:
+            self.asks_kafka = False  # the verb ends, or goes on without it
+            raise
         return reader
 
     async def partitions(self) -> dict[str, list[int]]:
@@ -177,7 +190,7 @@ class Context:
 
         The request names no topic, so that no broker creates one.
         """
-        admin = AIOKafkaAdminClient(**self.settings.kafka.client(), request_timeout_ms=10_000)
+        admin = AIOKafkaAdminClient(**self.kafka_access.client(), request_timeout_ms=_ANSWER_MS)
         try:
             await admin.start()
             found = await admin.describe_topics()
@@ -187,10 +200,10 @@ class Context:
 
     async def producer(self) -> AIOKafkaProducer:
         writer = AIOKafkaProducer(
-            **self.settings.kafka.client(),
+            **self.kafka_access.client(),
             acks="all",
             enable_idempotence=True,
-            request_timeout_ms=10_000,
+            request_timeout_ms=_ANSWER_MS,
         )
         self._stack.push_async_callback(_quietly, writer)
         await writer.start()

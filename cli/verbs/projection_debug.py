@@ -175,7 +175,7 @@ async def as_of_moment(
         return await _list(context, output, service, found)
 
     def folding(keep: bool) -> AbstractAsyncContextManager[AsOf]:
-        dsn, kafka = context.dsn(service), context.settings.kafka
+        dsn, kafka = context.dsn(service), context.kafka_access
         return as_of(service, found, dsn, kafka, position=position, time=time, keep=keep)
 
     async with folding(False) as tables:

@@ -16,6 +16,7 @@ from shared.eventlog.deliver.projection import Projection
 from shared.eventlog.repair.rebuild import SQL as REBUILDS
 from shared.eventlog.repair.rebuild import WORKERS, From, Rebuild, RebuildProgress, Report, drop_old, old_schema
 from shared.eventlog.repair.scratch import bare, home
+from shared.events.registry import topic_of
 from shared.sql import Row, statements, with_names
 
 SQL: Final = statements(__file__)
@@ -97,12 +98,12 @@ async def _rebuild(
         def report_progress(at: RebuildProgress) -> None:
             operation.counter.at(at.stage, min(at.folded, at.total), at.total)
 
-        settings = context.settings
+        only_own = set(found.topics) == {topic_of(service)}
         rebuild = Rebuild(
             service,
             found,
             context.dsn(service),
-            settings.kafka,
+            context.settings.kafka if source == "store" and only_own else context.kafka_access,
             source=source,
             workers=workers,
             progress=report_progress,

@@ -64,7 +64,7 @@ async def _from_topic(context: Context, output: Output, verb: str, service: str,
         return await restore(
             definition,
             context.dsn(service),
-            settings.kafka,
+            context.kafka_access,
             dry_run=dry_run,
             anchor_folder=settings.anchors,
             progress=progress,
@@ -214,12 +214,12 @@ async def restore_lost_topic(context: Context, output: Output, service: OfServic
 
     Stop the service's processes first. Afterwards the consumers of all services read the topic from its start and
     ignore the versions that they have processed."""
-    settings, name = context.settings, topic_of(service_named(service))
+    name = topic_of(service_named(service))
     databases, missing = await _databases(context)
 
     async def run(dry_run: bool, progress: ReportProgress) -> Restored:
         return await restore_topic(
-            service, context.dsn(service), settings.kafka, consumers=databases, dry_run=dry_run, progress=progress
+            service, context.dsn(service), context.kafka_access, consumers=databases, dry_run=dry_run, progress=progress
         )
 
     with output.progress("restore topic: reading", None) as counter:

@@ -11,7 +11,7 @@ import typer
 from aiokafka.errors import KafkaError
 
 from cli.app import Result, verb
-from cli.context import Context, consumers
+from cli.context import ANSWER_S, Context, consumers
 from cli.output import Output, duration
 from cli.verbs.status import Lag, gather
 from shared.eventlog.deliver.projection import Projection
@@ -82,7 +82,7 @@ def state_of(standing: Row | str) -> State:
 async def _end_of_topic(context: Context, service: str) -> int | None:
     """Return the last position in the service's topic; None while Kafka can't be read."""
     try:
-        async with TopicReader(topic_of(service), context.settings.kafka) as reader:
+        async with asyncio.timeout(ANSWER_S), TopicReader(topic_of(service), context.settings.kafka) as reader:
             return await highest_position(reader, service)
     except (KafkaError, OSError, TimeoutError):
         return None

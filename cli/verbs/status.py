@@ -24,6 +24,8 @@ from shared.sql import statements
 SQL: Final = statements(__file__)
 _AGES_TIMEOUT_S: Final = 5.0
 _QUERY_TIMEOUT_S: Final = 20.0
+_KAFKA_TIMEOUT_S: Final = 6.0
+"""How long Kafka may take to be connected to; without it, all else is shown."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -97,7 +99,7 @@ async def _read_status(context: Context, service: str) -> ServiceStatus:
 
 async def _reader(context: Context) -> AIOKafkaConsumer | str:
     try:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(_KAFKA_TIMEOUT_S):
             return await context.kafka()
     except (KafkaError, OSError, TimeoutError) as error:
         return f"Kafka at {context.settings.kafka.bootstrap} does not answer ({type(error).__name__})"

@@ -54,7 +54,7 @@ async def verify_logs(
                 reports.append(
                     await verify_topic(
                         name,
-                        context.settings.kafka,
+                        context.kafka_access,
                         progress=counter.at,
                         anchor_folder=anchors or context.settings.anchors,
                     )
@@ -89,7 +89,7 @@ async def check_service(
     return await verify_store(
         service,
         context.dsn(service),
-        settings.kafka,
+        context.kafka_access if topic else settings.kafka,
         streams=definition_of(service).streams,
         anchor_folder=folder or settings.anchors,
         topic=topic,
