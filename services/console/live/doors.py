@@ -12,12 +12,12 @@ import orjson
 from fastapi import Depends, FastAPI, Header, Query, Request
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
-from pydantic import AwareDatetime, BaseModel, Field, JsonValue
+from pydantic import AwareDatetime, BaseModel, Field
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from services.console.live import events
+from services.console.live import described, events
 from services.console.live.callers import TICKET_S, Subscriber
 from services.console.live.edge import LiveEdge
 from services.console.live.rates import rates
@@ -39,6 +39,7 @@ LIMIT: Final = 100
 LIMIT_AT_MOST: Final = 1_000
 WAIT_S_AT_MOST: Final = 30
 LISTED_AT_MOST: Final = 50
+TICKET_AT_MOST: Final = 100
 _ABOUT: Final = """The events of all services, in the order of each service's log. An event's `position` is its number
 there, without gaps: who has read up to a position goes on after it, here or at another process, by either door.
 
@@ -62,7 +63,7 @@ class Ticket(BaseModel):
 class FeedPage(BaseModel):
     """Events after a position."""
 
-    items: list[dict[str, JsonValue]]
+    items: list[dict[str, object]]
     """CloudEvents in JSON, in the order of their positions."""
     position: int
     """Up to here all events were looked through."""
@@ -112,10 +113,14 @@ async def _holder(request: Request, _: Annotated[object, Depends(_bearer)]) -> S
     return await edge.callers.of(request)
 
 
-async def _caller(request: Request, _: Annotated[object, Depends(_bearer)], ticket: str = "") -> Subscriber:
+async def _caller(
+    request: Request,
+    _: Annotated[object, Depends(_bearer)],
+    ticket: Annotated[str | None, Query(min_length=1, max_length=TICKET_AT_MOST)] = None,
+) -> Subscriber:
     edge = edge_of(request)
     edge.start()
-    return await edge.callers.of(request, ticket)
+    return await edge.callers.of(request, ticket or "")
 
 
 async def _well_formed(request: Request) -> None:
@@ -280,12 +285,13 @@ def make_doors(settings: Settings) -> FastAPI:
         generate_unique_id_function=_name,
         dependencies=[Depends(_well_formed)],
     )
+    app.openapi_version = "3.2.0"  # the first one that describes a stream's messages
     problems.install(app)
-    blocks: dict[int | str, dict[str, object]] = {200: {"content": {SSE: {"schema": {"type": "string"}}}}}
     page: dict[int | str, dict[str, object]] = {200: {"model": FeedPage}}
     gone = HTTPStatus.GONE
-    app.get("/live/rates", responses={**blocks, **_refused()}, response_class=_Stream, tags=["events"])(rates_by_type)
-    app.get("/live/{topic}", responses={**blocks, **_refused()}, response_class=_Stream, tags=["events"])(live)
+    rated, streamed = _streams(described.rates_message()), _streams(described.live_message())
+    app.get("/live/rates", responses={**rated, **_refused()}, response_class=_Stream, tags=["events"])(rates_by_type)
+    app.get("/live/{topic}", responses={**streamed, **_refused()}, response_class=_Stream, tags=["events"])(live)
     app.get("/feed/{topic}", responses={**page, **_refused(gone)}, response_class=Response, tags=["events"])(feed)
     app.post("/live/tickets", responses=_refused(), tags=["events"])(ticket)
     app.post(
@@ -304,15 +310,19 @@ def make_doors(settings: Settings) -> FastAPI:
 
 
 class _Documented(FastAPI):
-    """An application whose document describes problems."""
+    """An application whose document describes problems and events."""
 
     def openapi(self) -> dict[str, object]:
-        document: dict[str, dict[str, dict[str, dict[str, object]]]] = super().openapi()
-        document["components"]["schemas"].setdefault("ProblemDetails", ProblemDetails.model_json_schema())
-        for methods in document["paths"].values():
-            for operation in methods.values():
+        if self.openapi_schema is None:
+            document = super().openapi()
+            schemas = document["components"]["schemas"]
+            schemas.setdefault("ProblemDetails", ProblemDetails.model_json_schema())
+            schemas |= described.schemas()
+            schemas["FeedPage"]["properties"]["items"]["items"] = described.any_event()
+            for operation in (each for methods in document["paths"].values() for each in methods.values()):
                 operation.setdefault("security", [])  # where it asks for no token
-        return {**document}
+                operation["responses"].get("200", {}).get("content", {}).get(SSE, {}).pop("schema", None)
+        return {**super().openapi()}
 
 
 _TAKEN: Final[dict[int | str, dict[str, object]]] = {
@@ -331,6 +341,11 @@ class _Stream(Response):
     """What the document says of a stream."""
 
     media_type = SSE
+
+
+def _streams(message: dict[str, object]) -> dict[int | str, dict[str, object]]:
+    """Return the documented answer of a door that streams such messages."""
+    return {200: {"content": {SSE: {"itemSchema": message}}}}
 
 
 def _name(route: APIRoute) -> str:

@@ -18,6 +18,7 @@ from starlette.responses import Response
 from services.console.doors import Doors
 from services.console.live import rules as own_rules
 from services.console.live.callers import Subscriber
+from services.console.live.described import binary_mode
 from services.console.live.edge import LiveEdge
 from services.console.live.limits import BATCH_EVENTS
 from services.console.live.sent import events_of, is_batch
@@ -241,4 +242,4 @@ def request_body() -> dict[str, JsonValue]:
             "example": json.loads(example_data(OrderConfirmed)),
         },
     }
-    return {"requestBody": {"required": True, "content": content}}
+    return {"requestBody": {"required": True, "content": content}, "parameters": [*binary_mode()]}

@@ -61,7 +61,7 @@ async def stream(
                 frames = await topic.after(position)
                 chunk, position = _blocks(frames, wanted), frames[-1].position if frames else position
         except Lost as lost:
-            chunk, position = _reset(lost, snapshot), lost.nearest - 1
+            chunk, position = reset(lost, snapshot), lost.nearest - 1
         except Exception as fault:  # noqa: BLE001  # Whatever Kafka's client raises; the position stays.
             logger.warning("a subscriber can't be served from Kafka now", topic=topic.topic, fault=repr(fault))
             await asyncio.sleep(AGAIN_S)
@@ -94,7 +94,7 @@ def _blocks(frames: list[Frame], wanted: Wanted) -> bytes:
     return b"".join(frame.block for frame in frames if wanted.admits(frame))
 
 
-def _reset(lost: Lost, snapshot: str) -> bytes:
+def reset(lost: Lost, snapshot: str) -> bytes:
     """Return the block that says which events are missing, and where the state is read."""
     data = {"after": lost.after, "nearest": lost.nearest, "snapshot": snapshot}
     return b"event: reset\nid: %d\ndata: %s\n\n" % (lost.nearest - 1, orjson.dumps(data))
