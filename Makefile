@@ -63,13 +63,13 @@ tour: install ## look at every page as each kind of person in a real browser (CH
 	@$(PYTHON) -m deploy.bootstrap browser
 	BROWSER=1 TOUR=1 $(VENV) -m pytest tests/console/browser/test_every_page.py $(ARGS)
 
-documents: install ## check the documents by other people's tools: redocly, spectral, AsyncAPI's parser, ajv, two generators of clients (node); neighbours in three languages
+documents: install ## check the documents by other people's tools: redocly, spectral, AsyncAPI's parser, ajv, two generators of clients (node), schemathesis (SCHEMATHESIS_SEED); neighbours in three languages
 	@$(PYTHON) -m deploy.bootstrap documents
-	$(VENV) -m pytest -m long tests/documents tests/neighbours tests/system/test_clients.py $(ARGS)
+	FUZZ=short $(VENV) -m pytest -m long tests/documents tests/neighbours tests/system/test_clients.py tests/system/test_schemathesis.py $(ARGS)
 
-fuzz: install ## let schemathesis ask every operation of the documents, with valid and invalid requests (SCHEMATHESIS_EXAMPLES)
+fuzz: install ## let schemathesis ask every operation of the documents, more than `documents` does (SCHEMATHESIS_EXAMPLES, SCHEMATHESIS_SEED)
 	@$(PYTHON) -m deploy.bootstrap documents
-	FUZZ=1 $(VENV) -m pytest -m long tests/system/test_schemathesis.py $(ARGS)
+	FUZZ=long $(VENV) -m pytest -m long tests/system/test_schemathesis.py $(ARGS)
 
 long: install ## run the slow tests: restores, a replaced PostgreSQL, a rebuild of every table, 10,000 hostile records
 	$(VENV) -m pytest -m long $(ARGS)
