@@ -52,7 +52,9 @@ QUERIES.routes.extend(publisher.QUERIES.routes)
 QUERIES.routes.extend(outcomes.QUERIES.routes)
 
 
-@QUERIES.get("/contracts/{contract_id}/updates/{publisher}/{update_id}")
+@QUERIES.get(
+    "/contracts/{contract_id}/updates/{publisher}/{update_id}", dependencies=[shown_by_tables(FLEET, "{contract_id}")]
+)
 async def available_update(
     contract_id: Identifier, publisher: Publisher, update_id: Identifier, actor: CurrentActor, db: Database, now: Now
 ) -> UpdateView:

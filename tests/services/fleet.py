@@ -81,7 +81,7 @@ class Bench:
         )
         made.opened_log, made.opened_db = self.log, pool
         made.address_book = IdentityAddressBook("http://identity", httpx.MockTransport(_identity))
-        self.clocks = made.clocks
+        self.parts, self.clocks = made, made.clocks
         self.timers = TimerService("distribution", TIMERS, pool, self.log, made.clocks)
         app = make_app(made, SERVICE.commands, SERVICE.queries, api=True)
         self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")

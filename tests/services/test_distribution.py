@@ -409,3 +409,13 @@ async def test_a_publishers_people_publish_and_withdraw_their_own_updates(bench:
     (mine,) = (await bench.when("GET", "/publisher/updates?status=withdrawn", "paula").then_ok())["items"]
     assert (mine["update_id"], mine["withdrawn"]) == ("u-2", "it breaks printing")
     assert (await bench.when("GET", "/publisher/updates", "otto").then_ok())["items"] == []
+
+
+async def test_an_update_has_the_version_that_a_decision_about_it_can_be_for(bench: Bench) -> None:
+    await bench.publishes(UPDATE.model_copy(update={"update_id": "u"}))
+    bench.parts.own_projections = ["distribution.fleets"]
+    await bench.pool.execute(
+        "insert into engine.seen (consumer, stream, version) values ('distribution.fleets', 'fleet-c', 3)"
+    )
+    answer = await bench.when("GET", "/contracts/c/updates/autodesk/u")
+    assert (answer.status_code, answer.headers["ETag"].partition(";")[0]) == (200, '"fleet-c@3')

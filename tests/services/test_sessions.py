@@ -321,4 +321,6 @@ async def test_a_token_of_this_session_alone_tells_who_is_signed_in(bench: Bench
     mina, token = await bench.join("mina")
     said = await bench.when(token, "GET", "/sessions/current")
     assert (said.json()["account_id"], said.headers["cache-control"]) == (mina, "no-store")
+    again = await bench.when(token, "GET", "/sessions/current", None, **{"If-None-Match": said.headers["ETag"]})
+    assert (again.status_code, again.content) == (304, b"")
     assert (await bench.when("", "GET", "/sessions/current")).status_code == 401

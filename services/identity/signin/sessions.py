@@ -228,12 +228,11 @@ async def sessions(
 
 
 @ROUTES.get("/sessions/current", openapi_extra=EVERY_MACHINE)
-async def current_session(actor: CurrentActor, response: Response) -> CurrentSession:
+async def current_session(actor: CurrentActor) -> CurrentSession:
     """Return the token's owner.
 
     Other services ask this if they can't know whether the session has ended.
     """
-    response.headers.update(NOT_STORED)
     return CurrentSession(
         account_id=actor.account_id,
         organisation_id=actor.organisation_id,
