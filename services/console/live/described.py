@@ -106,7 +106,10 @@ def any_event() -> Schema:
 
 
 def _message(data: Schema, **more: Schema) -> Schema:
-    """Return the schema of a message of a stream. Source: OpenAPI 3.2, section 4.14.4 (Server-Sent Events)."""
+    """Return the schema of a message of a stream.
+
+    Source: OpenAPI 3.2, Server-Sent Events.
+    """
     text = {"type": "string", "contentMediaType": "application/json", "contentSchema": data}
     return {"type": "object", "required": ["data"], "properties": {"data": text, **more}}
 
