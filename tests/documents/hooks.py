@@ -43,7 +43,7 @@ BEYOND_SCHEMAS: Final = re.compile(
     r"is no cursor"
     r"|not an e-mail address"
     r"|control|invisible"  # characters that no text may have
-    r"|[Gg]ive either"  # one of two fields
+    r"|[Gg]ive either|give an address|goes with the nonce"  # one of two fields, or both
     r"|valid integer"  # 1.0, which is an integer to JSON Schema
     r"|header row|no column"  # a CSV file
     r"|only once|field twice|leave one of them"
