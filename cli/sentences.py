@@ -70,8 +70,8 @@ class SentenceView(BaseModel):
     """A sentence; its template is "" if it is a text without parts."""
 
     text: str
-    template: str = ""
-    values: "dict[str, str | int | Counted | Moment | SentenceView]" = {}
+    template: str
+    values: "dict[str, str | int | Counted | Moment | SentenceView]"
 
 
 def view(text: str, shown: str) -> SentenceView:
@@ -81,7 +81,7 @@ def view(text: str, shown: str) -> SentenceView:
         shown: The text as it is shown, with control characters escaped.
     """
     if not isinstance(text, Sentence):
-        return SentenceView(text=shown)
+        return SentenceView(text=shown, template="", values={})
     values = {name: _view(value) for name, value in text.values.items()}
     return SentenceView(text=shown, template=text.template, values=values)
 

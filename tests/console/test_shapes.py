@@ -66,14 +66,20 @@ class Declared:
         return set(self.schema.get("required", ()))
 
 
-def unreadable(shape: Declared, answer: Declared, at: str) -> list[str]:
+Compared = frozenset[tuple[int, int]]
+"""The pairs of schemas that are being compared: one that contains itself is compared once."""
+
+
+def unreadable(shape: Declared, answer: Declared, at: str, within: Compared = frozenset()) -> list[str]:
     """What of an answer the shape does not read, with its place; empty if every such answer fits."""
-    if not shape.schema.keys() - {"title", "description", "default"}:
+    pair = (id(shape.schema), id(answer.schema))
+    if pair in within or not shape.schema.keys() - {"title", "description", "default"}:
         return []  # anything
+    within |= {pair}
     if answer.choices:
-        return [problem for each in answer.choices for problem in unreadable(shape, each, at)]
+        return [problem for each in answer.choices for problem in unreadable(shape, each, at, within)]
     if shape.choices:
-        found = [unreadable(each, answer, at) for each in shape.choices]
+        found = [unreadable(each, answer, at, within) for each in shape.choices]
         return [] if [] in found else min(found, key=len)
     kind, given = shape.schema.get("type"), answer.schema.get("type")
     if kind != given and (kind, given) != ("number", "integer"):
@@ -84,25 +90,25 @@ def unreadable(shape: Declared, answer: Declared, at: str) -> list[str]:
         return [f"{at}: the route has {answer.schema.get('format', 'a text')}, the shape {wanted}"]
     if kind == "array":
         wanted_item, item = (each.part(each.schema.get("items", {})) for each in (shape, answer))
-        return unreadable(wanted_item, item, f"{at}[]")
-    return list(_unreadable_fields(shape, answer, at)) if kind == "object" else []
+        return unreadable(wanted_item, item, f"{at}[]", within)
+    return list(_unreadable_fields(shape, answer, at, within)) if kind == "object" else []
 
 
-def _unreadable_fields(shape: Declared, answer: Declared, at: str) -> Iterator[str]:
+def _unreadable_fields(shape: Declared, answer: Declared, at: str, within: Compared) -> Iterator[str]:
     others, wanted = answer.schema.get("additionalProperties"), shape.schema.get("additionalProperties")
     if isinstance(wanted, Mapping):
         each = shape.part(wanted)
         for name, value in answer.fields.items():
-            yield from unreadable(each, value, f"{at}.{name}")
+            yield from unreadable(each, value, f"{at}.{name}", within)
         if isinstance(others, Mapping):
-            yield from unreadable(each, answer.part(others), f"{at}.*")
+            yield from unreadable(each, answer.part(others), f"{at}.*", within)
     for name, field in shape.fields.items():
         if name not in answer.fields:
             yield f"{at}.{name}: the route has no such field"
             continue
         if name in shape.required - answer.required:
             yield f"{at}.{name}: the route may leave it out, the shape has no default"
-        yield from unreadable(field, answer.fields[name], f"{at}.{name}")
+        yield from unreadable(field, answer.fields[name], f"{at}.{name}", within)
 
 
 def modules() -> Iterator[ModuleType]:
