@@ -87,6 +87,14 @@ def test_an_entry_says_what_it_means_how_to_see_and_mend_it_and_what_to_check(he
     assert re.findall(r"^\*\*(\w+)\*\*: \S", entry, re.MULTILINE) == ["Means", "See", "Mend", "Then"]
 
 
+def test_the_runbook_names_tests_of_each_alert_that_exist() -> None:
+    rows = dict(re.findall(r"^\| (Tenure\w+) \| (.*) \|$", RUNBOOK, re.MULTILINE))
+    assert set(rows) == set(alerts())
+    for named in rows.values():
+        files = re.findall(r"`((?:tests|deploy)/[\w/.]+)`", named)
+        assert files and all((ROOT / file).is_file() for file in files), named
+
+
 @pytest.mark.parametrize("name", sorted(alerts()))
 def test_an_alert_has_all_its_parts(name: str) -> None:
     rule = alerts()[name]

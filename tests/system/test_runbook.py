@@ -1,0 +1,221 @@
+"""Entries of the runbook, followed: the condition, the alert's metric, the verb that the entry names, and what mends.
+
+identity runs as a process, beside a PostgreSQL, a Kafka and a mail server of the tests' own.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from email.message import EmailMessage
+from secrets import token_hex
+from typing import Final
+
+import httpx
+import pytest
+from aiosmtpd.controller import Controller
+
+from deploy import topics
+from deploy.databases import OPERATOR, url_of
+from deploy.processes import free_port
+from deploy.stack import ServicePart
+from shared.services import SERVICES, url_variable
+from tests.cli.conftest import Tenure, tenure  # noqa: F401  # the fixture
+from tests.cli.stores import YES, database
+from tests.conftest import in_a_loop
+from tests.databases import PASSWORD
+from tests.services.mailing import FakeServer
+from tests.system import parts
+from tests.system.running import prepare_databases
+
+pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.long]
+
+PATIENCE_S: Final = 120.0
+AWAY_S: Final = 12.0
+"""An age that the figures, which are read every few seconds, have only if what they are read from is away."""
+
+
+@dataclass(frozen=True)
+class Installation:
+    """identity, and what it needs."""
+
+    postgres: parts.Postgres
+    kafka: parts.Kafka
+    identity: ServicePart
+    mails: "Mails"
+    env: dict[str, str]
+
+    @property
+    def dsn(self) -> str:
+        return f"{self.postgres.url}/tenure_identity"
+
+    def sign_up(self, name: str = "") -> int:
+        """Send a command; the status of its answer."""
+        email = f"{name or token_hex(6)}@runbook.example"
+        form = {"email": email, "password": f"correct horse {token_hex(8)}", "name": "Sam Example", "country": "DE"}
+        organisation = {"name": f"Runbook {token_hex(4)}", "kind": "customer"}
+        url = f"{self.identity.url}/accounts"
+        headers = {"Idempotency-Key": token_hex(16)}
+        return httpx.post(url, json={**form, "organisation": organisation}, headers=headers, timeout=30).status_code
+
+    def metrics(self, name: str, **labels: str) -> list[float]:
+        """The values of a metric on identity's page."""
+        return [
+            float(line.rpartition(" ")[2])
+            for line in httpx.get(f"{self.identity.url}/metrics", timeout=10).text.splitlines()
+            if re.match(rf"{name}[{{ ]", line) and all(f'{key}="{value}"' in line for key, value in labels.items())
+        ]
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The value of a metric of one series; 0 without it."""
+        return max(self.metrics(name, **labels), default=0.0)
+
+    def until(self, holds: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                if holds():
+                    return
+            except httpx.HTTPError:  # it has just been started
+                pass
+            assert time.monotonic() < deadline, f"{what}\n{self.identity.log.read_text()[-2000:]}"
+            time.sleep(0.3)
+
+    def until_metric(self, name: str, value: float, **labels: str) -> None:
+        self.until(lambda: self.metric(name, **labels) == value, f"{name} does not become {value}")
+
+    def until_well(self) -> None:
+        """Wait until identity is ready, and has published all."""
+        self.until(lambda: self.identity.ready() and self.metric("tenure_relay_behind_events") == 0, "it is not ready")
+
+
+class Mails:
+    """A mail server that can be told what to answer, and stopped."""
+
+    def __init__(self) -> None:
+        self.server, self.port = FakeServer(), free_port()
+        self._running: Controller | None = None
+
+    def start(self) -> None:
+        self._running = Controller(self.server, hostname="127.0.0.1", port=self.port)
+        self._running.start()
+
+    def stop(self) -> None:
+        if self._running is not None:
+            self._running.stop()
+            self._running = None
+
+    def to(self, name: str) -> list[EmailMessage]:
+        return [message for message in self.server.received if name in message["To"]]
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    folder, mails, port = tmp_path_factory.mktemp("runbook"), Mails(), free_port()
+    with parts.postgres(folder / "postgres") as postgres, parts.kafka(folder / "kafka") as kafka:
+        prepare_databases(postgres.url)
+        in_a_loop(topics.ensure(kafka.access))
+        env = {url_variable(name): "http://127.0.0.1:1" for name in SERVICES} | kafka.access.environment()
+        env |= {"DATABASE_URL": url_of(postgres.url, OPERATOR, PASSWORD), "TENURE_ANCHORS": str(folder / "anchors")}
+        mails.start()
+        own = {"DATABASE_URL": url_of(postgres.url, "identity", PASSWORD), "TENURE_LOG": "json"}
+        own |= {
+            "TENURE_SMTP_URL": f"smtp://127.0.0.1:{mails.port}?tls=none",
+            "TENURE_MAIL_FROM": "tenure@runbook.example",
+        }
+        identity = ServicePart("identity", folder / "identity", port, env={**env, **own})
+        env[url_variable("identity")] = identity.url
+        with identity:
+            yield Installation(postgres, kafka, identity, mails, env)
+        mails.stop()
+        kafka.kill()
+        parts.discard(postgres)
+
+
+@pytest.fixture
+def at(installation: Installation, tenure: Tenure, monkeypatch: pytest.MonkeyPatch) -> Installation:  # noqa: F811
+    """The installation, where the command finds it."""
+    for name, value in installation.env.items():
+        monkeypatch.setenv(name, value)
+    installation.until_well()
+    return installation
+
+
+def test_a_mail_that_the_server_refused_is_sent_after_a_retry(at: Installation, tenure: Tenure) -> None:  # noqa: F811
+    """TenureMailParked."""
+    at.mails.server.refused["refused@runbook.example"] = "550 no such user"
+    assert at.sign_up("refused") == 200
+    at.until_metric("tenure_mail_parked", 1)
+    (parked,) = tenure("mail", "ls", "--state", "parked", "--json").json["mails"]
+    assert "550" in parked["reason"], parked
+    at.mails.server.refused.clear()
+    assert tenure("mail", "retry", "--parked", *YES).code == 0
+    at.until_metric("tenure_mail_parked", 0)
+    at.until(lambda: len(at.mails.to("refused")) == 1, "it is not sent")
+    assert tenure("mail", "ls", "--state", "parked", "--json").json["mails"] == []
+
+
+def test_mails_wait_for_their_server_and_are_sent_by_themselves(at: Installation, tenure: Tenure) -> None:  # noqa: F811
+    """TenureMailWaiting, which is due after an hour."""
+    at.mails.stop()
+    assert at.sign_up("waiting") == 200
+    at.until(lambda: at.metric("tenure_mail_oldest_seconds") > 1, "its age does not grow")
+    assert len(tenure("mail", "ls", "--state", "waiting", "--json").json["mails"]) == 1
+    assert "the mail server is unavailable" in at.identity.log.read_text()
+    at.mails.start()
+    at.until_metric("tenure_mail_waiting", 0)
+    assert len(at.mails.to("waiting")) == 1
+
+
+def test_a_database_that_is_away_is_connected_to_again(at: Installation, tenure: Tenure) -> None:  # noqa: F811
+    """TenureStoreUnreachable, which is due after a minute."""
+    at.postgres.kill()
+    at.until(lambda: at.metric("tenure_store_unread_seconds") > AWAY_S, "its age does not grow")
+    said = tenure("status", "--over", "0")
+    assert said.code == 1 and "identity: its database can't be read" in said.out
+    assert tenure("parked", "ls").code == 3
+    assert at.sign_up() == 503
+    at.postgres.start()
+    at.until(lambda: at.metric("tenure_store_unread_seconds") < AWAY_S, "it is not read again")
+    at.until_well()
+    assert at.sign_up() == 200
+
+
+def test_a_kafka_that_is_away_is_connected_to_again(at: Installation, tenure: Tenure) -> None:  # noqa: F811
+    """TenureKafkaUnreachable and TenureRelayBehind, which are due after a minute."""
+
+    def unchecked_s() -> float:
+        return min(at.metrics("tenure_consumer_unchecked_seconds"))
+
+    at.kafka.kill()
+    at.until(lambda: unchecked_s() > AWAY_S, "its age does not grow")
+    assert at.sign_up() == 200, "commands are still accepted"
+    at.until(lambda: at.metric("tenure_relay_behind_seconds") > 0, "nothing waits")
+    assert "Kafka at" in tenure("status", "--over", "0").out
+    assert tenure("topics").code == 3
+    at.kafka.start()
+    at.until(lambda: unchecked_s() < AWAY_S, "it is not reached again")
+    at.until_well()
+    assert at.metric("tenure_relay_behind_seconds") == 0 and tenure("topics").code == 0
+
+
+def test_a_store_from_a_backup_is_fenced_and_reconciled(at: Installation, tenure: Tenure) -> None:  # noqa: F811
+    """TenureStoreFenced."""
+    at.identity.stop()
+    database(at.dsn, 'create database "{other}" template "{name}"')
+    at.identity.start()
+    assert at.sign_up() == 200
+    at.until_well()
+    at.identity.stop()
+    database(at.dsn, 'drop database "{name}" with (force)')
+    database(at.dsn, 'alter database "{other}" rename to "{name}"')
+    at.identity.spawn()
+    at.until_metric("tenure_store_fenced", 1)
+    said = tenure("status", "--over", "0")
+    assert said.code == 1 and "identity: its store takes no commands: " in said.out and "tenure reconcile" in said.out
+    assert at.sign_up() == 503
+    assert tenure("reconcile", "identity", *YES).code == 0
+    at.until_metric("tenure_store_fenced", 0)
+    at.until_well()
+    assert tenure("verify", "identity").code == 0
+    assert at.sign_up() == 200
