@@ -45,6 +45,11 @@ LIVE_P99_MS: Final = 250
 LIVE_S: Final = 300
 """How long the live edge may take, with its start and frozen subscribers."""
 
+SYSTEM_RATES: Final = (20, 100)
+IDLE_S: Final = 60
+SYSTEM_S: Final = 300
+"""How long the whole system may take, with its start."""
+
 BENCH: Final = LOCAL / "bench"
 
 Variants = Mapping[str, Callable[[], Awaitable[Result]]]
@@ -170,11 +175,17 @@ def live(rounds: int, seconds: int) -> Found:
     return {"live edge": [asked(command, {}, ROOT, timeout_s=LIVE_S) for _ in range(rounds)]}
 
 
+def whole_system(rounds: int, seconds: int) -> Found:
+    """Measure from a command to the slowest read model of another service, and what the system takes when idle."""
+    command = ["-m", "tests.benchmarks.system", str(seconds), str(IDLE_S), *map(str, SYSTEM_RATES)]
+    return {"Tenure": [asked(command, {}, ROOT, timeout_s=SYSTEM_S) for _ in range(rounds)]}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="Measures beside yardsticks.")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=5, help="of each pipeline; an append takes 3")
-    parser.add_argument("--only", choices=("append", "pipeline", "lists", "pages", "live"))
+    parser.add_argument("--only", choices=("append", "pipeline", "system", "lists", "pages", "live"))
     parser.add_argument("--service", choices=SERVICES, help="whose lists are measured; without it, those of all")
     chosen = parser.parse_args()
     results: dict[str, Found] = {}
@@ -197,6 +208,9 @@ def main() -> None:
             variants = pipelines(postgres, env, folder, rate, chosen.seconds)
             results[title] = in_turn(variants, chosen.rounds)
             show(title, results[title])
+        if chosen.only in (None, "system"):
+            results["system"] = whole_system(chosen.rounds, max(10, chosen.seconds))
+            show(f"the whole system, at {' and '.join(map(str, SYSTEM_RATES))} commands/s and idle", results["system"])
         if chosen.only in (None, "lists"):
             results["lists"] = lists(postgres, [chosen.service] if chosen.service else SERVICES)
         if chosen.only in (None, "pages"):
