@@ -6,7 +6,7 @@ from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
 from cli.exit_codes import OWN_FAULT, REFUSED, UNREACHABLE, USAGE, OperatorError
-from shared.eventlog.deliver.consumer import Fault
+from shared.eventlog.deliver.applying import Fault
 from shared.eventlog.deliver.kafka import InvalidKafkaSettings
 from shared.eventlog.repair import restore, scratch, topic
 from shared.eventlog.repair.parked import CannotApply

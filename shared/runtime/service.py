@@ -22,6 +22,7 @@ from shared.eventlog.deliver.answering import OutcomeRelay
 from shared.eventlog.deliver.consumer import Consumer
 from shared.eventlog.deliver.host import ConsumerHost
 from shared.eventlog.deliver.kafka import InvalidKafkaSettings
+from shared.eventlog.deliver.offsets import group_of
 from shared.eventlog.deliver.projection import Projection, Reactions
 from shared.eventlog.deliver.readers import Reader
 from shared.eventlog.deliver.relay import Relay
@@ -250,7 +251,8 @@ class ServiceProcess:
                     tasks.append(asyncio.create_task(timer_service.run(), name="timers"))
                 tasks += [asyncio.create_task(work(self), name="background") for work in self.service.background]
                 self.metrics.expect(consumer.name for consumer in consumers)
-                self.host = ConsumerHost(consumers, self.settings.kafka, self.metrics)
+                group = group_of(self.service.name)
+                self.host = ConsumerHost(group, consumers, self.settings.kafka, self.metrics)
                 tasks.append(asyncio.create_task(self.host.run(), name="consumers"))
             logger.info("working", parts=sorted(self.only))
             await asyncio.gather(*tasks)

@@ -20,10 +20,12 @@ from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.consumer import Consumer
 from shared.eventlog.deliver.host import ConsumerHost
 from shared.eventlog.deliver.kafka import KafkaAccess
+from shared.eventlog.deliver.offsets import group_of
 from shared.eventlog.deliver.plan import BatchPlan
 from shared.eventlog.deliver.projection import Connection, Projection
 from shared.eventlog.deliver.received import Partition, Received
 from shared.eventlog.deliver.relay import Relay
+from shared.eventlog.deliver.together import Share
 from shared.eventlog.write.log import Accepted, Log, utc_now
 from shared.eventlog.write.postgres import PostgresStore
 from shared.events import SeatAssigned
@@ -80,13 +82,16 @@ class Timed(Consumer):
     """Notes for each event when it was meant to be sent, when its batch came and when its row was committed."""
 
     applied: list[tuple[int, int, int]]
+    came: int
 
-    async def consume(self, records: Sequence[Received], impatient: Collection[Partition] = ()) -> BatchPlan:
-        came = time.monotonic_ns()
-        done = await super().consume(records, impatient)
-        committed = time.monotonic_ns()
-        self.applied += [(number_of(r.event), came, committed) for r in done.apply if isinstance(r.event, SeatAssigned)]
-        return done
+    def share(self, records: Sequence[Received], impatient: Collection[Partition] = ()) -> Share:
+        self.came = time.monotonic_ns()
+        return super().share(records, impatient)
+
+    def committed(self, share: Share, done: BatchPlan) -> None:
+        super().committed(share, done)
+        events, now = (r.event for r in done.apply if isinstance(r.event, SeatAssigned)), time.monotonic_ns()
+        self.applied += [(number_of(event), self.came, now) for event in events]
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -140,7 +145,7 @@ async def consumer(rate: int, seconds: int) -> Result:
     store = await PostgresStore(dsn, CONSUMER).open()
     timed = Timed(CONSUMER, SEATED, pool, Log(store, CONSUMER), Clocks(utc_now))
     timed.applied = []
-    host = ConsumerHost([timed], KafkaAccess.from_environment())
+    host = ConsumerHost(group_of(CONSUMER), [timed], KafkaAccess.from_environment())
     hosting = asyncio.create_task(host.run())
     await until(lambda: bool(host.feeds) and all(feed.ready for feed in host.feeds))
     say({"ready": True})

@@ -2,6 +2,7 @@
 
 import ast
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,10 +12,13 @@ from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 
 from deploy import ROOT
-from shared.eventlog.deliver import host, relay
+from shared.eventlog.deliver import relay, subscribing
 from shared.eventlog.deliver.consumer import Consumer
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.projection import Projection
+from shared.eventlog.deliver.reader import SharedReader
+from shared.eventlog.deliver.refetch import Refetcher
+from shared.eventlog.write.log import utc_now
 from shared.eventlog.write.memory import MemoryStore
 from shared.events.registry import IDENTITY
 
@@ -25,6 +29,9 @@ class _Consumer:
     """All that is asked of one."""
 
     name, definition = "identity.directory", Projection("directory", topics=(IDENTITY,))
+
+    def now(self) -> datetime:
+        return utc_now()
 
 
 class Stop(Exception):
@@ -60,10 +67,13 @@ async def built(monkeypatch: pytest.MonkeyPatch) -> Built:
 
     monkeypatch.setattr(KafkaBroker, "subscriber", subscriber)
     monkeypatch.setattr(KafkaBroker, "start", starts)
-    running = host.ConsumerHost([cast("Consumer", _Consumer())], KafkaAccess(bootstrap="localhost:1"))
+    access = KafkaAccess(bootstrap="localhost:1")
+    reader = SharedReader(
+        "identity.consumers", [cast("Consumer", _Consumer())], subscribing.connection(access), Refetcher(access)
+    )
     with pytest.raises(Stop):
-        await running.run()
-    made.subscriber = running.feeds[0]._subscriber
+        await made.broker.start()
+    made.subscriber = reader._subscriber
     return made
 
 
@@ -77,8 +87,8 @@ async def test_a_subscription_acknowledges_nothing_by_itself(monkeypatch: pytest
     assert type(made.subscriber).__name__ == "BatchSubscriber"
     assert made.kafka["enable_auto_commit"] is False
     assert made.kafka["auto_offset_reset"] == "earliest"
-    assert made.kafka["group_id"] == "identity.directory"
-    assert (made.told["parser"], made.told["decoder"]) == (host.parse, host.decode)
+    assert made.kafka["group_id"] == "identity.consumers"
+    assert (made.told["parser"], made.told["decoder"]) == (subscribing.parse, subscribing.decode)
 
 
 async def test_the_broker_makes_no_topics_and_would_publish_safely(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,8 +102,8 @@ async def test_the_broker_makes_no_topics_and_would_publish_safely(monkeypatch: 
 async def test_a_record_that_faststreams_parser_chokes_on_reaches_the_plan() -> None:
     nasty = [("ce_id", None), ("x", b"\xff")]
     record = ConsumerRecord("t", 0, 0, 0, 0, None, b"{}", None, 0, 0, nasty)
-    message = await host.parse((record,))
-    assert await host.decode(message) == (record,)
+    message = await subscribing.parse((record,))
+    assert await subscribing.decode(message) == (record,)
     await message.ack()  # commits nothing: the stand-in consumer has no offsets to commit
 
 
@@ -116,6 +126,7 @@ async def test_the_relays_producer_keeps_what_it_acknowledges(monkeypatch: pytes
 MAKE_READERS = (
     "shared/eventlog/repair/sources.py",
     "shared/eventlog/deliver/ordered.py",
+    "shared/eventlog/deliver/refetch.py",
     "shared/eventlog/deliver/tail.py",
     "shared/eventlog/repair/topic.py",
 )
@@ -126,9 +137,9 @@ MAKE_WRITERS = (
 )
 MAY_USE = {
     "AIOKafkaProducer": MAKE_WRITERS,
-    # As a type in the host: FastStream makes it. The readers of whole topics have no group and commit nothing.
-    "AIOKafkaConsumer": ("shared/eventlog/deliver/host.py", *MAKE_READERS),
-    "KafkaBroker": ("shared/eventlog/deliver/host.py",),
+    # As a type in the reader: FastStream makes it. The others have no group and commit nothing.
+    "AIOKafkaConsumer": ("shared/eventlog/deliver/reader.py", *MAKE_READERS),
+    "KafkaBroker": ("shared/eventlog/deliver/reader.py", "shared/eventlog/deliver/subscribing.py"),
 }
 
 
@@ -181,4 +192,4 @@ def test_the_check_finds_who_does(text: str) -> None:
 
 
 def test_the_check_lets_offsets_be_committed() -> None:
-    assert transgressions("shared/eventlog/deliver/host.py", "await kafka.commit({partition: 7})") == []
+    assert transgressions("shared/eventlog/deliver/reader.py", "await kafka.commit({partition: 7})") == []

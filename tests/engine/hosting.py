@@ -26,15 +26,22 @@ class Bench:
         self.store, self.pool, self.kafka, self.name = store, pool, kafka, name
         self.streams = {f"{name}-{n}": Head() for n in range(12)}
 
-    def host(self) -> ConsumerHost:
-        table = Projection(self.name, topics=(MARKETPLACE,))
+    def host(self, group: str = "", name: str = "") -> ConsumerHost:
+        """The consumer in a process of its own.
+
+        Args:
+            group: Its group, if not one of its name.
+            name: The consumer's name, if not that of the database.
+        """
+        service, _, own = (name or f"test.{self.name}").rpartition(".")
+        table = Projection(own, topics=(MARKETPLACE,))
 
         @table.on(CsnIssued)
         async def csn_issued(tx: Any, _event: CsnIssued, envelope: Envelope) -> None:
             await tx.execute("insert into applied values ($1, $2)", envelope.stream, envelope.version)
 
-        consumer = Consumer("test", table, self.pool, Log(self.store, "marketplace"), Clocks(utc_now))
-        return ConsumerHost([consumer], self.kafka.access)
+        consumer = Consumer(service, table, self.pool, Log(self.store, "marketplace"), Clocks(utc_now))
+        return ConsumerHost(group or consumer.name, [consumer], self.kafka.access)
 
     async def fill(self, rounds: int) -> None:
         for _ in range(rounds):

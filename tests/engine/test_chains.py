@@ -6,8 +6,9 @@ from typing import Any
 import asyncpg
 import pytest
 
+from shared.eventlog.deliver.applying import Fault
 from shared.eventlog.deliver.clocks import Clocks
-from shared.eventlog.deliver.consumer import Consumer, Fault
+from shared.eventlog.deliver.consumer import Consumer
 from shared.eventlog.deliver.plan import BatchPlan, ConsumerCheckpoint, Known, Seen, plan
 from shared.eventlog.deliver.projection import Projection
 from shared.eventlog.deliver.received import Raw, receive

@@ -9,8 +9,10 @@ from typing import Any
 import asyncpg
 import pytest
 
+from shared.eventlog.deliver import together
+from shared.eventlog.deliver.applying import Fault
 from shared.eventlog.deliver.clocks import Clocks
-from shared.eventlog.deliver.consumer import Consumer, Fault
+from shared.eventlog.deliver.consumer import Consumer
 from shared.eventlog.deliver.projection import Dispatch, Projection, ReactionContext, Reactions
 from shared.eventlog.deliver.received import Raw, receive
 from shared.eventlog.write.log import Log, utc_now
@@ -158,14 +160,14 @@ async def test_a_batch_from_before_a_checkpoint_was_gone_back_to_does_nothing(
     raws, consumer = topic("a", "b", "c", "a", "d"), bench.consumer()
     await consumer.assigned([(ENTITLEMENTS, 0)])
     await bench.consume(raws[:4], consumer)
-    read_checkpoint = consumer._read_checkpoint
+    read = together.read_checkpoints
 
     async def after_that(*arguments: Any) -> Any:
         await bench.set_back()
         await consumer.assigned([(ENTITLEMENTS, 0)])
-        return await read_checkpoint(*arguments)
+        return await read(*arguments)
 
-    monkeypatch.setattr(consumer, "_read_checkpoint", after_that)
+    monkeypatch.setattr(together, "read_checkpoints", after_that)
     done = await consumer.consume([receive(raw, TYPES) for raw in raws[4:]])
     assert (done.offsets, await bench.applied(), await bench.offset()) == ({}, [], -1), "nothing behind a hole"
 

@@ -8,8 +8,10 @@ from typing import Any, Final
 
 from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.consumer import Consumer
-from shared.eventlog.deliver.host import GAP_PATIENCE_S, IMPATIENT_S, MAX_PAUSE_S, Feed
+from shared.eventlog.deliver.feed import GAP_PATIENCE_S, IMPATIENT_S
+from shared.eventlog.deliver.lane import MAX_PAUSE_S
 from shared.eventlog.deliver.projection import Projection
+from shared.eventlog.deliver.reader import SharedReader
 from shared.eventlog.write.log import utc_now
 from shared.eventlog.write.store import Head
 from shared.events import SeatUnassigned
@@ -18,7 +20,7 @@ from shared.events.registry import ENTITLEMENTS
 from tests.examples.engine import next_events
 from tests.examples.records import BODY
 from tests.simulation.database import Pool, Tables
-from tests.simulation.kafka import Broker, Subscriptions
+from tests.simulation.kafka import Broker, Refetches, Subscriptions
 from tests.simulation.store import Rates
 from tests.simulation.time import SimulatedProcess, run
 from tests.simulation.twins.engine import MemoryClocks, MemoryTables
@@ -43,9 +45,12 @@ class Bench:
         pool: Any = Pool(self.tables, self.process, chance, rates)
         kafka: Any = Subscriptions(self.broker, self.process)
         nothing: Any = None
-        for name in names:
-            noting, clocks = self._noting(name), Clocks(utc_now, table=MemoryClocks)
-            Feed(Consumer("marketplace", noting, pool, nothing, clocks, tables=MemoryTables), kafka, None)
+        refetcher: Any = Refetches(self.broker, self.process)
+        clocks = Clocks(utc_now, table=MemoryClocks)
+        consumers = [
+            Consumer("marketplace", self._noting(name), pool, nothing, clocks, tables=MemoryTables) for name in names
+        ]
+        self.reader = SharedReader("marketplace.consumers", consumers, kafka, refetcher)
         for member in kafka.members:
             self.process.spawn(member.fetching())
         for group in self.broker.groups.values():

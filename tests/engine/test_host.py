@@ -8,7 +8,9 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from shared.eventlog.deliver import host
+from shared.eventlog.deliver.projection import Reactions
 from shared.eventlog.deliver.relay import Relay
+from shared.eventlog.repair import resuming
 from shared.eventlog.write.postgres import PostgresStore
 from shared.events.registry import MARKETPLACE
 from tests.databases import execute_as_operator
@@ -80,3 +82,53 @@ async def test_what_kafka_was_told_does_not_count(bench: Bench, told: int) -> No
     running = asyncio.create_task(bench.host().run())
     await bench.applied()
     await stopped(running)
+
+
+async def test_processes_of_two_versions_side_by_side_apply_everything_once(bench: Bench) -> None:
+    """Formerly each consumer had a group of its own: for a time both read every partition."""
+    former = asyncio.create_task(bench.host(group=f"test.former-{bench.name}").run())
+    await bench.fill(3)
+    present = asyncio.create_task(bench.host().run())
+    for _ in range(10):
+        await bench.fill(1)
+        await asyncio.sleep(0.1)
+    await stopped(former)
+    await bench.fill(3)
+    await bench.applied()
+    await stopped(present)
+
+
+async def test_what_a_consumer_reached_is_known_to_a_restore_by_its_own_offset(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its service's group says it, or the group that the consumer had formerly."""
+    monkeypatch.setattr(host, "WATCH_EVERY_S", 0.1)
+    service = f"test-{bench.name}"
+    reactions: Reactions[None] = Reactions(bench.name, topics=(MARKETPLACE,))
+    running = asyncio.create_task(bench.host(group=f"{service}.consumers", name=f"{service}.{bench.name}").run())
+    await bench.fill(2)
+    await bench.applied()
+    async with asyncio.timeout(30):
+        while (marked := await _marked(service, reactions, bench)) != await _reached(bench):  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+    await stopped(running)
+    number = max(marked, key=lambda each: marked[each])
+    assert set((await _marked("test-other", reactions, bench)).values()) == {-1}
+    liar = AIOKafkaConsumer(**bench.kafka.access.client(), group_id=f"test-former.{bench.name}")
+    await liar.start()
+    liar.assign([TopicPartition(MARKETPLACE, number)])
+    await liar.commit({TopicPartition(MARKETPLACE, number): 1})
+    await liar.stop()
+    del liar
+    await forgotten()
+    assert (await _marked("test-former", reactions, bench))[number] == 0
+
+
+async def _reached(bench: Bench) -> dict[int, int]:
+    rows = await bench.pool.fetch('select partition, "offset" from engine.checkpoints')
+    return {row["partition"]: row["offset"] for row in rows}
+
+
+async def _marked(service: str, reactions: Reactions[None], bench: Bench) -> dict[int, int]:
+    marks = await resuming.marks(service, reactions, frozenset(), bench.kafka.access)
+    return {mark.partition: mark.offset for mark in marks}

@@ -61,7 +61,7 @@ async def test_a_new_publishers_topic_is_read_within_seconds(
     store = await PostgresStore(database, "marketplace").open()
     pool = await asyncpg.create_pool(database, min_size=1, max_size=4)
     consumer = Consumer("test", numbers, pool, Log(store, "marketplace"), Clocks(utc_now))
-    running = asyncio.create_task(ConsumerHost([consumer], kafka.access).run())
+    running = asyncio.create_task(ConsumerHost("test.newcomers", [consumer], kafka.access).run())
     try:
         early = await _send(kafka, INBOUND, "anybody")
         async with asyncio.timeout(30):

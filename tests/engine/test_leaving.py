@@ -11,7 +11,7 @@ from shared.eventlog.deliver import leaving
 from shared.eventlog.deliver.leaving import LOGGED_PER_REASON, STATEMENT_BYTES
 from shared.eventlog.deliver.plan import ParkedRecord
 from shared.eventlog.deliver.received import Raw, headers_of, receive
-from shared.eventlog.deliver.tables import LOCK_CHECKPOINTS, SQL, PostgresTables
+from shared.eventlog.deliver.tables import CHECKPOINTS, SQL, PostgresTables
 from shared.events.registry import ENTITLEMENTS
 from tests.databases import execute_as_operator
 
@@ -98,7 +98,7 @@ async def test_a_batch_is_judged_as_quickly_when_very_much_is_parked(database: s
         analyze engine.parked""",
     )
     db = await asyncpg.connect(database)
-    for query, arguments in ((LOCK_CHECKPOINTS, ("c", ["t"], [0])), (SQL["seen"], ("c", ["s"]))):
+    for query, arguments in ((CHECKPOINTS["wait"], (["c"], ["t"], [0])), (SQL["seen"], (["c"], ["s"]))):
         plan = json.loads(await db.fetchval(f"explain (analyze, buffers, timing off, format json) {query}", *arguments))
         top = plan[0]["Plan"]
         assert top["Shared Hit Blocks"] + top["Shared Read Blocks"] < 60, json.dumps(plan, indent=1)

@@ -8,8 +8,9 @@ from typing import Any
 import asyncpg
 import pytest
 
+from shared.eventlog.deliver.applying import Fault
 from shared.eventlog.deliver.clocks import Clocks
-from shared.eventlog.deliver.consumer import Consumer, Fault
+from shared.eventlog.deliver.consumer import Consumer
 from shared.eventlog.deliver.projection import Dispatch, Projection, ReactionContext, Reactions
 from shared.eventlog.deliver.received import Raw, Received, receive
 from shared.eventlog.repair import checkpoints, parked

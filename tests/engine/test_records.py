@@ -259,7 +259,7 @@ async def test_a_partition_flows_past_header_names_that_are_no_text(database: st
     sent: Sequence[tuple[bytes, int]] = [(read(records), len(records)), *((read([each]), 1) for each in records[1:4])]
     await send(kafka.access, topic, 0, [*sent, (read([by(said("three"))]), 1)])
     consumer = Consumer("test", table, pool, Log(store, "marketplace"), Clocks(utc_now))
-    running = asyncio.create_task(ConsumerHost([consumer], kafka.access).run())
+    running = asyncio.create_task(ConsumerHost(consumer.name, [consumer], kafka.access).run())
     try:
         async with asyncio.timeout(30):
             while await pool.fetchval("select count(*) from applied") < 3:  # noqa: ASYNC110

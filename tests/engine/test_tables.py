@@ -104,44 +104,75 @@ def parked(
 
 
 async def test_a_checkpoint_stands_where_its_consumer_has_come_to(bench: Bench, tables: ConsumerTables) -> None:
-    await tables.advance("c", BatchPlan(offsets={ONE: 7}))
+    await tables.advance({"c": BatchPlan(offsets={ONE: 7})})
     assert await tables.assign("c", [ONE, TWO]) == {ONE: 7, TWO: -1}
     assert await tables.assign("d", [ONE]) == {ONE: -1}, "each consumer has its own"
-    progress = await tables.progress("c", [TWO, ONE, ("u", 0)], lock=False)
+    progress = (await tables.progress({"c": [TWO, ONE, ("u", 0)]}, lock="none"))["c"]
     assert progress == {ONE: PartitionProgress(7, False), TWO: PartitionProgress(-1, False)}
 
 
 async def test_a_checkpoint_that_does_not_exist_is_not_moved(tables: ConsumerTables) -> None:
-    await tables.advance("d", BatchPlan(offsets={ONE: 7}))
-    assert await tables.progress("d", [ONE], lock=False) == {}
+    await tables.advance({"d": BatchPlan(offsets={ONE: 7})})
+    assert (await tables.progress({"d": [ONE]}, lock="none"))["d"] == {}
 
 
 async def test_a_batch_that_is_rolled_back_leaves_nothing(bench: Bench, tables: ConsumerTables) -> None:
     async def broken() -> None:
         async with bench.transaction() as mine:
-            await mine.advance("c", BatchPlan(offsets={ONE: 7}, seen={"s": Seen(1, HASH)}))
+            await mine.advance({"c": BatchPlan(offsets={ONE: 7}, seen={"s": Seen(1, HASH)})})
             await mine.park("c", [parked("failed", 2)])
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         await broken()
-    assert await tables.progress("c", [ONE], lock=False) == {ONE: PartitionProgress(-1, False)}
-    assert await tables.streams("c", ["s"]) == {"s": StreamProgress(None, False, False)}
+    assert (await tables.progress({"c": [ONE]}, lock="none"))["c"] == {ONE: PartitionProgress(-1, False)}
+    assert (await tables.streams({"c": ["s"]}))["c"] == {"s": StreamProgress(None, False, False)}
 
 
 async def test_a_locked_checkpoint_is_waited_for_and_then_found_moved(bench: Bench, tables: ConsumerTables) -> None:
     async def second() -> int:
         async with bench.transaction() as others:
-            return (await others.progress("c", [ONE], lock=True))[ONE].offset
+            return (await others.progress({"c": [ONE]}, lock="wait"))["c"][ONE].offset
 
     async with bench.transaction() as mine:
-        await mine.progress("c", [ONE], lock=True)
+        await mine.progress({"c": [ONE]}, lock="wait")
         waiting = asyncio.create_task(second())
-        assert await tables.progress("c", [ONE], lock=False) == {ONE: PartitionProgress(-1, False)}, "nobody waits here"
+        assert (await tables.progress({"c": [ONE]}, lock="none"))["c"] == {ONE: PartitionProgress(-1, False)}, (
+            "nobody waits here"
+        )
         await asyncio.sleep(0.05)
         assert not waiting.done()
-        await mine.advance("c", BatchPlan(offsets={ONE: 7}))
+        await mine.advance({"c": BatchPlan(offsets={ONE: 7})})
     assert await waiting == 7
+
+
+async def test_a_locked_checkpoint_is_left_to_who_has_it_and_others_are_read(
+    bench: Bench, tables: ConsumerTables
+) -> None:
+    await tables.assign("d", [ONE])
+    async with bench.transaction() as theirs, bench.transaction() as mine:
+        await theirs.progress({"d": [ONE], "c": [TWO]}, lock="wait")
+        progress = await mine.progress({"c": [ONE, TWO], "d": [ONE]}, lock="skip")
+        assert progress == {"c": {ONE: PartitionProgress(-1, False)}, "d": {}}
+
+
+async def test_several_consumers_move_and_are_read_together(tables: ConsumerTables) -> None:
+    await tables.assign("d", [ONE])
+    await tables.advance(
+        {
+            "c": BatchPlan(offsets={ONE: 7}, seen={"s": Seen(1, HASH)}, known={("s", 1): Known(HASH)}),
+            "d": BatchPlan(offsets={ONE: 5}, seen={"r": Seen(2, OTHER)}, known={("s", 1): Known(HASH)}),
+        }
+    )
+    progress = await tables.progress({"d": [ONE], "c": [ONE]}, lock="none")
+    assert progress == {"d": {ONE: PartitionProgress(5, False)}, "c": {ONE: PartitionProgress(7, False)}}
+    nothing = StreamProgress(None, False, False)
+    assert await tables.streams({"c": ["s", "r"], "d": ["r", "s"], "e": []}) == {
+        "c": {"s": StreamProgress(Seen(1, HASH), False, False), "r": nothing},
+        "d": {"r": StreamProgress(Seen(2, OTHER), False, False), "s": nothing},
+        "e": {},
+    }
+    assert await tables.known([], [("s", 1)]) == {("s", 1): Known(HASH)}
 
 
 @pytest.mark.parametrize("reason", ["unreadable", "unparsable", "failed", "gap", "forged"])
@@ -149,11 +180,11 @@ async def test_only_what_cannot_be_read_may_hide_a_version(tables: ConsumerTable
     await tables.assign("d", [ONE])
     await tables.park("c", [parked(reason, holds=False)])
     hidden = reason in ("unreadable", "unparsable")
-    assert [each.has_unreadable for each in (await tables.progress("c", [ONE, TWO], lock=False)).values()] == [
+    assert [each.has_unreadable for each in (await tables.progress({"c": [ONE, TWO]}, lock="none"))["c"].values()] == [
         hidden,
         False,
     ]
-    assert not (await tables.progress("d", [ONE], lock=False))[ONE].has_unreadable
+    assert not (await tables.progress({"d": [ONE]}, lock="none"))["d"][ONE].has_unreadable
 
 
 # ── Streams ────────────────────────────────────────────────────────────────────────────────────────────
@@ -161,12 +192,12 @@ async def test_only_what_cannot_be_read_may_hide_a_version(tables: ConsumerTable
 
 async def test_a_stream_is_seen_up_to_its_last_version(tables: ConsumerTables) -> None:
     for version in (1, 2):
-        await tables.advance("c", BatchPlan(seen={"s": Seen(version, HASH, "org")}))
-    assert await tables.streams("c", ["s", "r"]) == {
+        await tables.advance({"c": BatchPlan(seen={"s": Seen(version, HASH, "org")})})
+    assert (await tables.streams({"c": ["s", "r"]}))["c"] == {
         "s": StreamProgress(Seen(2, HASH), False, False),
         "r": StreamProgress(None, False, False),
     }
-    assert await tables.streams("d", ["s"]) == {"s": StreamProgress(None, False, False)}
+    assert (await tables.streams({"d": ["s"]}))["d"] == {"s": StreamProgress(None, False, False)}
 
 
 @pytest.mark.parametrize(
@@ -186,11 +217,11 @@ async def test_a_parked_record_holds_its_stream_and_blocks_the_next_version(
     tables: ConsumerTables, seen: int | None, record: ParkedRecord, held: bool, blocked: bool
 ) -> None:
     if seen is not None:
-        await tables.advance("c", BatchPlan(seen={"s": Seen(seen, HASH)}))
+        await tables.advance({"c": BatchPlan(seen={"s": Seen(seen, HASH)})})
     await tables.park("c", [record])
-    (found,) = (await tables.streams("c", ["s"])).values()
+    (found,) = (await tables.streams({"c": ["s"]}))["c"].values()
     assert (found.held, found.blocked) == (held, blocked)
-    (other,) = (await tables.streams("d", ["s"])).values()
+    (other,) = (await tables.streams({"d": ["s"]}))["d"].values()
     assert not other.held
 
 
@@ -211,8 +242,8 @@ async def test_the_services_own_versions_are_known_from_its_log(bench: Bench, ta
 
 async def test_what_is_known_of_anothers_version_stays(tables: ConsumerTables) -> None:
     for known in (Known(HASH, record=b"r"), Known(OTHER, record=b"q")):
-        await tables.advance("c", BatchPlan(known={("s", 1): known}))
-    await tables.advance("d", BatchPlan(known={("s", 2): Known(OTHER)}))
+        await tables.advance({"c": BatchPlan(known={("s", 1): known})})
+    await tables.advance({"d": BatchPlan(known={("s", 2): Known(OTHER)})})
     assert await tables.known([], [("s", 1), ("s", 2), ("s", 3)]) == {
         ("s", 1): Known(HASH, record=b"r"),
         ("s", 2): Known(OTHER),

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from shared.eventlog.deliver.applying import Fault
 from shared.eventlog.deliver.clocks import Clocks
-from shared.eventlog.deliver.consumer import Consumer, Fault
+from shared.eventlog.deliver.consumer import Consumer
 from shared.eventlog.deliver.received import Raw, Received
 from shared.eventlog.deliver.tables import ConsumerTables, PostgresTables
 from shared.eventlog.deliver.timers import TimerService

@@ -7,11 +7,15 @@ from unittest.mock import patch
 
 from aiokafka.errors import KafkaError
 
-from shared.eventlog.deliver import consumer, host, plan, received, relay
+from shared.eventlog.deliver import applying, plan, received, relay, together
 from shared.eventlog.deliver.consumer import Consumer
+from shared.eventlog.deliver.lane import Lane
 from shared.eventlog.deliver.plan import BatchPlan
+from shared.eventlog.deliver.projection import Projection
+from shared.eventlog.deliver.reader import SharedReader
 from shared.eventlog.deliver.received import Received
 from shared.eventlog.deliver.relay import Relay
+from shared.eventlog.deliver.together import Share
 from shared.eventlog.deliver.traced import UNTRACED
 from shared.eventlog.write.memory import MemoryStore
 from shared.eventlog.write.store import Head, Outcome, Write
@@ -58,28 +62,41 @@ def relay_swaps() -> AbstractContextManager[object]:
 # ── Consumers ──────────────────────────────────────────────────────────────────────────────────────────
 
 
+async def _planned(share: Share, tables: Any) -> BatchPlan:
+    checkpoints = await together.read_checkpoints(tables, [share], "wait")
+    return plan.plan(share.records, checkpoints[share.consumer])
+
+
+async def _applied(share: Share, tx: Any, done: BatchPlan) -> None:
+    if isinstance(share.definition, Projection):
+        await applying.apply_each(done, applying.folding(share.definition, tx, careful=False), careful=False)
+
+
 def commits_first() -> AbstractContextManager[object]:
     """The checkpoint moves before the effect."""
 
-    async def fold(self: Consumer, projection: Any, records: Sequence[Received], reached: Any, _: Any) -> BatchPlan:
-        async with self._pool.acquire() as tx, tx.transaction():
-            done = plan.plan(records, await self._read_checkpoint(self._tables(tx), records, reached))
-            await self._note(self._tables(tx), done)
-        async with self._pool.acquire() as tx, tx.transaction():
-            await consumer.apply_each(done, consumer.folding(projection, tx, careful=False), careful=False)
-        return done
+    async def fold(pool: Any, tables: Any, shares: Sequence[Share], **_: Any) -> dict[str, BatchPlan]:
+        result = {}
+        for share in shares:
+            async with pool.acquire() as tx, tx.transaction():
+                done = result[share.consumer] = await _planned(share, tables(tx))
+                await together.note(tables(tx), {share.consumer: done})
+            async with pool.acquire() as tx, tx.transaction():
+                await _applied(share, tx, done)
+        return result
 
-    return patch.object(Consumer, "_fold", fold)
+    return patch.object(together, "fold", fold)
 
 
 def reacts_after_commit() -> AbstractContextManager[object]:
     """A reaction's commands follow its checkpoint."""
 
-    async def react(self: Consumer, reactions: Any, records: Sequence[Received], reached: Any, _: Any) -> BatchPlan:
+    async def react(self: Consumer, _reactions: Any, share: Share) -> BatchPlan:
         async with self._pool.acquire() as tx, tx.transaction():
-            done = plan.plan(records, await self._read_checkpoint(self._tables(tx), records, reached))
-            await self._note(self._tables(tx), done)
-        await consumer.apply_each(done, lambda record: self._reaction(reactions, record, {}, UNTRACED), careful=True)
+            done = await _planned(share, self._tables(tx))
+            await together.note(self._tables(tx), {self.name: done})
+        reactions: Any = self.definition
+        await applying.apply_each(done, lambda record: self._reaction(reactions, record, {}, UNTRACED), careful=True)
         return done
 
     return patch.object(Consumer, "_react", react)
@@ -88,30 +105,51 @@ def reacts_after_commit() -> AbstractContextManager[object]:
 def commits_after() -> AbstractContextManager[object]:
     """The effect and the checkpoint are two transactions, and nobody looks whether a zombie is at work."""
 
-    async def fold(self: Consumer, projection: Any, records: Sequence[Received], reached: Any, _: Any) -> BatchPlan:
-        async with self._pool.acquire() as tx, tx.transaction():
-            done = plan.plan(records, await self._read_checkpoint(self._tables(tx), records, reached))
-        async with self._pool.acquire() as tx, tx.transaction():
-            await consumer.apply_each(done, consumer.folding(projection, tx, careful=False), careful=False)
-        async with self._pool.acquire() as tx, tx.transaction():
-            await self._note(self._tables(tx), done)
-        return done
+    async def fold(pool: Any, tables: Any, shares: Sequence[Share], **_: Any) -> dict[str, BatchPlan]:
+        result = {}
+        for share in shares:
+            async with pool.acquire() as tx, tx.transaction():
+                done = result[share.consumer] = await _planned(share, tables(tx))
+            async with pool.acquire() as tx, tx.transaction():
+                await _applied(share, tx, done)
+            async with pool.acquire() as tx, tx.transaction():
+                await together.note(tables(tx), {share.consumer: done})
+        return result
 
-    return patch.object(Consumer, "_fold", fold)
+    return patch.object(together, "fold", fold)
 
 
 def zombies_are_not_fenced() -> AbstractContextManager[object]:
     """The checkpoint is read in one transaction and moved in another, together with the effect."""
 
-    async def fold(self: Consumer, projection: Any, records: Sequence[Received], reached: Any, _: Any) -> BatchPlan:
-        async with self._pool.acquire() as tx, tx.transaction():
-            done = plan.plan(records, await self._read_checkpoint(self._tables(tx), records, reached))
-        async with self._pool.acquire() as tx, tx.transaction():
-            await consumer.apply_each(done, consumer.folding(projection, tx, careful=False), careful=False)
-            await self._note(self._tables(tx), done)
-        return done
+    async def fold(pool: Any, tables: Any, shares: Sequence[Share], **_: Any) -> dict[str, BatchPlan]:
+        result = {}
+        for share in shares:
+            async with pool.acquire() as tx, tx.transaction():
+                done = result[share.consumer] = await _planned(share, tables(tx))
+            async with pool.acquire() as tx, tx.transaction():
+                await _applied(share, tx, done)
+                await together.note(tables(tx), {share.consumer: done})
+        return result
 
-    return patch.object(Consumer, "_fold", fold)
+    return patch.object(together, "fold", fold)
+
+
+def forgets_who_fails() -> AbstractContextManager[object]:
+    """A consumer that could not process its records goes on with the next ones."""
+
+    def finished(self: Lane, begun: Mapping[Any, int], done: BatchPlan) -> None:
+        for partition in begun:
+            self.next[partition] = self._source.position(partition)
+
+    async def process(self: Lane, batch: Sequence[Received]) -> None:
+        begun = self.begun(batch)
+        try:
+            self.finished(begun, await self._work.process(batch))
+        except applying.Fault:
+            self.finished(begun, BatchPlan())
+
+    return patch.multiple(Lane, finished=finished, _process=process)
 
 
 def repeats_count() -> AbstractContextManager[object]:
@@ -165,9 +203,9 @@ def believes_kafka() -> AbstractContextManager[object]:
     """Kafka's notes of offsets are believed, not the database's."""
 
     def seek(self: Any, partition: Any, offset: int) -> None:
-        self._mine[partition] = 0
+        self._position[partition] = 0
 
-    return patch.object(host.Feed, "_seek", seek)
+    return patch.object(SharedReader, "_seek", seek)
 
 
 # ── The store ──────────────────────────────────────────────────────────────────────────────────────────
@@ -204,6 +242,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     reacts_after_commit,
     commits_after,
     zombies_are_not_fenced,
+    forgets_who_fails,
     repeats_count,
     believes_the_second,
     takes_the_second_for_a_repeat,

@@ -136,6 +136,11 @@ class Transaction:
             await lock.acquire()
             self._held.append(lock)
 
+    def is_locked(self, key: Key) -> bool:
+        """Whether another transaction has locked the row."""
+        lock = self._tables.locks.get(key)
+        return lock is not None and lock.locked() and lock not in self._held
+
     @asynccontextmanager
     async def statement(self) -> AsyncIterator["Transaction"]:
         """One statement over these rows: where no transaction is open, one of its own."""

@@ -7,7 +7,7 @@ what the relay asks of aiokafka's.
 import asyncio
 import random
 import re
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, cast
 
 from aiokafka import TopicPartition
@@ -258,6 +258,25 @@ class Member:
 
     def _left(self, partition: TopicPartition) -> bool:
         return self._positions[partition] < len(self._broker.logs(partition.topic)[partition.partition])
+
+
+class Refetches:
+    """Stands in for the second reader of a process: it belongs to no group."""
+
+    def __init__(self, broker: Broker, process: SimulatedProcess) -> None:
+        self._broker, self._process = broker, process
+
+    async def fetch(self, offsets: Mapping[tuple[str, int], int]) -> Sequence[Record]:
+        await self._process.gate()
+        if self._broker.chance.random() < self._broker.rates.broker:
+            raise KafkaConnectionError("nothing was fetched")
+        found: list[Record] = []
+        for (topic, partition), offset in offsets.items():
+            records = self._broker.logs(topic)[partition][offset:]
+            found += records[: self._broker.chance.choice((1, 100, 100))]
+        if not found:
+            await asyncio.sleep(POLL_S)
+        return found
 
 
 class Subscriptions:

@@ -18,8 +18,9 @@ from typing import Any, Final
 from services import definitions
 from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.consumer import Consumer
-from shared.eventlog.deliver.host import Feed
+from shared.eventlog.deliver.offsets import group_of
 from shared.eventlog.deliver.projection import Projection, Reactions
+from shared.eventlog.deliver.reader import SharedReader
 from shared.eventlog.deliver.readers import Reader
 from shared.eventlog.deliver.relay import Relay
 from shared.eventlog.deliver.timers import Timers, TimerService
@@ -33,7 +34,7 @@ from shared.events.registry import EVENTS_ON, topic_of
 from shared.runtime.service import Service as Definition
 from shared.services import SERVICES
 from tests.simulation.database import Pool, Tables
-from tests.simulation.kafka import Access, Broker, Subscriptions
+from tests.simulation.kafka import Access, Broker, Refetches, Subscriptions
 from tests.simulation.store import Connection, Rates
 from tests.simulation.time import SimulatedProcess
 from tests.simulation.twins import TWINS, Twin
@@ -173,8 +174,9 @@ class System:
         if made.timers is not None:
             process.spawn(TimerService(name, made.timers, pool, log, clocks).run())
         kafka: Any = Subscriptions(self.broker, process)
-        for what in self.consumers(name):
-            Feed(Consumer(name, what, pool, log, clocks, tables=MemoryTables), kafka, None)
+        consumers = [Consumer(name, what, pool, log, clocks, tables=MemoryTables) for what in self.consumers(name)]
+        refetcher: Any = Refetches(self.broker, process)
+        SharedReader(group_of(name), consumers, kafka, refetcher)
         for member in kafka.members:
             process.spawn(member.fetching())
         running = Running(process, log, clocks, relay)

@@ -18,6 +18,7 @@ from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.consumer import Consumer
 from shared.eventlog.deliver.host import ConsumerHost
 from shared.eventlog.deliver.kafka import KafkaAccess
+from shared.eventlog.deliver.offsets import group_of
 from shared.eventlog.deliver.relay import Relay
 from shared.eventlog.write.log import Log, Meta, utc_now
 from shared.eventlog.write.postgres import PostgresStore
@@ -142,7 +143,7 @@ async def pools(database: str, tmp_path: Path) -> AsyncIterator[Running]:
         consumer = Consumer("entitlements", POOLS, pool, log, Clocks(utc_now))
         tasks = [
             asyncio.create_task(Relay(store, ENTITLEMENTS, kafka.access).run()),
-            asyncio.create_task(ConsumerHost([consumer], kafka.access).run()),
+            asyncio.create_task(ConsumerHost(group_of("entitlements"), [consumer], kafka.access).run()),
         ]
         yield Running(as_operator(database), kafka.access, pool, log)
         await stopped(*tasks)

@@ -14,7 +14,7 @@ FILES: Final = tuple(
     f"shared/eventlog/{room}/{name}.py"
     for room, names in {
         "write": ("log", "batching", "postgres"),
-        "deliver": ("relay", "plan", "consumer", "tables", "host"),
+        "deliver": ("relay", "plan", "applying", "together", "consumer", "tables", "reader", "feed", "lane", "host"),
         "repair": ("guard", "anchors"),
     }.items()
     for name in names

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 from unittest.mock import patch
 
-from faststream.kafka import KafkaBroker
-
 from shared.eventlog.decision import Stream
 from shared.eventlog.deliver import relay as relay_module
 from shared.eventlog.deliver.clocks import Clocks
@@ -71,7 +69,7 @@ def _consumers(topic: str) -> tuple[Projection, Reactions]:
 
 async def play(bench: Bench, name: str) -> None:
     """Runs the service and its client until everything has followed."""
-    _hurried(name)
+    patch.object(relay_module, "LEASE_S", 0.5).start()  # a lease that ends soon
     store = await PostgresStore(bench.dsn, SERVICE).open()
     pool = await open_pool(bench.dsn, 1, 4)
     log = Log(store, SERVICE)
@@ -79,8 +77,11 @@ async def play(bench: Bench, name: str) -> None:
     await store.watch(guard.when_back)
     anchors = Anchors(SERVICE, store.chain_at, bench.anchors)
     relay = Relay(store, bench.topic, bench.access, owner=name, guard=guard, anchors=anchors)
+    # A group of this process's own: another's member is missed after six seconds only.
     host = ConsumerHost(
-        [Consumer(SERVICE, what, pool, log, Clocks(utc_now)) for what in _consumers(bench.topic)], bench.access
+        f"{SERVICE}.{name}",
+        [Consumer(SERVICE, what, pool, log, Clocks(utc_now)) for what in _consumers(bench.topic)],
+        bench.access,
     )
     tasks = [asyncio.create_task(relay.run()), asyncio.create_task(host.run())]
     try:
@@ -101,17 +102,6 @@ def _raise(tasks: Sequence["asyncio.Task[None]"]) -> None:
     for task in tasks:
         if task.done():
             task.result()
-
-
-def _hurried(name: str) -> None:
-    """A lease that ends soon, and a group of this process's own: another's member is missed after six seconds only."""
-    patch.object(relay_module, "LEASE_S", 0.5).start()
-    subscriber = KafkaBroker.subscriber
-
-    def own(self: KafkaBroker, *topics: Any, group_id: str, **settings: Any) -> Any:
-        return subscriber(self, *topics, group_id=f"{group_id}-{name}", **settings)
-
-    patch.object(KafkaBroker, "subscriber", own).start()
 
 
 async def _clients(log: Log, heard: Path) -> None:

@@ -5,28 +5,26 @@ reaction's commands are committed one by one by the log, and then the checkpoint
 event's id, so repeating them after a crash changes nothing.
 """
 
-import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, NamedTuple, Protocol, TypeAlias
+from typing import Any, Final, Protocol
 
 import asyncpg
 import structlog
-from aiokafka.errors import KafkaError
 
-from shared.eventlog.deliver import duplicates, leaving
+from shared.eventlog.deliver import duplicates, leaving, together
+from shared.eventlog.deliver.applying import PASSING, Failed, Fault, apply_concurrently
 from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.lag import PartitionLag
 from shared.eventlog.deliver.outcomes import Place, of_dropped, outcome_of, outcomes_of, place_of
-from shared.eventlog.deliver.plan import BatchPlan, ConsumerCheckpoint, ParkedRecord, park, plan
+from shared.eventlog.deliver.plan import BatchPlan, ParkedRecord, plan
 from shared.eventlog.deliver.projection import Connection, Projection, ReactionContext, Reactions
-from shared.eventlog.deliver.received import Partition, Raw, Reason, Received
-from shared.eventlog.deliver.tables import ConsumerTables, PostgresTables, Version
+from shared.eventlog.deliver.received import Partition, Received
+from shared.eventlog.deliver.tables import ConsumerTables, Lock, PostgresTables
+from shared.eventlog.deliver.together import Share
 from shared.eventlog.deliver.traced import UNTRACED, BatchSpans, Traced
-from shared.eventlog.write.log import Answer, KeyReused, Log, Meta, Refused
-from shared.eventlog.write.postgres import TRANSIENT
-from shared.eventlog.write.store import Conflict, Unavailable
+from shared.eventlog.write.log import Answer, Log, Meta, Refused
 from shared.events.envelope import Envelope, derived_id
 from shared.events.registry import is_inbound, topic_of
 from shared.tracing import Tracer
@@ -35,20 +33,6 @@ logger = structlog.get_logger(__name__)
 
 BATCH_RECORDS: Final = 500
 """The most records in a batch. A restore treats as many records before a checkpoint as possibly unprocessed."""
-REACTIONS_AT_ONCE: Final = 16
-
-PASSING: Final = (*TRANSIENT, Unavailable, Conflict, KafkaError, duplicates.Unsure)
-"""Temporary errors: the batch is tried again. Any other exception of a fold or a reaction parks its event."""
-
-CONFLICTS: Final = (duplicates.Conflicting, KeyReused)
-"""The errors by which an event with the id of another one is recognised."""
-
-
-class Fault(Exception):
-    """A temporary error: the batch has to be tried again later.
-
-    Nothing that a repetition would double has happened.
-    """
 
 
 class Observer(Protocol):
@@ -70,18 +54,6 @@ class Observer(Protocol):
 
     def lagging(self, consumer: str, lags: Mapping[Partition, PartitionLag]) -> None:
         """Take the lag of all partitions that this process reads for a consumer."""
-
-
-class _BatchStart(NamedTuple):
-    """The state of a consumer before a batch.
-
-    Attributes:
-        reached: The offset that this process has processed in each partition.
-        impatient: The partitions in which a missing version is not waited for.
-    """
-
-    reached: Mapping[Partition, int]
-    impatient: frozenset[Partition]
 
 
 class Consumer:
@@ -152,18 +124,37 @@ class Consumer:
         Raises:
             Fault: A temporary error. The batch can be repeated.
         """
-        # The offsets from before the batch: an `assigned` call in the meantime starts at other offsets.
-        start = _BatchStart(dict(self._reached), frozenset(impatient))
-        spans = UNTRACED if self._tracer is None else BatchSpans(self._tracer, self.name, self.definition)
+        share = self.share(records, impatient)
         try:
             if isinstance(self.definition, Projection):
-                done = await self._fold(self.definition, records, start, spans)
+                done = await self._fold(share)
             else:
-                done = await self._react(self.definition, records, start, spans)
+                done = await self._react(self.definition, share)
+        except Fault as fault:
+            share.spans.end(type(fault.__cause__ or fault).__name__)
+            raise
         except PASSING as fault:
-            spans.end(type(fault).__name__)
+            share.spans.end(type(fault).__name__)
             raise Fault(repr(fault)) from fault
-        spans.end()
+        self.committed(share, done)
+        return done
+
+    def share(self, records: Sequence[Received], impatient: Collection[Partition] = ()) -> Share:
+        """Return these records as the consumer's part of a batch."""
+        return Share(
+            consumer=self.name,
+            own=self.own,
+            has_all=self._has_all,
+            definition=self.definition,
+            records=records,
+            reached=dict(self._reached),
+            impatient=frozenset(impatient),
+            spans=UNTRACED if self._tracer is None else BatchSpans(self._tracer, self.name, self.definition),
+        )
+
+    def committed(self, share: Share, done: BatchPlan) -> None:
+        """Note what a share has reached, after its commit."""
+        share.spans.end()
         self._reached |= done.offsets
         if done.seen:
             self._moved()
@@ -172,7 +163,6 @@ class Consumer:
         self._report_parked(done.parked)
         for gap in done.gaps:
             logger.error("a version is missing: its partition is fetched again", consumer=self.name, gap=gap)
-        return done
 
     def now(self) -> datetime:
         """Return the real time."""
@@ -219,90 +209,31 @@ class Consumer:
         dispatches = await self.definition.react(record.event, record.envelope, context)
         return [await self._commands.dry_run(each.stream, each.key, each.command) for each in dispatches]
 
-    async def _read_checkpoint(
-        self, tables: ConsumerTables, records: Sequence[Received], start: _BatchStart, *, lock: bool = True
-    ) -> ConsumerCheckpoint:
-        """Read the consumer's progress as far as these records concern it."""
-        partitions = sorted({(r.raw.topic, r.raw.partition) for r in records})
-        streams = sorted({r.envelope.stream for r in records if r.envelope is not None and r.sequenced})
-        progress = await tables.progress(self.name, partitions, lock=lock)
-        offsets = {partition: reached.offset for partition, reached in progress.items()}
-        for partition in [p for p, offset in offsets.items() if offset < start.reached.get(p, -1)]:
-            logger.warning(
-                "a checkpoint was set back: the records after it are processed again",
-                consumer=self.name,
-                partition=partition,
-                offset=offsets.pop(partition),
-                reached=start.reached[partition],
-            )
-        checkpoint = ConsumerCheckpoint(offsets=offsets, seen={}, own=self.own)
-        unreadable = {partition for partition, reached in progress.items() if reached.has_unreadable}
-        checkpoint.not_awaited = set(start.impatient) | unreadable
-        for stream, (seen, held, blocked) in (await tables.streams(self.name, streams)).items():
-            if seen is not None:
-                checkpoint.seen[stream] = seen
-            if held:
-                (checkpoint.held if blocked else checkpoint.waiting).add(stream)
-        await self._add_known(tables, records, checkpoint)
-        return checkpoint
-
-    async def _add_known(
-        self, tables: ConsumerTables, records: Sequence[Received], checkpoint: ConsumerCheckpoint
-    ) -> None:
-        """Look up which of the records' versions the service knows, and add them to the checkpoint.
-
-        Raises:
-            Fault: The store is fenced and has fewer events than its topic.
-        """
-        own, others = set[Version](), set[Version]()
-        last = 0
-        for record in records:
-            if record.envelope is None or record.envelope.version is None:
-                continue
-            if record.raw.topic == self.own:
-                own.add((record.envelope.stream, record.envelope.version))
-                last = max(last, record.envelope.position or 0)
-            else:
-                others.add((record.envelope.stream, record.envelope.version))
-        checkpoint.known |= await tables.known(own, others)
-        if own:
-            head = await tables.head()
-            checkpoint.head = head.position
-            if last > head.position and head.fenced is not None and not self._has_all:
-                raise Fault(f"the store has fewer events than its topic, and is fenced: {head.fenced}")
-
-    async def _note(self, tables: ConsumerTables, done: BatchPlan) -> None:
-        """Park the batch's records that cannot be applied, and move the checkpoint."""
-        await leaving.park(tables, self.name, done.parked)
-        await tables.advance(self.name, done)
-
-    async def _fold(
-        self, projection: Projection, records: Sequence[Received], start: _BatchStart, spans: Traced
-    ) -> BatchPlan:
-        """Fold the batch in one transaction.
-
-        If a fold fails, fold the batch again with a savepoint around each event, so that only the events that fail and
-        the later ones of their streams are parked.
-        """
-        async with self._pool.acquire() as tx:
-            tables = self._tables(tx)
-            for careful in (False, True):
-                try:
-                    async with tx.transaction():
-                        done = plan(records, await self._read_checkpoint(tables, records, start))
-                        await apply_each(done, spans.around(folding(projection, tx, careful)), careful)
-                        await self._note(tables, done)
-                        return done
-                except _Failed as failed:
-                    if tx.is_closed() or isinstance(failed.__cause__, PASSING_IN_A_FOLD):
-                        raise Fault(repr(failed.__cause__)) from failed
+    async def _fold(self, share: Share) -> BatchPlan:
+        """Fold a share. If a fold fails, fold it again, and park the events that fail."""
+        for careful in (False, True):
+            try:
+                return (await together.fold(self._pool, self._tables, [share], careful=careful))[self.name]
+            except Failed as failed:
+                if careful:
+                    raise Fault(repr(failed.__cause__)) from failed.__cause__
         raise AssertionError("the second pass parks the events that fail")
 
-    async def _react(
-        self, reactions: Reactions[Any], records: Sequence[Received], start: _BatchStart, spans: Traced
-    ) -> BatchPlan:
+    async def fold_together(self, shares: Sequence[Share]) -> Mapping[str, BatchPlan]:
+        """Fold shares of consumers of this service, of those whose checkpoints are not locked.
+
+        Raises:
+            Failed: A fold failed. The exception names its consumer.
+            Fault: A temporary error.
+        """
+        try:
+            return await together.fold(self._pool, self._tables, shares, lock="skip")
+        except PASSING as fault:
+            raise Fault(repr(fault)) from fault
+
+    async def _react(self, reactions: Reactions[Any], share: Share) -> BatchPlan:
         async with self._pool.acquire() as tx:
-            done = plan(records, await self._read_checkpoint(self._tables(tx), records, start, lock=False))
+            done = await self._plan(self._tables(tx), share, "none")
         before = dict(done.offsets), [parked.record.raw.offset for parked in done.parked]
         await self._clocks.fresh(self._pool)
         inbound = [each for each in done.apply if not each.sequenced]
@@ -310,19 +241,22 @@ class Consumer:
         answers: dict[Place, Sequence[Answer]] = {}
 
         async def react(record: Received) -> None:
-            answers[place_of(record.raw)] = await self._reaction(reactions, record, contents, spans)
+            answers[place_of(record.raw)] = await self._reaction(reactions, record, contents, share.spans)
 
-        await _apply_concurrently(done, spans.around(react))
+        await apply_concurrently(done, share.spans.around(react))
         failed = [each.record for each in done.parked if each.reason == "failed" and not each.record.sequenced]
         async with self._pool.acquire() as tx, tx.transaction():
             tables = self._tables(tx)
-            again = plan(records, await self._read_checkpoint(tables, records, start))
+            again = await self._plan(tables, share, "wait")
             if (again.offsets, [parked.record.raw.offset for parked in again.parked]) != before:
                 raise Fault("another member of the group, or an operator, has processed this batch in the meantime")
             await duplicates.unclaim(tables, self.name, failed)
             await tables.answer(outcomes_of(reactions, done, answers))
-            await self._note(tables, done)
+            await together.note(tables, {self.name: done})
         return done
+
+    async def _plan(self, tables: ConsumerTables, share: Share, lock: Lock) -> BatchPlan:
+        return plan(share.records, (await together.read_checkpoints(tables, [share], lock))[self.name])
 
     def _context(self, reactions: Reactions[Any], record: Received) -> ReactionContext[Any]:
         arrived = record.raw.arrived
@@ -399,99 +333,28 @@ def _outcome(answer: Answer) -> dict[str, Any]:
     return {"events": [event.id for event in answer.events]}
 
 
-PASSING_IN_A_FOLD: Final = tuple(fault for fault in PASSING if fault is not asyncpg.InterfaceError)
-"""The temporary errors of a fold. If the connection is open, an InterfaceError means that the fold has a bug."""
+async def consume_together(shares: Sequence[tuple[Consumer, Share]]) -> Mapping[str, BatchPlan]:
+    """Process shares of several consumers in one transaction.
 
+    Those of reactions must have nothing to react to.
 
-class _Failed(Exception):
-    """A fold or a reaction raised an exception, which is the cause of this one."""
-
-
-Act: TypeAlias = Callable[[Received], Awaitable[object]]
-
-
-async def apply_each(done: BatchPlan, act: Act, careful: bool) -> None:
-    """Apply the records of a plan in order.
-
-    Args:
-        act: Apply one record.
-        careful: Whether to park a record whose application fails, with the later ones of its stream, and go on.
-
-    Raises:
-        _Failed: A record failed, and `careful` is false.
+    Returns:
+        What was decided, by the consumer's name. A consumer that is missing has to `consume` its share by itself: its
+        fold failed, or another transaction has locked its checkpoint. After a temporary error all are missing.
     """
-    await _apply_in_order(done, list(done.apply), act, careful)
-
-
-async def _apply_concurrently(done: BatchPlan, act: Act) -> None:
-    """Apply the records of a plan, those of several streams at the same time.
-
-    Reactions spend their time waiting for commits, and commands that wait at the same time are committed together. The
-    records of one stream are applied in order, and so are publishers' records of one partition and key. A record that
-    fails is parked with the later ones of its stream.
-    """
-    lines: dict[object, list[Received]] = {}
-    for record in done.apply:
-        raw, envelope = record.raw, record.envelope
-        own = envelope is not None and record.sequenced
-        lines.setdefault(envelope.stream if own and envelope else (raw.topic, raw.partition, raw.key), []).append(
-            record
-        )
-    gate = asyncio.Semaphore(REACTIONS_AT_ONCE)
-
-    async def follow(line: list[Received]) -> None:
-        async with gate:
-            await _apply_in_order(done, line, act, careful=True)
-
-    # All of them end before an error is raised, so that none is still running when the batch is repeated.
-    results = await asyncio.gather(*(follow(line) for line in lines.values()), return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-    done.parked.sort(key=lambda parked: _place(parked.record.raw))
-
-
-def _place(raw: Raw) -> tuple[str, int, int]:
-    return raw.topic, raw.partition, raw.offset
-
-
-async def _apply_in_order(done: BatchPlan, waiting: list[Received], act: Act, careful: bool) -> None:
-    while waiting:
-        record = waiting.pop(0)
+    left = {consumer.name: (consumer, share) for consumer, share in shares}
+    while left:
+        leader = next(iter(left.values()))[0]
         try:
-            await act(record)
-        except Exception as error:
-            if isinstance(error, _Failed):
-                raise
-            if not careful:
-                raise _Failed from error
-            if isinstance(error, PASSING):
-                raise
-            detail = f"{type(error).__name__}: {error}"
-            logger.exception(
-                "an event cannot be applied", event_id=record.envelope and record.envelope.id, fault=detail
-            )
-            reason: Reason = "conflicting-duplicate" if isinstance(error, CONFLICTS) else "failed"
-            waiting = park(done, record, detail, waiting, reason)
-
-
-def folding(projection: Projection, tx: Connection, careful: bool) -> Act:
-    """Return the function that folds a record in the transaction `tx`.
-
-    If `careful`, it sets a savepoint around each fold.
-    """
-
-    async def fold(record: Received) -> None:
-        if record.event is not None and record.envelope is not None:
-            await projection.apply(tx, record.event, record.envelope)
-
-    async def guarded(record: Received) -> None:
-        try:
-            async with tx.transaction():  # a savepoint
-                await fold(record)
-        except (asyncpg.InterfaceError, *PASSING_IN_A_FOLD) as error:
-            if tx.is_closed() or isinstance(error, PASSING_IN_A_FOLD):
-                raise _Failed from error
-            raise RuntimeError(f"the fold uses the database driver incorrectly: {error}") from error
-
-    return guarded if careful else fold
+            done = await leader.fold_together([share for _, share in left.values()])
+        except Failed as failed:
+            left.pop(failed.consumer)[1].spans.end(type(failed.__cause__).__name__)
+        except Fault as fault:
+            for _, share in left.values():
+                share.spans.end(type(fault.__cause__ or fault).__name__)
+            break
+        else:
+            for name, planned in done.items():
+                left[name][0].committed(left[name][1], planned)
+            return done
+    return {}

@@ -22,6 +22,29 @@ class Fetched(Protocol):
     timestamp: int
 
 
+class Times(NamedTuple):
+    """When the records of a batch were written, by partition.
+
+    Attributes:
+        first: The offset and the time of the first record.
+        newest: The time of the last record.
+    """
+
+    first: Mapping[Partition, tuple[int, float]]
+    newest: Mapping[Partition, float]
+
+
+def times_of(batch: Iterable[Fetched]) -> Times:
+    """Return the times of a batch's records, which are in order in each partition."""
+    first: dict[Partition, tuple[int, float]] = {}
+    newest: dict[Partition, float] = {}
+    for record in batch:
+        partition, written = (record.topic, record.partition), record.timestamp / 1000
+        first.setdefault(partition, (record.offset, written))
+        newest[partition] = written
+    return Times(first, newest)
+
+
 class Lags:
     """The ages of the oldest unprocessed records, by what a consumer has fetched.
 
@@ -38,14 +61,10 @@ class Lags:
         self._known: dict[Partition, float] = {}
         """When a check first saw the partition."""
 
-    def fetched(self, batch: Iterable[Fetched]) -> None:
-        """Note the times of a batch's records, which are in order in each partition."""
-        first: dict[Partition, tuple[int, float]] = {}
-        for record in batch:
-            partition, written = (record.topic, record.partition), record.timestamp / 1000
-            first.setdefault(partition, (record.offset, written))
-            self._newest[partition] = written
-        self._first |= first
+    def fetched(self, times: "Times") -> None:
+        """Note the times of a batch's records."""
+        self._first |= times.first
+        self._newest |= times.newest
 
     def at(
         self, offsets: Mapping[Partition, int], ends: Mapping[Partition, int], now: float

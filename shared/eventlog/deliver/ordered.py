@@ -155,7 +155,7 @@ async def exists(topic: str, access: KafkaAccess) -> bool:
         await client.close()
 
 
-async def _stop(kafka: AIOKafkaConsumer) -> None:
+async def stop_reading(kafka: AIOKafkaConsumer) -> None:
     """Stop a consumer, whatever its tasks do.
 
     aiokafka's fetcher may miss its cancellation and be waited for without end, or pass it on to who stops it.
@@ -202,14 +202,14 @@ class OrderedTopic:
             self._seek(dict.fromkeys(self._partitions, 0))
             self.rest()
         except BaseException:
-            await _stop(self._kafka)
+            await stop_reading(self._kafka)
             raise
         return self
 
     async def __aexit__(
         self, _t: type[BaseException] | None, _e: BaseException | None, _b: TracebackType | None
     ) -> None:
-        await _stop(self._kafka)
+        await stop_reading(self._kafka)
 
     async def newest(self, count: int) -> tuple[list[Placed], InOrder]:
         """Return about the last `count` events, and the merge that goes on with `following`.

@@ -88,6 +88,12 @@ class Received(NamedTuple):
     """The event's data, also of a record in structured mode."""
     timed: bool = True
     """Whether the event itself says its time."""
+    decoded: bool = False
+    """Whether the data was read, because a consumer handles the type: the event or the problem is what came of it."""
+
+    def ignored(self) -> "Received":
+        """Return the record as a consumer that ignores its type receives it."""
+        return Received(self.raw, self.envelope, None) if self.decoded else self
 
     @property
     def sequenced(self) -> bool:
@@ -129,20 +135,21 @@ def receive(raw: Raw, types: frozenset[str], now: datetime | None = None, *, edi
     if foreign and envelope.time < EARLIEST:
         why = f"its time, {envelope.time.isoformat()}, is before {EARLIEST:%Y}"
         return Received(raw, envelope, None, why, "refused")
-    if envelope.type in EVENTS and envelope.type not in types:
+    known = envelope.type in EVENTS
+    if known and envelope.type not in types:
         return Received(raw, envelope, None)
     try:
         event = decode(envelope, data, trusted=not foreign)
     except Unreadable as problem:
-        return Received(raw, envelope, None, str(problem))
+        return Received(raw, envelope, None, str(problem), decoded=known)
     if foreign and (named := publisher_named(event)) not in (None, publisher_of(envelope.source)):
         why = f"{envelope.source} may not send events of the publisher {named!r}"
-        return Received(raw, envelope, None, why, "refused")
+        return Received(raw, envelope, None, why, "refused", decoded=known)
     for name, time in times_said(event) if foreign else ():
         if (why := _ahead(f"its {name}", time, now)) is not None:
-            return Received(raw, envelope, None, why, "refused")
+            return Received(raw, envelope, None, why, "refused", decoded=known)
     timed = not foreign or any(name == "ce_time" for name, _ in headers)
-    return Received(raw, envelope, event, data=data, timed=timed)
+    return Received(raw, envelope, event, data=data, timed=timed, decoded=known)
 
 
 def _ahead(name: str, time: datetime, now: datetime | None) -> str | None:

@@ -12,6 +12,7 @@ Importing this module replaces aiokafka's own reader in every consumer of the pr
 Source: https://kafka.apache.org/documentation/#recordbatch
 """
 
+import asyncio
 import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ from typing import Any, Final, NamedTuple
 from aiokafka.consumer import fetcher
 from aiokafka.record.memory_records import MemoryRecords
 
-from shared.eventlog.deliver.received import Raw
+from shared.eventlog.deliver.received import Raw, Received, receive, weight
 from shared.events.registry import is_inbound
 
 Header = tuple[str, bytes | None]
@@ -30,6 +31,8 @@ UNPARSED: Final = "\udc00unparsed"
 """The name of the header that marks a record of raw bytes; its value is the reason.
 
 No sender can write this name, because `surrogateescape` never produces U+DC00."""
+READ_BYTES: Final = 256 * 1024
+"""The weight of records after which other tasks get a turn, so that a flood of large records does not block them."""
 _LENGTH: Final = struct.Struct(">qi")
 _BATCH: Final = struct.Struct(">qiibIhiqqqhii")
 """The header of a record batch of version 2."""
@@ -72,6 +75,23 @@ def raw_of(record: Any) -> Raw:
         return Raw(record.topic, record.partition, record.offset, None, (), record.value, why)
     arrived = _arrival(record.timestamp) if is_inbound(record.topic) else None
     return Raw(record.topic, record.partition, record.offset, record.key, headers, record.value, "", arrived)
+
+
+async def receive_all(records: Sequence[Any], types: frozenset[str], now: datetime) -> list[Received]:
+    """Read fetched records. Other tasks get a turn between large ones.
+
+    Args:
+        types: The event types that are handled.
+        now: The real time.
+    """
+    received, size = list[Received](), 0
+    for record in records:
+        received.append(receive(raw_of(record), types, now))
+        size += weight(record.headers, record.value)
+        if size >= READ_BYTES:
+            size = 0
+            await asyncio.sleep(0)
+    return received
 
 
 def _arrival(milliseconds: Any) -> datetime | None:

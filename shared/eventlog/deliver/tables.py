@@ -6,7 +6,7 @@ suite holds both to the same answers.
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from typing import Final, NamedTuple, Protocol, TypeAlias
+from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from shared.eventlog.deliver.outcomes import Outcome
 from shared.eventlog.deliver.plan import BatchPlan, Known, ParkedRecord, Seen
@@ -14,7 +14,14 @@ from shared.eventlog.deliver.received import Partition, as_text, headers_json
 from shared.sql import Queryable, statements, with_statements
 
 SQL: Final = statements(__file__)
-LOCK_CHECKPOINTS: Final = with_statements(SQL["lock_checkpoints"], read_checkpoints=SQL["read_checkpoints"])
+Lock = Literal["none", "wait", "skip"]
+"""Whether checkpoints are locked until the transaction ends: not at all, also if that means to wait for another
+transaction, or only those that no other one has locked."""
+CHECKPOINTS: Final[Mapping[Lock, str]] = {
+    "none": SQL["read_checkpoints"],
+    "wait": with_statements(SQL["lock_checkpoints"], read_checkpoints=SQL["read_checkpoints"]),
+    "skip": with_statements(SQL["lock_free_checkpoints"], read_checkpoints=SQL["read_checkpoints"]),
+}
 
 DETAIL_CHARACTERS: Final = 2_000
 
@@ -79,18 +86,19 @@ class ConsumerTables(Protocol):
         ...
 
     async def progress(
-        self, consumer: str, partitions: Sequence[Partition], *, lock: bool
-    ) -> Mapping[Partition, PartitionProgress]:
-        """Return the progress in those partitions that have a checkpoint.
+        self, asked: Mapping[str, Collection[Partition]], *, lock: Lock
+    ) -> Mapping[str, Mapping[Partition, PartitionProgress]]:
+        """Return each consumer's progress in those of its partitions that have a checkpoint.
 
         Args:
-            lock: Whether to lock the checkpoints until the transaction ends. The transaction of a former member of the
-                group then waits, and finds them moved.
+            asked: The partitions of each consumer.
+            lock: How to lock the checkpoints. While they are locked, the transaction of a former member of the group
+                waits, and then finds them moved. With "skip", those that it has locked are missing in the result.
         """
         ...
 
-    async def streams(self, consumer: str, streams: Sequence[str]) -> Mapping[str, StreamProgress]:
-        """Return the progress in each of these streams."""
+    async def streams(self, asked: Mapping[str, Collection[str]]) -> Mapping[str, Mapping[str, StreamProgress]]:
+        """Return each consumer's progress in each of its streams."""
         ...
 
     async def known(self, own: Collection[Version], others: Collection[Version]) -> Mapping[Version, Known]:
@@ -106,8 +114,8 @@ class ConsumerTables(Protocol):
         """Return the end of the service's own log."""
         ...
 
-    async def advance(self, consumer: str, done: BatchPlan) -> None:
-        """Store what a batch has reached, and the events of other services that it made known.
+    async def advance(self, done: Mapping[str, BatchPlan]) -> None:
+        """Store what each consumer has reached, and the events of other services that are known now.
 
         What is known of a version already stays. The transaction does not wait for the disk: if the server crashes
         before it is written, the effects and the checkpoint are lost together.
@@ -162,19 +170,25 @@ class PostgresTables:
         return {(row["topic"], row["partition"]): row["offset"] for row in rows}
 
     async def progress(
-        self, consumer: str, partitions: Sequence[Partition], *, lock: bool
-    ) -> Mapping[Partition, PartitionProgress]:
-        rows = await self._db.fetch(
-            LOCK_CHECKPOINTS if lock else SQL["read_checkpoints"], consumer, *_columns(partitions, 2)
-        )
-        return {(r["topic"], r["partition"]): PartitionProgress(r["offset"], r["has_unreadable"]) for r in rows}
+        self, asked: Mapping[str, Collection[Partition]], *, lock: Lock
+    ) -> Mapping[str, Mapping[Partition, PartitionProgress]]:
+        rows = [(consumer, *partition) for consumer, partitions in asked.items() for partition in partitions]
+        progress: dict[str, dict[Partition, PartitionProgress]] = {consumer: {} for consumer in asked}
+        for r in await self._db.fetch(CHECKPOINTS[lock], *_columns(rows, 3)):
+            reached = PartitionProgress(r["offset"], r["has_unreadable"])
+            progress[r["consumer"]][r["topic"], r["partition"]] = reached
+        return progress
 
-    async def streams(self, consumer: str, streams: Sequence[str]) -> Mapping[str, StreamProgress]:
-        rows = await self._db.fetch(SQL["seen"], consumer, streams)
-        return {
-            stream: StreamProgress(None if version is None else Seen(version, hash_), held, blocked)
-            for stream, version, hash_, held, blocked in rows
-        }
+    async def streams(self, asked: Mapping[str, Collection[str]]) -> Mapping[str, Mapping[str, StreamProgress]]:
+        rows = [(consumer, stream) for consumer, streams in asked.items() for stream in streams]
+        progress: dict[str, dict[str, StreamProgress]] = {consumer: {} for consumer in asked}
+        if rows:
+            for consumer, stream, version, hash_, held, blocked in await self._db.fetch(
+                SQL["seen"], *_columns(rows, 2)
+            ):
+                seen = None if version is None else Seen(version, hash_)
+                progress[consumer][stream] = StreamProgress(seen, held, blocked)
+        return progress
 
     async def known(self, own: Collection[Version], others: Collection[Version]) -> Mapping[Version, Known]:
         known = {}
@@ -189,19 +203,14 @@ class PostgresTables:
         (row,) = await self._db.fetch(SQL["head"])
         return OwnHead(*row)
 
-    async def advance(self, consumer: str, done: BatchPlan) -> None:
-        known = sorted(done.known)
-        await self._db.execute(
-            SQL["advance"],
-            consumer,
-            list(done.seen),
-            *_columns(done.seen.values(), 3),
-            *_columns(done.offsets, 2),
-            list(done.offsets.values()),
-            *_columns(known, 2),
-            [done.known[each].hash for each in known],
-            [done.known[each].record for each in known],
-        )
+    async def advance(self, done: Mapping[str, BatchPlan]) -> None:
+        seen = [(name, stream, *each) for name, plan in done.items() for stream, each in plan.seen.items()]
+        offsets = [(name, *each, offset) for name, plan in done.items() for each, offset in plan.offsets.items()]
+        known: dict[Version, Known] = {}
+        for plan in done.values():
+            known = dict(plan.known) | known  # the first one counts
+        hashes = [(*version, known[version].hash, known[version].record) for version in sorted(known)]
+        await self._db.execute(SQL["advance"], *_columns(seen, 5), *_columns(offsets, 4), *_columns(hashes, 4))
 
     async def park(self, consumer: str, records: Sequence[ParkedRecord]) -> None:
         raws = [parked.record.raw for parked in records]

@@ -1,6 +1,6 @@
--- read_checkpoints: read a consumer's checkpoints. A partition has unreadable records even after such a record was given
--- up, because the version in it never comes.
-select topic, partition, "offset", exists (
+-- read_checkpoints: read these consumers' checkpoints. A partition has unreadable records even after such a record was
+-- given up, because the version in it never comes.
+select consumer, topic, partition, "offset", exists (
     select from engine.parked p
     where p.consumer = c.consumer and p.topic = c.topic and p.partition = c.partition
     and p.reason in ('unreadable', 'unparsable')
@@ -10,24 +10,28 @@ select topic, partition, "offset", exists (
     and s.reason in ('unreadable', 'unparsable') and s.stream is null
 ) as has_unreadable
 from engine.checkpoints c
-where consumer = $1 and (topic, partition) in (select * from unnest($2::text[], $3::int[]))
-order by topic, partition;
+where (consumer, topic, partition) in (select * from unnest($1::text[], $2::text[], $3::int[]))
+order by consumer, topic, partition;
 
 -- lock_checkpoints: read the same and lock it, so that the transaction of a former member of the group waits and then
 -- finds the checkpoints moved. A lock is a write, and its commit waits for the disk.
 {{read_checkpoints}} for update;
 
--- seen: read the last processed version of each of these streams, whether one of its records is parked and holds it, and
--- whether its next version is parked. Parked versions after a gap do not block the missing version.
-select s.stream, v.version, v.hash, exists (
-    select from engine.parked p where p.consumer = $1 and p.stream = s.stream and p.holds_stream
+-- lock_free_checkpoints: the same, without those that another transaction has locked.
+{{read_checkpoints}} for update skip locked;
+
+-- seen: read the last version of each of these streams that the consumer beside it has processed, whether one of its
+-- records is parked and holds it, and whether its next version is parked. Parked versions after a gap do not block the
+-- missing version.
+select s.consumer, s.stream, v.version, v.hash, exists (
+    select from engine.parked p where p.consumer = s.consumer and p.stream = s.stream and p.holds_stream
 ) as held, exists (
     select from engine.parked p
-    where p.consumer = $1 and p.stream = s.stream and p.holds_stream and p.reason <> 'gap'
+    where p.consumer = s.consumer and p.stream = s.stream and p.holds_stream and p.reason <> 'gap'
     and p.version <= coalesce(v.version, 0) + 1
 ) as blocked
-from unnest($2::text[]) as s(stream)
-left join engine.seen v on v.consumer = $1 and v.stream = s.stream;
+from unnest($1::text[], $2::text[]) as s(consumer, stream)
+left join engine.seen v on v.consumer = s.consumer and v.stream = s.stream;
 
 -- stored: find which of these versions are in the service's own log.
 select r.stream, r.version, e.hash, e.position, e.command_id, null::bytea as record
@@ -46,22 +50,22 @@ cross join lateral (
 -- head: read the last position of the service's own log, and why the store is fenced, if it is.
 select position, fenced from log.head;
 
--- advance: store the versions and offsets that a batch has reached. The transaction does not wait for the disk. If the
--- server crashes before it is written, the effects and the checkpoint are lost together, and the consumer goes back to
--- the earlier checkpoint.
+-- advance: store the versions and offsets that consumers have reached in a batch. The transaction does not wait for the
+-- disk. If the server crashes before it is written, the effects and the checkpoints are lost together, and the consumers
+-- go back to the earlier checkpoints.
 with versions as (
     insert into engine.seen as s (consumer, stream, version, hash, tenant)
-    select $1, * from unnest($2::text[], $3::int[], $4::bytea[], $5::text[])
+    select * from unnest($1::text[], $2::text[], $3::int[], $4::bytea[], $5::text[])
     on conflict (consumer, stream) do update set version = excluded.version, hash = excluded.hash,
         tenant = coalesce(excluded.tenant, s.tenant)
 ), hashes as (
     insert into engine.hashes (stream, version, hash, record)
-    select * from unnest($9::text[], $10::int[], $11::bytea[], $12::bytea[])
+    select * from unnest($10::text[], $11::int[], $12::bytea[], $13::bytea[])
     on conflict (stream, version) do nothing
 )
 update engine.checkpoints c set "offset" = o."offset", time = clock_timestamp()
-from unnest($6::text[], $7::int[], $8::bigint[]) as o(topic, partition, "offset")
-where c.consumer = $1 and c.topic = o.topic and c.partition = o.partition
+from unnest($6::text[], $7::text[], $8::int[], $9::bigint[]) as o(consumer, topic, partition, "offset")
+where c.consumer = o.consumer and c.topic = o.topic and c.partition = o.partition
     and set_config('synchronous_commit', 'off', true) is not null;
 
 -- assign: read the checkpoints of a consumer's partitions, and insert those that do not exist.

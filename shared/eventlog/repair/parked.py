@@ -12,7 +12,8 @@ from typing import Any, Final, Literal, TypeAlias
 
 import asyncpg
 
-from shared.eventlog.deliver.consumer import PASSING, PASSING_IN_A_FOLD, Consumer, Fault
+from shared.eventlog.deliver.applying import PASSING, PASSING_IN_A_FOLD, Fault
+from shared.eventlog.deliver.consumer import Consumer
 from shared.eventlog.deliver.plan import seen_of
 from shared.eventlog.deliver.projection import Connection
 from shared.eventlog.deliver.received import Raw, Received, as_text, headers_json, receive

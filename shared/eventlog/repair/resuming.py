@@ -3,7 +3,8 @@
 A projection folds again from the first record, which rebuilds its tables. A reaction must not start from there: its
 commands are in the log already. Its checkpoints were lost with the database, but two sources remain:
 
-- The offsets that its consumer group committed in Kafka, which are committed only after the database transaction.
+- The offsets that its service's group committed in Kafka, which are committed only after the database transaction.
+  Formerly each consumer had a group of its own; what that committed counts, too.
 - Events in the restored log that name a command of this consumer: such an event proves that every batch before its
   cause's batch, in the cause's partition, was processed.
 
@@ -20,6 +21,7 @@ from aiokafka.errors import KafkaError
 from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.consumer import BATCH_RECORDS, Consumer
 from shared.eventlog.deliver.kafka import KafkaAccess
+from shared.eventlog.deliver.offsets import group_of, offset_of
 from shared.eventlog.deliver.projection import Projection, Reactions
 from shared.eventlog.deliver.received import Partition, Raw, receive
 from shared.eventlog.repair.chains import Chains, OwnRecord, own_record
@@ -94,28 +96,35 @@ async def resume(service: str, reactions: Reactions[Any], pool: Any, access: Kaf
 async def marks(service: str, reactions: Reactions[Any], causes: frozenset[str], access: KafkaAccess) -> list[Mark]:
     """Return what the reactions have at least processed, by partition, from both sources."""
     name = f"{service}.{reactions.name}"
-    committed, existing = await _committed(access, name)
+    committed, existing = await _committed(access, service, name)
     result: list[Mark] = []
     for topic in topics_read(reactions.topics, existing):
         async with TopicReader(topic, access) as reader:
             proven = await _proven(reader, causes)
             for n, end in reader.ends.items():
-                offset = committed.get((topic, n), 0)
-                result.append(Mark(name, topic, n, max(proven.get(n, 0), offset if offset <= end else 0) - 1))
+                offset = max((each for each in committed.get((topic, n), ()) if each <= end), default=0)
+                result.append(Mark(name, topic, n, max(proven.get(n, 0), offset) - 1))
     return result
 
 
-async def _committed(access: KafkaAccess, group: str) -> tuple[Mapping[Partition, int], Sequence[str]]:
-    """Return the offsets that the group committed, and the existing topics."""
+async def _committed(
+    access: KafkaAccess, service: str, consumer: str
+) -> tuple[Mapping[Partition, Sequence[int]], Sequence[str]]:
+    """Return the next offsets that were committed for a consumer, and the existing topics."""
     admin = AIOKafkaAdminClient(**access.client())
     await admin.start()
     try:
         existing: Sequence[str] = await admin.list_topics()
-        try:
-            offsets = await admin.list_consumer_group_offsets(group)
-        except KafkaError:
-            return {}, existing  # there is no such group: only the log remains as a source
-        return {(p.topic, p.partition): committed.offset for p, committed in offsets.items()}, existing
+        committed: dict[Partition, list[int]] = {}
+        for group in (group_of(service), consumer):
+            try:
+                offsets = await admin.list_consumer_group_offsets(group)
+            except KafkaError:
+                continue  # There is no such group. If there is none, only the log remains as a source.
+            for p, each in offsets.items():
+                offset = each.offset if group == consumer else offset_of(consumer, each.metadata)
+                committed.setdefault((p.topic, p.partition), []).append(offset)
+        return committed, existing
     finally:
         await admin.close()
 

@@ -14,7 +14,7 @@ from shared.eventlog.deliver.outcomes import Outcome
 from shared.eventlog.deliver.plan import BatchPlan, Known, ParkedRecord, Seen
 from shared.eventlog.deliver.projection import Projection
 from shared.eventlog.deliver.received import HIDING, Partition, Raw
-from shared.eventlog.deliver.tables import Content, OwnHead, PartitionProgress, StreamProgress, Version
+from shared.eventlog.deliver.tables import Content, Lock, OwnHead, PartitionProgress, StreamProgress, Version
 from shared.eventlog.deliver.timers import Cancel, DueTimer, Fired, Set
 from shared.events import ClockMoved, ContractOpened, subjects
 from shared.events.envelope import Envelope
@@ -33,32 +33,36 @@ class MemoryTables:
             return {each: rows.made(("checkpoint", consumer, *each), offset=-1)["offset"] for each in partitions}
 
     async def progress(
-        self, consumer: str, partitions: Sequence[Partition], *, lock: bool
-    ) -> Mapping[Partition, PartitionProgress]:
-        progress = {}
+        self, asked: Mapping[str, Collection[Partition]], *, lock: Lock
+    ) -> Mapping[str, Mapping[Partition, PartitionProgress]]:
+        progress: dict[str, dict[Partition, PartitionProgress]] = {consumer: {} for consumer in asked}
         async with self._db.statement() as rows:
-            for partition in sorted(partitions):
+            for consumer, partition in sorted((c, p) for c, partitions in asked.items() for p in partitions):
                 key = ("checkpoint", consumer, *partition)
-                if rows.get(*key) is None:
+                if rows.get(*key) is None or (lock == "skip" and rows.is_locked(key)):
                     continue
-                if lock:
+                if lock != "none":
                     await rows.lock(key)
                 parked = [row["record"] for row in rows.all("parked") if row["consumer"] == consumer]
                 unreadable = any(_place(p.record.raw) == partition and p.reason in HIDING for p in parked)
-                progress[partition] = PartitionProgress((rows.get(*key) or {})["offset"], unreadable)
+                offset = (rows.get(*key) or {})["offset"]
+                progress[consumer][partition] = PartitionProgress(offset, unreadable)
         return progress
 
-    async def streams(self, consumer: str, streams: Sequence[str]) -> Mapping[str, StreamProgress]:
+    async def streams(self, asked: Mapping[str, Collection[str]]) -> Mapping[str, Mapping[str, StreamProgress]]:
         async with self._db.statement() as rows:
-            holding, progress = rows.parked(consumer), {}
-            for stream in streams:
-                row = rows.get("seen", consumer, stream)
-                seen = None if row is None else Seen(row["version"], row["hash"])
-                parked = [(each["version"], each["record"].reason) for each in holding if each["stream"] == stream]
-                following = (seen or Seen()).version + 1
-                blocked = any(reason != "gap" and version <= following for version, reason in parked)
-                progress[stream] = StreamProgress(seen, bool(parked), blocked)
-            return progress
+            return {consumer: self._streams(rows, consumer, streams) for consumer, streams in asked.items()}
+
+    def _streams(self, rows: Transaction, consumer: str, streams: Collection[str]) -> Mapping[str, StreamProgress]:
+        holding, progress = rows.parked(consumer), {}
+        for stream in streams:
+            row = rows.get("seen", consumer, stream)
+            seen = None if row is None else Seen(row["version"], row["hash"])
+            parked = [(each["version"], each["record"].reason) for each in holding if each["stream"] == stream]
+            following = (seen or Seen()).version + 1
+            blocked = any(reason != "gap" and version <= following for version, reason in parked)
+            progress[stream] = StreamProgress(seen, bool(parked), blocked)
+        return progress
 
     async def known(self, own: Collection[Version], others: Collection[Version]) -> Mapping[Version, Known]:
         known = {}
@@ -76,16 +80,17 @@ class MemoryTables:
         async with self._db.statement() as rows:
             return OwnHead(len(rows.log.events), None)
 
-    async def advance(self, consumer: str, done: BatchPlan) -> None:
+    async def advance(self, done: Mapping[str, BatchPlan]) -> None:
         async with self._db.statement() as rows:
-            for stream, seen in done.seen.items():
-                at = ("seen", consumer, stream)
-                rows.put(at, consumer=consumer, stream=stream, version=seen.version, hash=seen.hash)
-            for partition, offset in done.offsets.items():
-                if rows.get("checkpoint", consumer, *partition) is not None:
-                    rows.put(("checkpoint", consumer, *partition), offset=offset)
-            for (stream, version), known in done.known.items():
-                rows.made(("hash", stream, version), hash=known.hash, record=known.record)
+            for consumer, plan in done.items():
+                for stream, seen in plan.seen.items():
+                    at = ("seen", consumer, stream)
+                    rows.put(at, consumer=consumer, stream=stream, version=seen.version, hash=seen.hash)
+                for partition, offset in plan.offsets.items():
+                    if rows.get("checkpoint", consumer, *partition) is not None:
+                        rows.put(("checkpoint", consumer, *partition), offset=offset)
+                for (stream, version), known in plan.known.items():
+                    rows.made(("hash", stream, version), hash=known.hash, record=known.record)
 
     async def park(self, consumer: str, records: Sequence[ParkedRecord]) -> None:
         async with self._db.statement() as rows:

@@ -1,0 +1,170 @@
+"""The transaction in which one or several consumers fold a batch and move checkpoints."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from shared.eventlog.deliver import leaving
+from shared.eventlog.deliver.applying import PASSING_IN_A_FOLD, Failed, Fault, apply_each, folding
+from shared.eventlog.deliver.plan import BatchPlan, ConsumerCheckpoint, Known, plan
+from shared.eventlog.deliver.projection import Projection, Reactions
+from shared.eventlog.deliver.received import Partition, Received
+from shared.eventlog.deliver.tables import ConsumerTables, Lock, OwnHead, PartitionProgress, StreamProgress, Version
+from shared.eventlog.deliver.traced import Traced
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """A consumer's part of a batch, with its state before the batch.
+
+    Attributes:
+        own: The topic of the consumer's service.
+        has_all: Whether the store has every event of its topic although it is fenced.
+        reached: The offset that this process has processed in each partition. An `assigned` call in the meantime
+            starts at other offsets.
+        impatient: The partitions in which a missing version is not waited for.
+    """
+
+    consumer: str
+    own: str
+    has_all: bool
+    definition: Projection | Reactions[Any]
+    records: Sequence[Received]
+    reached: Mapping[Partition, int]
+    impatient: frozenset[Partition]
+    spans: Traced
+
+    @property
+    def partitions(self) -> Collection[Partition]:
+        """The partitions of the records, in the order of their topics and numbers."""
+        return sorted({(r.raw.topic, r.raw.partition) for r in self.records})
+
+    @property
+    def streams(self) -> Collection[str]:
+        """The streams of the records."""
+        return sorted({r.envelope.stream for r in self.records if r.envelope is not None and r.sequenced})
+
+
+async def fold(
+    pool: Any,
+    tables: Callable[[Any], ConsumerTables],
+    shares: Sequence[Share],
+    *,
+    lock: Lock = "wait",
+    careful: bool = False,
+) -> dict[str, BatchPlan]:
+    """Fold the shares, and move the checkpoints of their consumers, in one transaction.
+
+    Shares of reactions must have nothing to react to.
+
+    Args:
+        lock: With "skip", a consumer whose checkpoints another transaction has locked does not take part.
+        careful: Whether to fold each event behind a savepoint, so that only the events that fail and the later ones of
+            their streams are parked.
+
+    Returns:
+        What was decided, by the name of the consumer that took part.
+
+    Raises:
+        Failed: A fold failed, and `careful` is false. It names the consumer.
+        Fault: A temporary error.
+    """
+    async with pool.acquire() as tx, tx.transaction():
+        progress = tables(tx)
+        checkpoints = await read_checkpoints(progress, shares, lock)
+        done: dict[str, BatchPlan] = {}
+        for share in shares:
+            checkpoint = checkpoints[share.consumer]
+            if lock == "skip" and not checkpoint.offsets.keys() >= set(share.partitions):
+                continue
+            done[share.consumer] = planned = plan(share.records, checkpoint)
+            if isinstance(share.definition, Projection):
+                act = share.spans.around(folding(share.definition, tx, careful))
+                try:
+                    await apply_each(planned, act, careful)
+                except Failed as failed:
+                    if tx.is_closed() or isinstance(failed.__cause__, PASSING_IN_A_FOLD):
+                        raise Fault(repr(failed.__cause__)) from failed.__cause__
+                    failed.consumer = share.consumer
+                    raise
+        await note(progress, done)
+    return done
+
+
+async def note(tables: ConsumerTables, done: Mapping[str, BatchPlan]) -> None:
+    """Park each consumer's records that cannot be applied, and move the checkpoints."""
+    for consumer, planned in done.items():
+        await leaving.park(tables, consumer, planned.parked)
+    await tables.advance(done)
+
+
+async def read_checkpoints(
+    tables: ConsumerTables, shares: Sequence[Share], lock: Lock
+) -> dict[str, ConsumerCheckpoint]:
+    """Read each consumer's progress as far as its share concerns it.
+
+    Partitions whose checkpoint was set back are left out.
+
+    Raises:
+        Fault: The store is fenced and has fewer events than its topic.
+    """
+    progress = await tables.progress({share.consumer: share.partitions for share in shares}, lock=lock)
+    streams = await tables.streams({share.consumer: share.streams for share in shares})
+    known, head = await _known(tables, shares)
+    return {
+        share.consumer: _checkpoint(share, progress[share.consumer], streams[share.consumer], known, head)
+        for share in shares
+    }
+
+
+def _checkpoint(
+    share: Share,
+    progress: Mapping[Partition, PartitionProgress],
+    streams: Mapping[str, StreamProgress],
+    known: dict[Version, Known],
+    head: int,
+) -> ConsumerCheckpoint:
+    offsets = {partition: reached.offset for partition, reached in progress.items()}
+    for partition in [p for p, offset in offsets.items() if offset < share.reached.get(p, -1)]:
+        logger.warning(
+            "a checkpoint was set back: the records after it are processed again",
+            consumer=share.consumer,
+            partition=partition,
+            offset=offsets.pop(partition),
+            reached=share.reached[partition],
+        )
+    checkpoint = ConsumerCheckpoint(offsets=offsets, seen={}, known=known, own=share.own, head=head)
+    unreadable = {partition for partition, reached in progress.items() if reached.has_unreadable}
+    checkpoint.not_awaited = {*share.impatient, *unreadable}
+    for stream, (seen, held, blocked) in streams.items():
+        if seen is not None:
+            checkpoint.seen[stream] = seen
+        if held:
+            (checkpoint.held if blocked else checkpoint.waiting).add(stream)
+    return checkpoint
+
+
+async def _known(tables: ConsumerTables, shares: Sequence[Share]) -> tuple[dict[Version, Known], int]:
+    """Look up which of the records' versions the service knows, and its store's last position."""
+    own, others = set[Version](), set[Version]()
+    last, unfenced = 0, True
+    for share in shares:
+        for record in share.records:
+            envelope = record.envelope
+            if envelope is None or envelope.version is None:
+                continue
+            if record.raw.topic == share.own:
+                own.add((envelope.stream, envelope.version))
+                last = max(last, envelope.position or 0)
+                unfenced = unfenced and share.has_all
+            else:
+                others.add((envelope.stream, envelope.version))
+    known = dict(await tables.known(own, others))
+    head = await tables.head() if own else OwnHead(0, None)
+    if last > head.position and head.fenced is not None and not unfenced:
+        raise Fault(f"the store has fewer events than its topic, and is fenced: {head.fenced}")
+    return known, head.position
