@@ -31,13 +31,6 @@ logger = structlog.get_logger(__name__)
 READ_EVENTS: Final = 2_000
 LEASE_S: Final = 3.0
 POLL_S: Final = 0.5
-REST: Final = 2
-LONGEST_REST_S: Final = 0.15
-"""The longest pause after a round of publishing. The pause is `REST` times the shorter of the last two rounds.
-
-An event that finds the relay idle is published at once. Under load, the events of a pause are published together, and
-each consumer needs one fetch and one transaction for them. The shorter round counts, so that one slow answer of Kafka
-does not lengthen the pause."""
 ALARM_S: Final = 10.0
 """How long a relay that stopped with an alarm waits before it tries again."""
 BATCH_BYTES: Final = 512 * 1024
@@ -250,9 +243,8 @@ class Relay:
                 await self._store.release(self.name, lease)
 
     async def _publish_while_leading(self, lease: Lease, producer: AIOKafkaProducer, partitions: int) -> None:
-        published, before = Published(), 0.0
+        published = Published()
         while True:
-            began = asyncio.get_running_loop().time()
             overlap = 1 if lease.position else 0  # Read the last published event as well, to compare it.
             stored = await self._store.read(lease.position - overlap, READ_EVENTS + overlap)
             events = unpublished(lease.position, stored, published)
@@ -273,9 +265,6 @@ class Relay:
                 self._anchors.note(lease.position, producer)
             await self._keep_lease(lease, LEASE_S / 3)
             if len(events) < READ_EVENTS:
-                took = asyncio.get_running_loop().time() - began
-                await asyncio.sleep(min(LONGEST_REST_S, REST * min(took, before)) if events else 0)
-                before = took
                 await self._store.wait(lease.position, POLL_S)
 
     async def _guard_reason(self, lease: Lease) -> str | None:
