@@ -11,6 +11,7 @@ import os
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import orjson
@@ -160,27 +161,44 @@ async def _apply(
     who = consent.actor or operator_name()
     actor = _ascii(who)
 
-    async def record(step: str, command: Command) -> None:
+    recorded = False
+
+    async def write(step: str, command: Command) -> None:
+        nonlocal recorded
         await record_step(await context.log(plan.service), name, actor, step, command)
+        recorded = True
+
+    async def record(step: str, command: Command) -> None:
+        """Record a step.
+
+        A cancellation comes once it is recorded, so that no operation is left without its end.
+        """
+        writing = asyncio.ensure_future(write(step, command))
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await writing
+            raise
 
     begin = Begin(verb, tuple(plan.arguments), actor, consent.reason)
-    if not plan.recorded_afterwards:
-        await record("begin", begin)
     try:
+        if not plan.recorded_afterwards:
+            await record("begin", begin)
         with output.progress(verb, plan.total) as counter:
             operation = Operation(id=OPERATION.id(name), actor=who, reason=consent.reason, counter=counter)
             outcome = await plan.apply(operation)
     except BaseException as error:
         result = _failure(error)
-        if not plan.recorded_afterwards:
+        if recorded:
             try:
                 await record("end", End("failed", result[:1000]))
             except Exception as another:  # noqa: BLE001  # the first error is the one to report
                 output.note(f"The failure could not be recorded in {plan.service}'s log ({another!r}).")
         raise
-    if plan.recorded_afterwards:
-        await record("begin", begin)
-    await record("end", End("done" if outcome.ok else "failed", " ".join(outcome.summary)[:1000]))
+    with suppress(asyncio.CancelledError):  # it is done: too late to cancel it
+        if plan.recorded_afterwards:
+            await write("begin", begin)
+        await record("end", End("done" if outcome.ok else "failed", " ".join(outcome.summary)[:1000]))
     for text in outcome.summary:
         output.line(text)
     output.line(say("Recorded as %(operation)s in %(service)s's log.", operation=operation.id, service=plan.service))

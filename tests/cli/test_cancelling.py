@@ -1,13 +1,16 @@
 """Operations that are cancelled: who may, what is recorded, and what is left behind."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
 
 from cli.app import NOTHING_CHANGED, VERBS, load_verbs
-from cli.operation import ChangePlan, Operation, Outcome
+from cli.operation import ChangePlan, Operation, Outcome, record_step
 from cli.serving.forms import served
+from shared.eventlog.write.log import Log
+from shared.eventlog.write.operations import Command
 from tests.cli.serving import OPERATOR, STRANGERS, Server, Slow
 from tests.cli.stores import Stores, operations
 
@@ -19,12 +22,13 @@ def verbs() -> None:
     load_verbs()
 
 
-def slow_change(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let `keys rotate` be a change of identity that goes on until it is cancelled."""
+async def forever(_: Operation) -> Outcome:
+    await asyncio.sleep(60)
+    raise AssertionError("it was not cancelled")
 
-    async def apply(_: Operation) -> Outcome:
-        await asyncio.sleep(60)
-        raise AssertionError("it was not cancelled")
+
+def slow_change(monkeypatch: pytest.MonkeyPatch, apply: Callable[[Operation], Awaitable[Outcome]] = forever) -> None:
+    """Let `keys rotate` be a change of identity that goes on until it is cancelled."""
 
     async def plan() -> ChangePlan:
         return ChangePlan(service="identity", arguments=[], total=1, thing="key", apply=apply)
@@ -83,6 +87,33 @@ async def test_a_cancelled_change_is_recorded_with_who_and_why(stores: Stores, m
     assert again.status_code == 202, "a change of the same kind may be made again"
     await server.cancel(again.json()["id"], WHY)
     await server.ended(again)
+
+
+@pytest.mark.parametrize(
+    ("step", "state", "outcomes"), [("begin", "cancelled", ["begun", "failed"]), ("end", "done", ["begun", "done"])]
+)
+async def test_a_change_that_is_cancelled_while_it_is_recorded_has_its_end(
+    step: str, state: str, outcomes: list[str], stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, stored = Server(), asyncio.Event()
+
+    async def slowly(log: Log, name: str, actor: str, recorded: str, command: Command) -> None:
+        await record_step(log, name, actor, recorded, command)
+        if recorded == step:
+            stored.set()
+            await asyncio.sleep(0.2)
+
+    async def apply(_: Operation) -> Outcome:
+        return Outcome(ok=True, summary=[])
+
+    slow_change(monkeypatch, apply if step == "end" else forever)
+    monkeypatch.setattr("cli.operation.record_step", slowly)
+    plan = (await server.run("keys-rotate")).json()["plan"]
+    begun = await server.run("keys-rotate", yes=True, reason="To try it.", plan=plan)
+    await stored.wait()
+    await server.cancel(begun.json()["id"], WHY)
+    assert (await server.ended(begun))["state"] == state
+    assert [each["outcome"] for each in operations(stores["identity"])] == outcomes
 
 
 async def test_an_operation_that_is_cancelled_twice_keeps_the_first_reason(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -169,7 +169,7 @@ async def test_a_write_over_a_connection_made_anew_waits_for_the_guard(bench: Be
     await bench.query("update log.head set fenced = null")
     everybody_out = (
         "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() "
-        "and pid <> pg_backend_pid()"
+        "and pid <> pg_backend_pid() and backend_type = 'client backend'"
     )
     await exchange(bench, saved, everybody_out)
     tries = [log.execute(COUNTER, str(n), Count(), meta(f"late-{n}")) for n in range(20)]
