@@ -37,7 +37,7 @@ def test_a_policy_a_failing_phase_pause_and_resume(page: "Page", hand: Hand, cus
     make_pilots(page, hand, customer)
     set_policy(page, hand)
     approve_in_phases(page, hand, customer)
-    hand.press("section >> text=Rollout")
+    hand.press("text=See the rollout")
     page.wait_for_url("**/rollouts/*")
     until(page, "0 of 4 users have version 2027.1.")
     let_the_first_phase_fail(page, hand, customer)
@@ -110,7 +110,7 @@ def approve_in_phases(page: "Page", hand: Hand, customer: Desktops) -> None:
     page.wait_for_selector("input[name=confirmed]", state="attached")
     hand.look("updates-approve-confirm")
     confirm(page, hand, "Phase 1: Pilots.")
-    until(page, "Rollout")
+    until(page, "See the rollout")
 
 
 def let_the_first_phase_fail(page: "Page", hand: Hand, customer: Desktops) -> None:

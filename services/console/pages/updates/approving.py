@@ -12,7 +12,7 @@ from starlette.responses import Response
 from services.console.deeds import Deed, Outcome, again, carry_out
 from services.console.doors import path
 from services.console.forms import whole_number
-from services.console.pages.updates.available import ONE, asked_update, at_update
+from services.console.pages.updates.available import APPROVED, ONE, asked_update, at_update
 from services.console.pages.updates.contracts import at_contract, groups_of, named
 from services.console.pages.updates.words import phases_in_words
 from services.console.shapes.distribution import Group, Phase, Update
@@ -83,7 +83,7 @@ async def approve(visit: Visit) -> Response:
         says=lambda outcome: _says(visit, outcome, groups),
         idle=texts.gettext("It was decided so already."),
         then=at_update(visit),
-        notice="update-scheduled" if later else "update-approved",
+        notice="update-scheduled" if later else APPROVED,
     )
     return await carry_out(visit, deed, approval)
 

@@ -16,6 +16,8 @@ from services.console.products import products_of
 from services.console.shapes.distribution import Decisions, Rollouts, Update, Updates
 from services.console.visits import Visit
 
+APPROVED: Final = "update-approved"
+"""The notice of an approval, after which the rollout begins within a moment."""
 GRAVE: Final = ("critical", "important")
 NAMED: Final = 5
 """The number of grave updates of a contract that Home names."""
@@ -149,8 +151,10 @@ async def update(visit: Visit) -> Response:
     names = await names_of(visit, (each.decided_by for each in decisions.items))
     by_group = {each.group_id: each for each in decisions.items}
     running = {each.rollout_id: each for each in rollouts.items}
+    waits = any(each.decision == "approved" and each.rollout_id not in running for each in decisions.items)
     return visit.page(
         "updates/update.html",
+        begins=APPROVED if waits and visit.request.query_params.get("notice") == APPROVED else "",
         tab="available",
         at=at_contract(visit),
         here=at_update(visit),
