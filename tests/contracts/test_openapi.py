@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from services import definition_of
+from services.console.live.edge import SNAPSHOTS
 from shared.services import SERVICES
 from tests.services.every_route import app_of
 
@@ -139,3 +140,9 @@ def test_the_headers_of_requests_and_answers_are_described(name: str) -> None:
             assert ("Retry-After" in headers) is (status in ("429", "503")), (called, status)
             assert ("Tenure-Version" in headers) is (operation["tags"] == ["commands"] and status < "300"), called
     assert any("Tenure-At-Least" in repr(operation["parameters"]) for _, operation in operations(name))
+
+
+def test_the_address_of_a_snapshot_is_a_list_of_the_service(name: str) -> None:
+    """It is told to subscribers whose position is not kept any more."""
+    answers = document(name)["paths"][SNAPSHOTS[name]]["get"]["responses"]
+    assert answers["200"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2].startswith("ListOf")

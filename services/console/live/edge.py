@@ -35,6 +35,15 @@ OUTCOME: Final = "/events/{source}/{event_id}"
 """Where the outcomes of one event are read."""
 
 
+SNAPSHOTS: Final = {
+    "identity": "/people",
+    "marketplace": "/subscriptions",
+    "entitlements": "/pools",
+    "distribution": "/contracts/{contract_id}/rollouts",
+}
+"""By service, where its present state is read: the list that most of its events change."""
+
+
 async def _no_outcomes(_name: str) -> LiveTopic:
     raise _no_topic(())
 
@@ -47,7 +56,7 @@ class LiveEdge:
     topics: Mapping[str, LiveTopic]
     """The services' topics."""
     snapshots: Mapping[str, str]
-    """By topic, the address of the service whose lists show the present state."""
+    """By topic, the address of a list that shows the present state."""
     endings: FollowedEndings
     outcomes: Callable[[str], Awaitable[LiveTopic]] = field(default=_no_outcomes)
     """Makes the reader of a topic of outcomes. Raises Problem 404 if there is none."""
@@ -159,7 +168,7 @@ def live_edge(settings: Settings, metrics: Metrics, limits: Limits) -> LiveEdge 
     verifier = TokenVerifier(fetcher(identity), endings, issuer=settings.token_issuer)
     catch_ups = asyncio.Semaphore(CATCH_UPS)
     topics = {topic_of(name): LiveTopic(topic_of(name), access, catch_ups) for name in SERVICES}
-    snapshots = {topic: f"{settings.url_of(service_of(topic))}/docs" for topic in topics}
+    snapshots = {topic: settings.url_of(service_of(topic)) + SNAPSHOTS[service_of(topic)] for topic in topics}
 
     async def outcomes(name: str) -> LiveTopic:
         try:
