@@ -1,11 +1,13 @@
 """The event of an operator's command. Any service's log may have it, in streams of its own."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
 from shared.events.base import Event
 from shared.events.fields import Code, Name, Text
+
+ARGUMENTS_AT_MOST: Final = 100
 
 
 class OperationPerformed(Event):
@@ -16,7 +18,7 @@ class OperationPerformed(Event):
 
     verb: Code
     """The command as it is typed: `parked retry`."""
-    arguments: Annotated[tuple[Text, ...], Field(max_length=100)]
+    arguments: Annotated[tuple[Text, ...], Field(max_length=ARGUMENTS_AT_MOST)]
     """The command's arguments, each `name=value`, without personal data."""
     actor: Name
     reason: Text

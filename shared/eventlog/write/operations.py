@@ -4,6 +4,7 @@ Each action is a stream `operation-<id>` in the service's log. It is begun befor
 afterwards, so that an interrupted action can be seen.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal, TypeAlias
 
@@ -13,6 +14,7 @@ from shared import rules
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected, Stream
 from shared.events import OperationPerformed
 from shared.events.fields import TEXT_AT_MOST, Text
+from shared.events.operations import ARGUMENTS_AT_MOST
 
 Event: TypeAlias = OperationPerformed
 
@@ -64,7 +66,7 @@ def decide(command: Command, state: State) -> Decision[Event]:
         return (
             OperationPerformed(
                 verb=command.verb,
-                arguments=command.arguments,
+                arguments=_kept(command.arguments),
                 actor=command.actor,
                 reason=command.reason,
                 outcome="begun",
@@ -90,6 +92,17 @@ def shown(text: str) -> str:
     except ValidationError:
         escaped = text.encode("unicode_escape").decode().replace("\\n", "\n").replace("\\t", "\t")
         return _TEXT.validate_python(escaped[:TEXT_AT_MOST])
+
+
+def _kept(arguments: Sequence[str]) -> tuple[str, ...]:
+    """Return arguments in a form that an event can hold.
+
+    They may name what came from outside, such as the type of a publisher's record.
+    """
+    kept = [shown(each) for each in arguments[:ARGUMENTS_AT_MOST]]
+    if left := len(arguments) - len(kept):
+        kept[-1] = f"and {left + 1} more"
+    return tuple(kept)
 
 
 TENANT: Final = "operator"
