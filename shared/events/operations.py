@@ -1,13 +1,11 @@
 """The event of an operator's command. Any service's log may have it, in streams of its own."""
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from shared.events.base import Event
 from shared.events.fields import Code, Name, Text
-
-ARGUMENTS_AT_MOST: Final = 100
 
 
 class OperationPerformed(Event):
@@ -15,6 +13,8 @@ class OperationPerformed(Event):
 
     A command that began and has no end was interrupted.
     """
+
+    ARGUMENTS_AT_MOST: ClassVar[int] = 100
 
     verb: Code
     """The command as it is typed: `parked retry`."""

@@ -4,7 +4,6 @@ import pytest
 
 from shared.eventlog.write.operations import INITIAL, Begin, decide
 from shared.events import OperationPerformed
-from shared.events.operations import ARGUMENTS_AT_MOST
 
 
 def recorded(*arguments: str) -> tuple[str, ...]:
@@ -24,5 +23,5 @@ def test_a_poison_records_type_can_be_named(type_: str) -> None:
 
 def test_more_arguments_than_an_event_holds_are_counted() -> None:
     named = recorded(*(f"dropped={n}" for n in range(250)))
-    assert len(named) == ARGUMENTS_AT_MOST
+    assert len(named) == OperationPerformed.ARGUMENTS_AT_MOST
     assert named[-2:] == ("dropped=98", "and 151 more")

@@ -14,7 +14,6 @@ from shared import rules
 from shared.eventlog.decision import SUPPLIED, Decision, Rejected, Stream
 from shared.events import OperationPerformed
 from shared.events.fields import TEXT_AT_MOST, Text
-from shared.events.operations import ARGUMENTS_AT_MOST
 
 Event: TypeAlias = OperationPerformed
 
@@ -99,7 +98,7 @@ def _kept(arguments: Sequence[str]) -> tuple[str, ...]:
 
     They may name what came from outside, such as the type of a publisher's record.
     """
-    kept = [shown(each) for each in arguments[:ARGUMENTS_AT_MOST]]
+    kept = [shown(each) for each in arguments[: OperationPerformed.ARGUMENTS_AT_MOST]]
     if left := len(arguments) - len(kept):
         kept[-1] = f"and {left + 1} more"
     return tuple(kept)
