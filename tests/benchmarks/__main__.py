@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -49,6 +50,15 @@ SYSTEM_RATES: Final = (20, 100)
 IDLE_S: Final = 60
 SYSTEM_S: Final = 300
 """How long the whole system may take, with its start."""
+
+REPAIR_S: Final = 1_800
+"""How long one step of restore and rebuild may take."""
+REPAIRS: Final = (
+    ("restore", "events_s", "in_events_s", 0.2),
+    ("rebuild", "pools_events_s", "out_events_s", 0.5),
+    ("rebuild", "ledger_events_s", "out_events_s", 0.3),
+)
+"""A variant, its figure, that of psql's COPY beside it, and the ratio that it should have."""
 
 BENCH: Final = LOCAL / "bench"
 
@@ -169,6 +179,27 @@ def pages() -> Found:
     return {name: [result] for name, result in found.items()}
 
 
+def repairs(postgres: Postgres, folder: Path, events: int, rounds: int) -> Found:
+    """Measure restore and rebuild beside psql's COPY of the same events, and print their ratios."""
+    with tempfile.TemporaryDirectory(dir=folder) as place, Kafka(Path(place)) as kafka:
+        env = {"DATABASE_URL": postgres.url, "BENCH_FOLDER": place, **kafka.access.environment()}
+
+        def step(name: str, *arguments: str) -> Result:
+            return asked(["-m", "tests.benchmarks.repair", name, *arguments], env, ROOT, timeout_s=REPAIR_S)
+
+        async def variant(name: str) -> Result:
+            return step(name)
+
+        step("fill", str(events))
+        found = in_turn({name: partial(variant, name) for name in ("copy", "restore", "rebuild")}, rounds)
+    show(f"restore and rebuild of {events:,} events, beside psql's COPY of them out of the log and into one", found)
+    for name, figure, limit, goal in REPAIRS:
+        pairs = zip(found[name], found["copy"], strict=True)
+        each = ", ".join(f"{ours[figure] / copy[limit]:.3f}" for ours, copy in pairs)
+        print(f"  {name}'s {figure} / COPY's {limit}, round by round: {each}; the goal is {goal}")
+    return found
+
+
 def live(rounds: int, seconds: int) -> Found:
     """Measure from an event to 1,000 subscribers, those of 100 organisations, with and without frozen ones."""
     command = ["-m", "tests.benchmarks.live", str(LIVE_CLIENTS), str(LIVE_RATE), str(seconds), "100", "5"]
@@ -185,7 +216,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="Measures beside yardsticks.")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=5, help="of each pipeline; an append takes 3")
-    parser.add_argument("--only", choices=("append", "pipeline", "system", "lists", "pages", "live"))
+    parser.add_argument("--only", choices=("append", "pipeline", "system", "lists", "pages", "live", "repair"))
+    parser.add_argument("--events", type=int, default=100_000, help="that are restored and rebuilt; the goal is of 1 M")
     parser.add_argument("--service", choices=SERVICES, help="whose lists are measured; without it, those of all")
     chosen = parser.parse_args()
     results: dict[str, Found] = {}
@@ -211,6 +243,8 @@ def main() -> None:
         if chosen.only in (None, "system"):
             results["system"] = whole_system(chosen.rounds, max(10, chosen.seconds))
             show(f"the whole system, at {' and '.join(map(str, SYSTEM_RATES))} commands/s and idle", results["system"])
+        if chosen.only in (None, "repair"):
+            results["repair"] = repairs(postgres, folder, chosen.events, chosen.rounds)
         if chosen.only in (None, "lists"):
             results["lists"] = lists(postgres, [chosen.service] if chosen.service else SERVICES)
         if chosen.only in (None, "pages"):
