@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.eventlog.repair.bundles import COPY_FROM, UNANSWERED, Bundles, Rewriting, bundled, plain_insert, renaming
+from shared.eventlog.deliver.bundles import COPY_FROM, UNANSWERED, Bundles, Rewriting, bundled, plain_insert, renaming
 
 _streams = st.lists(st.lists(st.tuples(st.sampled_from("abc"), st.just(())), max_size=8), max_size=8)
 

@@ -71,6 +71,35 @@ async def test_kafka_is_lost_while_something_is_parked(bench: Bench) -> None:
     await pool.close()
 
 
+async def test_an_event_that_the_database_refuses_is_parked_by_its_projection_alone(bench: Bench) -> None:
+    """A restore sends many folds' statements at once, and for several projections in one transaction."""
+    ill = Projection("ill", topics=(topic_of(SERVICE),))
+
+    @ill.on(SeatUnassigned)
+    async def seat_unassigned(tx: Any, _event: SeatUnassigned, envelope: Any) -> None:
+        await tx.execute("insert into twice values ($1, $2)", envelope.stream, min(envelope.version, 3))
+
+    bench.whole = replace(bench.whole, projections=[ill, counting()])
+    await bench.fill(60)
+    await bench.relay()
+    await bench.empty()
+    await bench.query("create table twice (stream text, n int, primary key (stream, n))")
+    restored = await restore_store(bench.whole, bench.operator, bench.access, dry_run=False)
+    versions = {
+        r["stream"]: r["n"] for r in await bench.query("select stream, max(version) n from log.events group by 1")
+    }
+    assert {r["stream"]: r["n"] for r in await bench.query("select stream, n from counted")} == versions
+    written = {r["stream"]: r["n"] for r in await bench.query("select stream, max(n) n from twice group by 1")}
+    assert written == {stream: min(version, 3) for stream, version in versions.items()}
+    parked = await bench.query("select consumer, stream, version, reason from engine.parked order by stream, version")
+    assert {tuple(row) for row in parked} == {
+        (f"{SERVICE}.ill", stream, n, "failed" if n == 4 else "behind")
+        for stream, version in versions.items()
+        for n in range(4, version + 1)
+    }
+    assert f"{len(parked)} records are parked" in restored.notes[-1]
+
+
 async def test_what_reactions_had_parked_is_said(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resuming, "BATCH_RECORDS", 1)
     reactions = Reactions("echo", topics=(topic_of(SERVICE),))

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import asyncpg
 
+from shared.eventlog.deliver.bundles import Bundles, renaming
 from shared.eventlog.deliver.projection import Projection
-from shared.eventlog.repair.bundles import Bundles, renaming
 from shared.eventlog.repair.scratch import bare, digests, make
 from shared.events.registry import topic_of
 from shared.events.upcasts import decode

@@ -9,6 +9,7 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from shared.eventlog.deliver import duplicates
+from shared.eventlog.deliver.bundles import Bundles
 from shared.eventlog.deliver.plan import BatchPlan, park
 from shared.eventlog.deliver.projection import Connection, Projection
 from shared.eventlog.deliver.received import Raw, Reason, Received
@@ -112,15 +113,19 @@ async def _apply_in_order(done: BatchPlan, waiting: list[Received], act: Act, ca
             waiting = park(done, record, detail, waiting, reason)
 
 
-def folding(projection: Projection, tx: Connection, careful: bool) -> Act:
+def folding(projection: Projection, tx: Connection, careful: bool, bundles: Bundles | None = None) -> Act:
     """Return the function that folds a record in the transaction `tx`.
 
     If `careful`, it sets a savepoint around each fold.
+
+    Args:
+        bundles: What collects the statements of folds that are not careful, or None to send each at once.
     """
 
     async def fold(record: Received) -> None:
         if record.event is not None and record.envelope is not None:
-            await projection.apply(tx, record.event, record.envelope)
+            to = tx if bundles is None else bundles.of_stream(record.envelope.stream)
+            await projection.apply(to, record.event, record.envelope)
 
     async def guarded(record: Received) -> None:
         try:

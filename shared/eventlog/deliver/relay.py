@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
 import structlog
@@ -68,6 +69,7 @@ class Published:
         self.last = event.envelope.hash
 
 
+@lru_cache(maxsize=16_384)
 def partition_of(stream: str, partitions: int) -> int:
     """Return the partition of a stream's records, by Kafka's default rule (murmur2 of the key)."""
     return int((murmur2(stream.encode()) & 0x7FFFFFFF) % partitions)

@@ -8,6 +8,7 @@ import structlog
 
 from shared.eventlog.deliver import leaving
 from shared.eventlog.deliver.applying import PASSING_IN_A_FOLD, Failed, Fault, apply_each, folding
+from shared.eventlog.deliver.bundles import Bundles
 from shared.eventlog.deliver.plan import BatchPlan, ConsumerCheckpoint, Known, plan
 from shared.eventlog.deliver.projection import Projection, Reactions
 from shared.eventlog.deliver.received import Partition, Received
@@ -23,7 +24,8 @@ class Share:
 
     Attributes:
         own: The topic of the consumer's service.
-        has_all: Whether the store has every event of its topic although it is fenced.
+        has_all: Whether the store has every event of its topic although it is fenced, as at the end of a restore. Then
+            much is to be folded, and the folds' statements are sent in bundles.
         reached: The offset that this process has processed in each partition. An `assigned` call in the meantime
             starts at other offsets.
         impatient: The partitions in which a missing version is not waited for.
@@ -83,9 +85,8 @@ async def fold(
                 continue
             done[share.consumer] = planned = plan(share.records, checkpoint)
             if isinstance(share.definition, Projection):
-                act = share.spans.around(folding(share.definition, tx, careful))
                 try:
-                    await apply_each(planned, act, careful)
+                    await _apply(share, share.definition, planned, tx, careful)
                 except Failed as failed:
                     if tx.is_closed() or isinstance(failed.__cause__, PASSING_IN_A_FOLD):
                         raise Fault(repr(failed.__cause__)) from failed.__cause__
@@ -93,6 +94,16 @@ async def fold(
                     raise
         await note(progress, done)
     return done
+
+
+async def _apply(share: Share, projection: Projection, planned: BatchPlan, tx: Any, careful: bool) -> None:
+    bundles = Bundles(tx, str) if share.has_all and not careful else None
+    await apply_each(planned, share.spans.around(folding(projection, tx, careful, bundles)), careful)
+    if bundles is not None:
+        try:
+            await bundles.send()
+        except Exception as error:
+            raise Failed from error
 
 
 async def note(tables: ConsumerTables, done: Mapping[str, BatchPlan]) -> None:

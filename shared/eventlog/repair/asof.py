@@ -15,10 +15,10 @@ from typing import Any, Final, NamedTuple
 import asyncpg
 import uuid_utils
 
+from shared.eventlog.deliver.bundles import Rewriting, renaming
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.projection import Projection
 from shared.eventlog.deliver.received import Partition
-from shared.eventlog.repair.bundles import Rewriting, renaming
 from shared.eventlog.repair.scratch import CannotRebuild, Counts, Scratch, Source, bare, code_of, make
 from shared.eventlog.repair.sources import OwnStore, Topics, applied, pieces
 from shared.events.envelope import Envelope, StoredEvent, source_of

@@ -38,7 +38,7 @@ from shared.sql import statements
 
 SQL: Final = statements(__file__)
 
-FOLDS_AT_ONCE: Final = 3
+CONNECTIONS: Final = 6
 LEASE_S: Final = 600.0
 OWNER: Final = "restore"
 _NOT_IN_TOPIC: Final = (
@@ -291,13 +291,7 @@ async def _derive(
         result.claims = await put_claims(db, held, await store.position())
     if doubled:
         result.notes.append(f"{len(doubled)} unique names would be held by more than one stream: nobody holds them.")
-    turns = asyncio.Semaphore(FOLDS_AT_ONCE)
-
-    async def one(projection: Projection) -> int:
-        async with turns:
-            return await fold(definition.service, projection, pool, access, progress)
-
-    result.folded = sum(await asyncio.gather(*(one(projection) for projection in definition.projections)))
+    result.folded = await fold(definition.service, definition.projections, pool, access, progress)
     for reactions in definition.reactions:
         await _resume(definition.service, reactions, pool, access, result)
     if definition.private is not None:
@@ -387,7 +381,7 @@ def _lost(marks: Sequence[anchors.Anchor], top: int) -> list[str]:
 @asynccontextmanager
 async def opened(dsn: str, service: str) -> AsyncIterator[tuple[PostgresStore, Any]]:
     store = await PostgresStore(dsn, service).open()
-    pool = await open_pool(dsn, 1, FOLDS_AT_ONCE + 3)
+    pool = await open_pool(dsn, 1, CONNECTIONS)
     try:
         yield store, pool
     finally:

@@ -13,17 +13,20 @@ command id that it had before, which the log knows; so no effect is lost and non
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from shared.eventlog.deliver.clocks import Clocks
-from shared.eventlog.deliver.consumer import BATCH_RECORDS, Consumer
+from shared.eventlog.deliver.consumer import BATCH_RECORDS, Consumer, consume_together
+from shared.eventlog.deliver.feed import Portion
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.offsets import group_of, offset_of
 from shared.eventlog.deliver.projection import Projection, Reactions
 from shared.eventlog.deliver.received import Partition, Raw, receive
+from shared.eventlog.deliver.together import Share
 from shared.eventlog.repair.chains import Chains, OwnRecord, own_record
 from shared.eventlog.repair.topic import ReportProgress, TopicReader
 from shared.eventlog.write.log import Log, utc_now
@@ -36,26 +39,51 @@ _NAMES: Final = frozenset({"ce_id", "ce_source", "ce_type"})
 SQL: Final = statements(__file__)
 
 
-async def fold(service: str, projection: Projection, pool: Any, access: KafkaAccess, progress: ReportProgress) -> int:
-    """Fold a projection from its checkpoint to the ends of its topics.
+async def fold(
+    service: str, projections: Sequence[Projection], pool: Any, access: KafkaAccess, progress: ReportProgress
+) -> int:
+    """Fold projections from their checkpoints to the ends of their topics.
 
-    Returns the number of records read. It runs the code of a running service's consumer. Missing events can't arrive
-    later, so events after a gap are parked at once, and so are records of the service's own topic that its store does
-    not have.
+    Returns the number of records that they read. It runs the code of a running service's consumers, which read a topic
+    together. Missing events can't arrive later, so events after a gap are parked at once, and so are records of the
+    service's own topic that its store does not have.
     """
     log = Log(PostgresStore("", service), service)  # unused, because folds send no commands
-    consumer = Consumer(service, projection, pool, log, Clocks(utc_now), has_all=True)
-    total = 0
-    for topic in projection.topics:
-        async with TopicReader(topic, access) as reader:
-            done = await consumer.assigned([(topic, n) for n in reader.ends])
-            at = {n: max(offset + 1, reader.starts[n]) for (_, n), offset in done.items()}
-            goal = total + sum(max(0, reader.ends[n] - offset) for n, offset in at.items())
-            while batches := await reader.read(at, at):
-                raws = [raw for batch in batches.values() for raw in batch]
-                await consumer.consume([receive(raw, projection.types) for raw in raws], impatient=list(done))
-                total += len(raws)
-                progress(f"folding {consumer.name}", total, goal)
+    consumers = [Consumer(service, each, pool, log, Clocks(utc_now), has_all=True) for each in projections]
+    topics = dict.fromkeys(topic for each in projections for topic in each.topics)
+    return sum(
+        [
+            await _fold(topic, [each for each in consumers if topic in each.definition.topics], access, progress)
+            for topic in topics
+        ]
+    )
+
+
+async def _fold(topic: str, consumers: Sequence[Consumer], access: KafkaAccess, progress: ReportProgress) -> int:
+    """Fold the rest of a topic, and return the number of records that its consumers read."""
+    types = frozenset(chain.from_iterable(consumer.definition.types for consumer in consumers))
+    async with TopicReader(topic, access) as reader:
+        partitions = [(topic, n) for n in reader.ends]
+        done = [await consumer.assigned(partitions) for consumer in consumers]
+        at = {n: max(reader.starts[n], min(each[topic, n] for each in done) + 1) for n in reader.ends}
+        total, goal = 0, sum(reader.ends[n] - offset for n, offset in at.items()) * len(consumers)
+        while batches := await reader.read(at, at):
+            received = [receive(raw, types) for batch in batches.values() for raw in batch]
+            portion, shares = Portion.of(received), list[tuple[Consumer, Share]]()
+            for consumer, reached in zip(consumers, done, strict=True):
+                records = [
+                    each
+                    for each in portion.of_types(consumer.definition.types)
+                    if each.raw.offset > reached[topic, each.raw.partition]
+                ]
+                if records:
+                    shares.append((consumer, consumer.share(records, partitions)))
+                    total += len(records)
+            together = await consume_together(shares)
+            for consumer, share in shares:
+                if consumer.name not in together:
+                    await consumer.consume(share.records, partitions)
+            progress(f"folding {topic}", total, goal)
     return total
 
 

@@ -15,8 +15,8 @@ from typing import Any, Final, NamedTuple
 
 import asyncpg
 
+from shared.eventlog.deliver.bundles import Bundles, Rewriting, renaming
 from shared.eventlog.deliver.projection import Projection
-from shared.eventlog.repair.bundles import Bundles, Rewriting, renaming
 from shared.eventlog.write.postgres import TRANSIENT
 from shared.events.base import Event
 from shared.events.envelope import Envelope, Unreadable
