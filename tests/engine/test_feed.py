@@ -1,7 +1,7 @@
 """What a process's reader makes of what it fetched, without Kafka: who processes what, together or apart."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -11,161 +11,14 @@ from aiokafka import ConsumerRecord, TopicPartition
 from shared.eventlog.deliver import feed as feeds
 from shared.eventlog.deliver import lane as lanes
 from shared.eventlog.deliver import reader as readers
-from shared.eventlog.deliver.applying import Fault
 from shared.eventlog.deliver.consumer import BATCH_RECORDS
-from shared.eventlog.deliver.feed import Feed, Stalled
 from shared.eventlog.deliver.lag import times_of
 from shared.eventlog.deliver.plan import BatchPlan
-from shared.eventlog.deliver.projection import Projection, Reactions
-from shared.eventlog.deliver.reader import SharedReader
-from shared.eventlog.deliver.received import Partition, Received
-from shared.eventlog.write.log import utc_now
+from shared.eventlog.deliver.projection import Reactions
+from shared.eventlog.deliver.received import Received
 from shared.events import PlanListed
 from shared.events.registry import ENTITLEMENTS, INBOUND, MARKETPLACE, inbound_topic
-
-PLACE = (ENTITLEMENTS, 0)
-END = 9
-
-
-def record(offset: int, event_type: str = "Boring", place: tuple[str, int] = PLACE) -> ConsumerRecord:
-    headers = [("ce_id", None), ("ce_type", event_type.encode())]
-    return ConsumerRecord(*place, offset, 0, 0, b"k", b"{}", None, 1, 2, headers)
-
-
-class Kafka:
-    """Gives one of these fetches after the other, then nothing more."""
-
-    def __init__(self, *fetches: Sequence[ConsumerRecord] | Callable[[], Sequence[ConsumerRecord]]) -> None:
-        self.fetches = list(fetches)
-        self.paused: set[tuple[str, int]] = set()
-        self.committed: dict[Any, Any] = {}
-
-    async def getmany(self, *, timeout_ms: int, max_records: int) -> dict[TopicPartition, Sequence[ConsumerRecord]]:
-        if not self.fetches:
-            await asyncio.sleep(timeout_ms / 1000)
-            return {}
-        fetch = self.fetches.pop(0)
-        found = fetch() if callable(fetch) else fetch
-        return {TopicPartition(*PLACE): found[:max_records]}
-
-    def seek(self, partition: TopicPartition, offset: int) -> None:
-        """What comes next is in `fetches`."""
-
-    async def end_offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-        return dict.fromkeys(partitions, END)
-
-    async def commit(self, offsets: Any) -> None:
-        self.committed |= offsets
-
-    def pause(self, partition: TopicPartition) -> None:
-        self.paused.add(tuple(partition))
-
-    def resume(self, partition: TopicPartition) -> None:
-        self.paused.discard(tuple(partition))
-
-
-class Subscriber:
-    consumer: Any = None
-    get_msg: Any = None
-
-    def __call__(self, _handle: Any) -> None: ...
-
-
-class Member:
-    """A consumer that notes what it is given, alone or with others, and does with it as it is told."""
-
-    def __init__(self, name: str, definition: Any, at: int = -1) -> None:
-        self.name, self.definition, self.at, self.now = name, definition, dict[Partition, int](), utc_now
-        self.first = at
-        self.alone, self.together = list[list[int]](), list[list[int]]()
-        self.fails = False
-        self.go_on = asyncio.Event()
-        self.go_on.set()
-
-    async def set_back(self, _partitions: Any) -> list[Any]:
-        return []
-
-    async def assigned(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
-        return {partition: self.at.setdefault(partition, self.first) for partition in partitions}
-
-    def share(self, records: Sequence[Received], _impatient: Any) -> Any:
-        return SimpleNamespace(consumer=self.name, records=records)
-
-    async def consume(self, records: Sequence[Received], _impatient: Any) -> BatchPlan:
-        await self.go_on.wait()
-        if self.fails:
-            raise Fault("it fails")
-        self.alone.append([each.raw.offset for each in records])
-        return self.plan(records)
-
-    def plan(self, records: Sequence[Received]) -> BatchPlan:
-        done = BatchPlan(offsets={(each.raw.topic, each.raw.partition): each.raw.offset for each in records})
-        self.at |= done.offsets
-        return done
-
-
-class World:
-    """A reader, its consumers, and what can be fetched again."""
-
-    def __init__(self, *members: Member) -> None:
-        self.members, self.kafka, self.topic = members, Kafka(), dict[Partition, list[ConsumerRecord]]()
-        self.refetched = list[Mapping[Partition, int]]()
-        broker = SimpleNamespace(subscriber=lambda *_, **__: Subscriber())
-        refetcher = SimpleNamespace(fetch=self.fetch, close_unused=self.nothing)
-        self.reader = SharedReader("test.consumers", cast(Any, members), cast(Any, broker), cast(Any, refetcher))
-        self.reader._subscriber.consumer = self.kafka
-
-    async def nothing(self) -> None:
-        """There is no connection."""
-
-    async def fetch(self, offsets: Mapping[Partition, int]) -> Sequence[ConsumerRecord]:
-        self.refetched.append(offsets)
-        found = [each for place, offset in offsets.items() for each in self.topic.get(place, [])[offset:]]
-        await asyncio.sleep(0 if found else 0.01)
-        return found
-
-    async def assign(self, *places: Partition) -> None:
-        await self.reader.on_partitions_assigned([TopicPartition(*place) for place in places])
-
-    async def give(self, *records: ConsumerRecord) -> None:
-        """The next records come to the reader."""
-        for each in records:
-            self.topic.setdefault((each.topic, each.partition), []).append(each)
-        self.reader._fetched = [*records]
-        await self.reader.handle(())
-
-    async def until(self, holds: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
-            while not holds():  # noqa: ASYNC110
-                await asyncio.sleep(0.001)
-
-
-@pytest.fixture
-def together(monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """The names of consumers whose fold fails when they fold with others."""
-    failing = set[str]()
-
-    async def consume_together(shares: Sequence[tuple[Any, Any]]) -> Mapping[str, BatchPlan]:
-        done = {}
-        for member, share in shares:
-            if member.name not in failing:
-                member.together.append([each.raw.offset for each in share.records])
-                done[member.name] = member.plan(share.records)
-        return done
-
-    monkeypatch.setattr(readers, "consume_together", consume_together)
-    return failing
-
-
-def projection(name: str, *topics: str) -> Projection:
-    return Projection(name, topics=topics or (ENTITLEMENTS,))
-
-
-@pytest.fixture
-async def world(monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setattr(readers, "LINGER_S", 0.2)
-    definition = SimpleNamespace(types=frozenset({"Wanted"}), topics=(PLACE[0],))
-    return World(Member("test.feed", definition))
+from tests.engine.feeding import PLACE, Kafka, Member, World, projection, record
 
 
 async def offsets(world: World, kafka: Kafka) -> list[int]:
@@ -398,73 +251,3 @@ async def test_a_reader_that_is_closed_processes_nothing_more(together: set[str]
     await world.give(record(1))
     await asyncio.sleep(0.01)
     assert not member.alone and world.reader.feeds[0]._lane.idle
-
-
-# ── Progress ───────────────────────────────────────────────────────────────────────────────────────────
-
-
-async def checked(world: World) -> Feed:
-    await world.reader.check_progress()
-    return world.reader.feeds[0]
-
-
-def stand_still(feed: Feed) -> None:
-    feed._stands = {place: (offset, since - feeds.STALLED_S) for place, (offset, since) in feed._stands.items()}
-
-
-async def test_who_has_records_to_go_and_makes_no_progress_ends_its_process(world: World) -> None:
-    other = (PLACE[0], 1)
-    world.members[0].at = {PLACE: END - 3, other: -1}
-    await world.assign(PLACE, other)
-    feed = await checked(world)
-    assert feed.lag == 2 + END
-    stand_still(feed)
-    feed.place(other, 1)  # another partition's progress does not count
-    with pytest.raises(Stalled, match=r"test\.feed has 2 records to process in .* \[0\]"):
-        await world.reader.check_progress()
-
-
-async def test_who_has_nothing_to_do_or_says_why_it_waits_is_left_alone(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(feeds, "STALLED_S", 0.0)
-    world.members[0].at = {PLACE: END - 1}
-    await world.assign(PLACE)
-    feed = await checked(world)
-    await checked(world)
-    feed.place(PLACE, END - 2)
-    feed._lane.pauses[PLACE] = 30.0
-    await checked(world)
-    assert feed.lag == 2
-
-
-async def test_a_wait_with_a_reason_does_not_count_when_the_reason_is_gone(world: World) -> None:
-    """A store that was fenced for minutes, say."""
-    world.members[0].at = {PLACE: END - 3}
-    await world.assign(PLACE)
-    feed = await checked(world)
-    stand_still(feed)
-    feed._lane.pauses[PLACE] = 30.0
-    await checked(world)
-    del feed._lane.pauses[PLACE]
-    await checked(world)
-    assert feed.lag == 2
-
-
-async def test_kafka_is_told_the_lowest_offset_and_each_consumers_own(together: set[str]) -> None:
-    world = World(Member("a", projection("a"), 3), Member("b", projection("b"), 5))
-    await world.assign(PLACE)
-    await world.reader.check_progress()
-    assert world.kafka.committed == {TopicPartition(*PLACE): (4, '{"a":4,"b":6}')}
-    world.reader.close()
-
-
-async def test_a_checkpoint_beyond_the_end_is_said_and_the_others_go_on(together: set[str]) -> None:
-    good, lost = Member("good", projection("good"), END - 1), Member("lost", projection("lost"), END + 50)
-    world = World(good, lost)
-    await world.assign(PLACE)
-    assert world.reader.position(PLACE) == END
-    await world.reader.check_progress()
-    assert "beyond the end" in (world.reader.feeds[1].fault or "") and world.reader.feeds[0].fault is None
-    await world.give(record(END))
-    assert good.together == [[END]] and not lost.together

@@ -1,0 +1,75 @@
+"""How far consumers are behind, and whether they go on, as a check of a process's reader finds it."""
+
+import pytest
+from aiokafka import TopicPartition
+
+from shared.eventlog.deliver import feed as feeds
+from shared.eventlog.deliver.feed import Feed, Stalled
+from tests.engine.feeding import END, PLACE, Member, World, projection, record
+
+
+async def checked(world: World) -> Feed:
+    await world.reader.check_progress()
+    return world.reader.feeds[0]
+
+
+def stand_still(feed: Feed) -> None:
+    feed._stands = {place: (offset, since - feeds.STALLED_S) for place, (offset, since) in feed._stands.items()}
+
+
+async def test_who_has_records_to_go_and_makes_no_progress_ends_its_process(world: World) -> None:
+    other = (PLACE[0], 1)
+    world.members[0].at = {PLACE: END - 3, other: -1}
+    await world.assign(PLACE, other)
+    feed = await checked(world)
+    assert feed.lag == 2 + END
+    stand_still(feed)
+    feed.place(other, 1)  # another partition's progress does not count
+    with pytest.raises(Stalled, match=r"test\.feed has 2 records to process in .* \[0\]"):
+        await world.reader.check_progress()
+
+
+async def test_who_has_nothing_to_do_or_says_why_it_waits_is_left_alone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feeds, "STALLED_S", 0.0)
+    world.members[0].at = {PLACE: END - 1}
+    await world.assign(PLACE)
+    feed = await checked(world)
+    await checked(world)
+    feed.place(PLACE, END - 2)
+    feed._lane.pauses[PLACE] = 30.0
+    await checked(world)
+    assert feed.lag == 2
+
+
+async def test_a_wait_with_a_reason_does_not_count_when_the_reason_is_gone(world: World) -> None:
+    """A store that was fenced for minutes, say."""
+    world.members[0].at = {PLACE: END - 3}
+    await world.assign(PLACE)
+    feed = await checked(world)
+    stand_still(feed)
+    feed._lane.pauses[PLACE] = 30.0
+    await checked(world)
+    del feed._lane.pauses[PLACE]
+    await checked(world)
+    assert feed.lag == 2
+
+
+async def test_kafka_is_told_the_lowest_offset_and_each_consumers_own(together: set[str]) -> None:
+    world = World(Member("a", projection("a"), 3), Member("b", projection("b"), 5))
+    await world.assign(PLACE)
+    await world.reader.check_progress()
+    assert world.kafka.committed == {TopicPartition(*PLACE): (4, '{"a":4,"b":6}')}
+    world.reader.close()
+
+
+async def test_a_checkpoint_beyond_the_end_is_said_and_the_others_go_on(together: set[str]) -> None:
+    good, lost = Member("good", projection("good"), END - 1), Member("lost", projection("lost"), END + 50)
+    world = World(good, lost)
+    await world.assign(PLACE)
+    assert world.reader.position(PLACE) == END
+    await world.reader.check_progress()
+    assert "beyond the end" in (world.reader.feeds[1].fault or "") and world.reader.feeds[0].fault is None
+    await world.give(record(END))
+    assert good.together == [[END]] and not lost.together
