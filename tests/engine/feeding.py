@@ -1,6 +1,7 @@
 """A process's reader over a Kafka in memory, with consumers that do as they are told."""
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
@@ -8,6 +9,7 @@ from typing import Any, cast
 from aiokafka import ConsumerRecord, TopicPartition
 
 from shared.eventlog.deliver.applying import Fault
+from shared.eventlog.deliver.lag import PartitionLag
 from shared.eventlog.deliver.plan import BatchPlan
 from shared.eventlog.deliver.projection import Projection
 from shared.eventlog.deliver.reader import SharedReader
@@ -19,9 +21,11 @@ PLACE = (ENTITLEMENTS, 0)
 END = 9
 
 
-def record(offset: int, event_type: str = "Boring", place: tuple[str, int] = PLACE) -> ConsumerRecord:
+def record(
+    offset: int, event_type: str = "Boring", place: tuple[str, int] = PLACE, age_s: float = 0.0
+) -> ConsumerRecord:
     headers = [("ce_id", None), ("ce_type", event_type.encode())]
-    return ConsumerRecord(*place, offset, 0, 0, b"k", b"{}", None, 1, 2, headers)
+    return ConsumerRecord(*place, offset, int(1000 * (time.time() - age_s)), 0, b"k", b"{}", None, 1, 2, headers)
 
 
 class Kafka:
@@ -100,12 +104,22 @@ class World:
     """A reader, its consumers, and what can be fetched again."""
 
     def __init__(self, *members: Member) -> None:
+        self.lags = dict[str, Mapping[Partition, PartitionLag]]()
         self.members, self.kafka, self.topic = members, Kafka(), dict[Partition, list[ConsumerRecord]]()
         self.refetched = list[Mapping[Partition, int]]()
         broker = SimpleNamespace(subscriber=lambda *_, **__: Subscriber())
         refetcher = SimpleNamespace(fetch=self.fetch, close_unused=self.nothing)
-        self.reader = SharedReader("test.consumers", cast(Any, members), cast(Any, broker), cast(Any, refetcher))
+        self.reader = SharedReader(
+            "test.consumers", cast(Any, members), cast(Any, broker), cast(Any, refetcher), cast(Any, self)
+        )
         self.reader._subscriber.consumer = self.kafka
+
+    def lagging(self, consumer: str, lags: Mapping[Partition, PartitionLag]) -> None:
+        self.lags[consumer] = lags
+
+    def delivered(self, *_: object) -> None: ...
+
+    def processed(self, *_: object) -> None: ...
 
     async def nothing(self) -> None:
         """There is no connection."""

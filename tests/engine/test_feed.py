@@ -156,7 +156,7 @@ async def test_reactions_with_nothing_to_react_to_move_with_the_others(together:
     raw = SimpleNamespace(topic=place[0], partition=0, offset=1, headers=(), value=b"")
     portion = feeds.Portion([Received(cast(Any, raw), None, event)], [], frozenset())
     world.reader._position[place] = 2
-    times = times_of([])
+    times = times_of([record(1, place=place)])
     assert world.reader.feeds[1].offer({place: portion}, times) is None and not lane.idle
     assert world.reader.feeds[0].offer({place: portion}, times) is not None
     await world.until(lambda: react.alone == [[1]])

@@ -56,6 +56,20 @@ async def test_a_wait_with_a_reason_does_not_count_when_the_reason_is_gone(world
     assert feed.lag == 2
 
 
+async def test_a_consumer_that_is_apart_is_as_far_behind_as_its_own_next_record(together: set[str]) -> None:
+    good, bad = Member("good", projection("good")), Member("bad", projection("bad"))
+    world = World(good, bad)
+    await world.assign(PLACE)
+    together.add("bad")
+    bad.fails = True
+    await world.give(record(0, age_s=500))
+    await world.until(lambda: world.reader.feeds[1].fault == "it fails")
+    await world.give(record(1))
+    await world.reader.check_progress()
+    assert world.lags["bad"][PLACE].seconds >= 500 and world.lags["good"][PLACE].seconds < 400
+    world.reader.close()
+
+
 async def test_kafka_is_told_the_lowest_offset_and_each_consumers_own(together: set[str]) -> None:
     world = World(Member("a", projection("a"), 3), Member("b", projection("b"), 5))
     await world.assign(PLACE)

@@ -141,11 +141,11 @@ class Feed:
         Returns:
             The records that can be processed together with those of other consumers. The others are processed apart.
         """
-        self._lags.fetched(times)
         mine: dict[Lane, list[Received]] = {}
         for partition, portion in portions.items():
             lane = self._lane_of(partition)
             if lane.takes(partition):
+                self._lags.fetched(partition, times[partition])
                 mine.setdefault(lane, []).extend(lane.offered(partition, portion.of_types(self._types)))
         offer = None
         for lane, records in mine.items():
@@ -158,7 +158,8 @@ class Feed:
         return offer
 
     async def read(self, records: Sequence[Any]) -> Sequence[Received]:
-        self._lags.fetched(times_of(records))
+        for partition, marks in times_of(records).items():
+            self._lags.fetched(partition, marks)
         return await receive_all(records, self._types, self.consumer.now())
 
     async def process(self, batch: Sequence[Received]) -> BatchPlan:

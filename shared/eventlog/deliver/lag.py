@@ -1,7 +1,7 @@
 """How far a consumer is behind in each of its partitions: in records, and in seconds."""
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 from shared.eventlog.deliver.received import Partition
 
@@ -22,49 +22,45 @@ class Fetched(Protocol):
     timestamp: int
 
 
-class Times(NamedTuple):
-    """When the records of a batch were written, by partition.
+class Mark(NamedTuple):
+    """When a record was written, in seconds since 1970."""
 
-    Attributes:
-        first: The offset and the time of the first record.
-        newest: The time of the last record.
-    """
+    offset: int
+    written: float
 
-    first: Mapping[Partition, tuple[int, float]]
-    newest: Mapping[Partition, float]
+
+Times: TypeAlias = Mapping[Partition, tuple[Mark, Mark]]
+"""When the first and the last record of a batch were written, by partition."""
 
 
 def times_of(batch: Iterable[Fetched]) -> Times:
     """Return the times of a batch's records, which are in order in each partition."""
-    first: dict[Partition, tuple[int, float]] = {}
-    newest: dict[Partition, float] = {}
+    times: dict[Partition, tuple[Mark, Mark]] = {}
     for record in batch:
-        partition, written = (record.topic, record.partition), record.timestamp / 1000
-        first.setdefault(partition, (record.offset, written))
-        newest[partition] = written
-    return Times(first, newest)
+        partition, mark = (record.topic, record.partition), Mark(record.offset, record.timestamp / 1000)
+        times[partition] = times.get(partition, (mark,))[0], mark
+    return times
 
 
 class Lags:
     """The ages of the oldest unprocessed records, by what a consumer has fetched.
 
-    Records that are not fetched have no known time. The oldest of them is then taken to be as old as the newest
-    fetched one, or as the last check that found nothing to process, whichever is later.
+    Several batches can wait to be processed, so their times are kept until a check finds them processed. A record whose
+    own time is not known is taken to be as old as the last one before it with a known time, or as the last check that
+    found nothing to process, whichever is later.
     """
 
     def __init__(self) -> None:
-        self._first: dict[Partition, tuple[int, float]] = {}
-        """The offset and the time of the first record in the last batch."""
-        self._newest: dict[Partition, float] = {}
+        self._marks: dict[Partition, dict[int, float]] = {}
+        """When records of a partition were written, by offset."""
         self._even: dict[Partition, float] = {}
         """When a check last found nothing to process."""
         self._known: dict[Partition, float] = {}
         """When a check first saw the partition."""
 
-    def fetched(self, times: "Times") -> None:
-        """Note the times of a batch's records."""
-        self._first |= times.first
-        self._newest |= times.newest
+    def fetched(self, partition: Partition, marks: Iterable[Mark]) -> None:
+        """Note when records of a partition were written."""
+        self._marks.setdefault(partition, {}).update(marks)
 
     def at(
         self, offsets: Mapping[Partition, int], ends: Mapping[Partition, int], now: float
@@ -80,6 +76,7 @@ class Lags:
         for partition, offset in offsets.items():
             records = max(0, ends[partition] - offset)
             self._known.setdefault(partition, now)
+            self._forget(partition, offset, ends[partition])
             if records:
                 lags[partition] = PartitionLag(records, max(0.0, now - self._written(partition, offset)))
             else:
@@ -87,10 +84,20 @@ class Lags:
                 lags[partition] = PartitionLag(0, 0.0)
         return lags
 
+    def _forget(self, partition: Partition, offset: int, end: int) -> None:
+        """Forget processed records except for the last one, and those beyond the end.
+
+        The latter are a former topic's.
+        """
+        marks = self._marks.get(partition, {})
+        last = max((each for each in marks if each < offset), default=offset)
+        self._marks[partition] = {each: written for each, written in marks.items() if last <= each < end}
+
     def _written(self, partition: Partition, offset: int) -> float:
-        """Return when the record at `offset`, or the first one after it, was written at the latest."""
-        first, written = self._first.get(partition, (-1, 0.0))
-        if first >= offset:
-            return written
-        bounds = [times[partition] for times in (self._newest, self._even) if partition in times]
-        return max(bounds, default=self._known[partition])
+        """Return when the record at `offset` was written, as far as it is known."""
+        marks = self._marks[partition]
+        if offset in marks:
+            return marks[offset]
+        before = [written for each, written in marks.items() if each < offset]
+        bounds = [*before, *([self._even[partition]] if partition in self._even else [])]
+        return max(bounds, default=marks[min(marks)] if marks else self._known[partition])
