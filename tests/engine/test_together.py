@@ -133,6 +133,33 @@ async def test_who_is_being_rebuilt_or_runs_elsewhere_holds_nobody(bench: Bench)
 
 
 @pytest.mark.system
+async def test_a_fold_that_waits_for_a_lock_holds_nobody_and_waits_alone(bench: Bench) -> None:
+    raws = topic("s", "r")
+    async with bench.pool.acquire() as other:
+        async with other.transaction():
+            await other.execute("insert into applied values ('b', 'r', 1)")
+            async with asyncio.timeout(10):
+                assert await bench.consume(raws) == {"a": 1, "c": 1, "quiet": 1}
+            alone = asyncio.create_task(bench.consumers["b"].consume(received(raws)))
+            await asyncio.sleep(0.3)  # longer than a fold waits together with others
+            assert not alone.done()
+            await other.execute("delete from applied where name = 'b'")
+        assert (await alone).offsets == {PLACE: 1}
+    assert await bench.applied() == {"a": 2, "b": 2, "c": 2}
+    assert await bench.pool.fetchval("select count(*) from engine.parked") == 0
+
+
+@pytest.mark.system
+async def test_a_lock_on_what_they_all_write_lets_each_go_on_alone(bench: Bench) -> None:
+    raws = topic("s", "r")
+    async with bench.pool.acquire() as other, other.transaction():
+        await other.execute("lock table engine.seen in share mode")
+        async with asyncio.timeout(10):
+            assert await bench.consume(raws) == {}
+    assert await bench.consume(raws) == {"a": 1, "b": 1, "c": 1, "quiet": 1}
+
+
+@pytest.mark.system
 async def test_who_was_set_back_is_left_out(bench: Bench) -> None:
     raws = topic("s", "s", "s")
     await bench.consume(raws[:2])

@@ -21,7 +21,7 @@ logger = structlog.get_logger(__name__)
 
 REACTIONS_AT_ONCE: Final = 16
 
-PASSING: Final = (*TRANSIENT, Unavailable, Conflict, KafkaError, duplicates.Unsure)
+PASSING: Final = (*TRANSIENT, asyncpg.LockNotAvailableError, Unavailable, Conflict, KafkaError, duplicates.Unsure)
 """Temporary errors: the batch is tried again. Any other exception of a fold or a reaction parks its event."""
 
 CONFLICTS: Final = (duplicates.Conflicting, KeyReused)

@@ -340,7 +340,8 @@ async def consume_together(shares: Sequence[tuple[Consumer, Share]]) -> Mapping[
 
     Returns:
         What was decided, by the consumer's name. A consumer that is missing has to `consume` its share by itself: its
-        fold failed, or another transaction has locked its checkpoint. After a temporary error all are missing.
+        fold failed, or another transaction has locked its checkpoint or what it writes. After another temporary error
+        all are missing.
     """
     left = {consumer.name: (consumer, share) for consumer, share in shares}
     while left:

@@ -1,8 +1,8 @@
 """The work of one consumer on some of its partitions, one batch after the other.
 
 A partition is in step while the lane takes its records from the process's reader, and apart while it fetches them
-again from its own checkpoint: after an error, before a gap, or because it is behind. So a consumer that waits does not
-hold the reader, and the reader does not hold it.
+again from its own checkpoint: after an error, before a gap, or because it is behind. So a consumer that waits in a lane
+does not hold the reader, and the reader does not hold it.
 """
 
 import asyncio

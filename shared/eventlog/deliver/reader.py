@@ -1,7 +1,8 @@
 """The one reader of a process, which fetches each record once for all its consumers.
 
-Consumers that are in step fold a batch in one transaction. A consumer that is not, or that reacts to a record, has the
-records in a lane of its own, which nobody waits for.
+Consumers that are in step fold a batch in one transaction, which is as slow as all their folds, but does not wait long
+for a lock. A consumer that is not in step, or that reacts to a record, has the records in a lane of its own, which no
+other consumer waits for.
 """
 
 import asyncio

@@ -16,7 +16,8 @@ from shared.sql import Queryable, statements, with_statements
 SQL: Final = statements(__file__)
 Lock = Literal["none", "wait", "skip"]
 """Whether checkpoints are locked until the transaction ends: not at all, also if that means to wait for another
-transaction, or only those that no other one has locked."""
+transaction, or only those that no other one has locked. In the last case, the transaction does not wait long for other
+locks either."""
 CHECKPOINTS: Final[Mapping[Lock, str]] = {
     "none": SQL["read_checkpoints"],
     "wait": with_statements(SQL["lock_checkpoints"], read_checkpoints=SQL["read_checkpoints"]),

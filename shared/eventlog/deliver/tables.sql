@@ -17,8 +17,10 @@ order by consumer, topic, partition;
 -- finds the checkpoints moved. A lock is a write, and its commit waits for the disk.
 {{read_checkpoints}} for update;
 
--- lock_free_checkpoints: the same, without those that another transaction has locked.
-{{read_checkpoints}} for update skip locked;
+-- lock_free_checkpoints: the same, without those that another transaction has locked. From then on, the transaction waits
+-- for others' locks for less time than `deadlock_timeout`.
+select c.* from ({{read_checkpoints}} for update skip locked) as c
+cross join set_config('lock_timeout', '250ms', true);
 
 -- seen: read the last version of each of these streams that the consumer beside it has processed, whether one of its
 -- records is parked and holds it, and whether its next version is parked. Parked versions after a gap do not block the

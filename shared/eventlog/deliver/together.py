@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
+from asyncpg import LockNotAvailableError
 
 from shared.eventlog.deliver import leaving
 from shared.eventlog.deliver.applying import PASSING_IN_A_FOLD, Failed, Fault, apply_each, folding
@@ -64,7 +65,8 @@ async def fold(
     Shares of reactions must have nothing to react to.
 
     Args:
-        lock: With "skip", a consumer whose checkpoints another transaction has locked does not take part.
+        lock: With "skip", a consumer whose checkpoints another transaction has locked does not take part, and a fold
+            that has to wait for a lock fails after 250 ms.
         careful: Whether to fold each event behind a savepoint, so that only the events that fail and the later ones of
             their streams are parked.
 
@@ -88,9 +90,10 @@ async def fold(
                 try:
                     await _apply(share, share.definition, planned, tx, careful)
                 except Failed as failed:
-                    if tx.is_closed() or isinstance(failed.__cause__, PASSING_IN_A_FOLD):
-                        raise Fault(repr(failed.__cause__)) from failed.__cause__
                     failed.consumer = share.consumer
+                    blocked = lock == "skip" and isinstance(failed.__cause__, LockNotAvailableError)
+                    if not blocked and (tx.is_closed() or isinstance(failed.__cause__, PASSING_IN_A_FOLD)):
+                        raise Fault(repr(failed.__cause__)) from failed.__cause__
                     raise
         await note(progress, done)
     return done
