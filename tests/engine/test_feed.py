@@ -220,6 +220,28 @@ async def test_a_slow_sender_is_left_apart_and_delays_nobody(
     assert [0, 1] not in member.alone, "its records go on after those before them"
 
 
+@pytest.mark.parametrize("broken", ["receive_all", "offer"])
+async def test_records_that_cannot_be_offered_are_fetched_again_and_the_reader_goes_on(
+    broken: str, together: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug must neither repeat the batch without a pause nor skip its records."""
+    members = Member("a", projection("a")), Member("b", projection("b"))
+    world = World(*members)
+    await world.assign(PLACE)
+
+    def breaks(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    where: object = readers if broken == "receive_all" else world.reader.feeds[1]
+    with monkeypatch.context() as patch:
+        patch.setattr(where, broken, breaks)
+        await world.give(record(0), record(1))
+    assert not world.reader._fetched and world.reader.position(PLACE) == 2
+    await world.until(lambda: all(feed.next == {PLACE: 2} and feed._lane.idle for feed in world.reader.feeds))
+    await world.give(record(2))
+    assert [each.alone + each.together for each in members] == [[[0, 1], [2]]] * 2
+
+
 async def test_a_batch_from_before_a_new_assignment_does_not_count(together: set[str]) -> None:
     member = Member("m", projection("m"))
     world = World(member)

@@ -249,13 +249,13 @@ class Feed:
             self._observer.lagging(self.name, lags)
         if mine and (back := await self.consumer.set_back(list(mine))):
             logger.warning("checkpoints were set back", consumer=self.name, partitions=back)
-            self._look_up(back)
+            self.reread_checkpoints(back)
         # Their topic was created again or has lost its last records. New records in them would never be read.
         beyond = [p for p, offset in mine.items() if offset > ends[p]]
         if beyond and self._lost is None:
             checkpoints = await self.consumer.assigned(beyond)  # They may have been moved.
             moved = [p for p in beyond if checkpoints[p] + 1 != mine[p]]
-            self._look_up(moved)
+            self.reread_checkpoints(moved)
             beyond = [p for p in beyond if p not in moved]
         self._lost = None
         if beyond:
@@ -264,9 +264,10 @@ class Feed:
             return
         self._watch(mine, lags)
 
-    def _look_up(self, partitions: Iterable[Partition]) -> None:
+    def reread_checkpoints(self, partitions: Iterable[Partition]) -> None:
+        """Go on from the checkpoints of those of these partitions that are assigned."""
         for partition in partitions:
-            self._lane_of(partition).look_up(partition)
+            self._lane_of(partition).reread_checkpoint(partition)
 
     def _watch(self, mine: Mapping[Partition, int], lags: Mapping[Partition, PartitionLag]) -> None:
         """Raise Stalled if a partition has records to process and no pause, but makes no progress.

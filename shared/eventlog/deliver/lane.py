@@ -25,8 +25,8 @@ QUEUED_BYTES: Final = 4 * 1024 * 1024
 MAX_PAUSE_S: Final = 30.0
 GAP_PAUSE_S: Final = 1.0
 """The longest pause before a partition with a gap is fetched again, whatever it waited for before."""
-LOOK_AGAIN_S: Final = 0.2
-"""The pause after checkpoints could not be read."""
+RETRY_S: Final = 0.2
+"""The pause after checkpoints could not be read, or after an error that is a bug."""
 
 
 class Source(Protocol):
@@ -144,7 +144,7 @@ class Lane:
                 self.pauses.pop(partition, None)
                 self._work.reports(partition, None)
             else:  # The checkpoint is ahead of these records, was set back, or no longer exists.
-                self.look_up(partition)
+                self.reread_checkpoint(partition)
 
     def place(self, partition: Partition, offset: int) -> None:
         """Go on in a partition from this offset."""
@@ -155,7 +155,7 @@ class Lane:
             self._start()
         self._source.balance(partition)
 
-    def look_up(self, partition: Partition) -> None:
+    def reread_checkpoint(self, partition: Partition) -> None:
         """Read the partition's checkpoint again, and go on from there."""
         if partition in self.next:
             self._forget(partition)
@@ -219,7 +219,7 @@ class Lane:
                     await self._step()
                 except Exception:
                     logger.exception("a consumer failed: it tries again", consumer=self._work.name)
-                    await asyncio.sleep(LOOK_AGAIN_S)
+                    await asyncio.sleep(RETRY_S)
         finally:
             self._worker = None
 
@@ -245,7 +245,7 @@ class Lane:
         except Fault as fault:
             for partition in partitions:
                 self._work.reports(partition, str(fault))
-            await asyncio.sleep(LOOK_AGAIN_S)
+            await asyncio.sleep(RETRY_S)
             return
         for partition in partitions:
             if partition in self._unknown:

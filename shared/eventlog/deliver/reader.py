@@ -147,24 +147,43 @@ class SharedReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         return any(n == "ce_type" and v in self._wire_types for n, v in record.headers) or in_json(record.headers)
 
     async def handle(self, _batch: Sequence[ConsumerRecord]) -> None:
-        """Offer the fetched records to the feeds, except those that a seek has dropped since.
+        """Offer the fetched records to the feeds.
 
-        Errors are not raised, because FastStream would log them and go on with the next batch.
+        After an error, the feeds go on from their checkpoints in these partitions. It is not raised, because FastStream
+        would log it and go on with the next batch.
         """
         records = list(self._fetched)
+        try:
+            await self._offer(records)
+        except Exception:
+            logger.exception("records could not be offered to the consumers: they fetch them again", group=self._group)
+            self._take()
+            for feed in self.feeds:
+                feed.reread_checkpoints({(r.topic, r.partition) for r in records})
+
+    async def _offer(self, records: Sequence[ConsumerRecord]) -> None:
         received = {id(r): each for r, each in zip(records, await self._received(records), strict=True)}
-        batch, self._fetched = self._fetched, []
-        mine = [r for r in batch if r.offset >= self._position.get((r.topic, r.partition), r.offset + 1)]
+        mine = self._take()
         partitions: dict[Partition, list[Received]] = {}
         for record in mine:
             partitions.setdefault((record.topic, record.partition), []).append(received[id(record)])
         portions = {partition: Portion.of(records_) for partition, records_ in partitions.items()}
-        for partition, records_ in partitions.items():
-            self._position[partition] = records_[-1].raw.offset + 1
         times = times_of(mine)
         offers = [offer for feed in self.feeds if (offer := feed.offer(portions, times)) is not None]
         if offers:
             await self._together(offers)
+
+    def _take(self) -> Sequence[ConsumerRecord]:
+        """Move the positions behind the fetched records.
+
+        Returns:
+            The records, except those that a seek has dropped.
+        """
+        fetched, self._fetched = self._fetched, []
+        taken = [r for r in fetched if r.offset >= self._position.get((r.topic, r.partition), r.offset + 1)]
+        for record in taken:
+            self._position[record.topic, record.partition] = record.offset + 1
+        return taken
 
     async def _received(self, records: Sequence[ConsumerRecord]) -> list[Received]:
         return await receive_all(records, self._types, self._now())
