@@ -74,11 +74,13 @@ class Member:
         self.name, self.definition, self.at, self.now = name, definition, dict[Partition, int](), utc_now
         self.first = at
         self.alone, self.together = list[list[int]](), list[list[int]]()
-        self.fails = False
+        self.fails, self.unreadable = False, False
         self.go_on = asyncio.Event()
         self.go_on.set()
 
     async def set_back(self, _partitions: Any) -> list[Any]:
+        if self.unreadable:
+            raise Fault("its checkpoints cannot be read")
         return []
 
     async def assigned(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:

@@ -78,6 +78,19 @@ async def test_kafka_is_told_the_lowest_offset_and_each_consumers_own(together: 
     world.reader.close()
 
 
+async def test_a_consumer_whose_checkpoints_cannot_be_read_hides_nothing_of_the_others(together: set[str]) -> None:
+    unreadable, good = Member("unreadable", projection("u"), 3), Member("good", projection("g"), 5)
+    world = World(unreadable, good)
+    await world.assign(PLACE)
+    unreadable.unreadable = True
+    await world.reader.check_progress()
+    assert world.kafka.committed and world.lags["good"][PLACE].records == END - 6
+    stand_still(world.reader.feeds[1])
+    with pytest.raises(Stalled, match="good"):
+        await world.reader.check_progress()
+    world.reader.close()
+
+
 async def test_a_checkpoint_beyond_the_end_is_said_and_the_others_go_on(together: set[str]) -> None:
     good, lost = Member("good", projection("good"), END - 1), Member("lost", projection("lost"), END + 50)
     world = World(good, lost)

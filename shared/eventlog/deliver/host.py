@@ -12,7 +12,6 @@ from typing import Final
 import structlog
 from aiokafka.errors import IllegalStateError, KafkaError
 
-from shared.eventlog.deliver.applying import Fault
 from shared.eventlog.deliver.consumer import Consumer, Observer
 from shared.eventlog.deliver.feed import Feed
 from shared.eventlog.deliver.kafka import KafkaAccess
@@ -67,5 +66,5 @@ class ConsumerHost:
             try:
                 async with asyncio.timeout(10):
                     await reader.check_progress()
-            except (KafkaError, TimeoutError, IllegalStateError, Fault) as fault:
+            except (KafkaError, TimeoutError, IllegalStateError) as fault:
                 logger.warning("consumers' progress cannot be checked", group=self._group, fault=repr(fault))

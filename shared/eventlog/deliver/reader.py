@@ -17,8 +17,9 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord
 from aiokafka.errors import IllegalStateError, KafkaError
 from faststream.kafka import KafkaBroker
 
+from shared.eventlog.deliver.applying import Fault
 from shared.eventlog.deliver.consumer import BATCH_RECORDS, Consumer, Observer, consume_together
-from shared.eventlog.deliver.feed import Feed, Offer, Portion
+from shared.eventlog.deliver.feed import Feed, Offer, Portion, Stalled
 from shared.eventlog.deliver.lag import times_of
 from shared.eventlog.deliver.offsets import metadata_of
 from shared.eventlog.deliver.received import Partition, Received
@@ -209,6 +210,8 @@ class SharedReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
     async def check_progress(self) -> None:
         """Compare the feeds' progress with the ends of the partitions, and commit it to Kafka.
 
+        A feed whose checkpoints cannot be read does not hold the others.
+
         Raises:
             Stalled: A consumer makes no progress in a partition.
         """
@@ -220,10 +223,19 @@ class SharedReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             return
         ends = await kafka.end_offsets([TopicPartition(*partition) for partition in self._position])
         self._come_back({(p.topic, p.partition): end for p, end in ends.items()})
-        await asyncio.gather(
-            *(feed.check_progress({(p.topic, p.partition): end for p, end in ends.items()}) for feed in self.feeds)
-        )
+        await self._check_feeds({(p.topic, p.partition): end for p, end in ends.items()})
         await self._commit(kafka)
+
+    async def _check_feeds(self, ends: Mapping[Partition, int]) -> None:
+        results = await asyncio.gather(*(feed.check_progress(ends) for feed in self.feeds), return_exceptions=True)
+        errors = list[BaseException]()
+        for feed, error in zip(self.feeds, results, strict=True):
+            if isinstance(error, Fault):
+                logger.warning("a consumer's progress cannot be checked", consumer=feed.name, fault=str(error))
+            elif error is not None:
+                errors.append(error)
+        if errors:
+            raise next((error for error in errors if isinstance(error, Stalled)), errors[0])
 
     def _come_back(self, ends: Mapping[Partition, int]) -> None:
         """Leave positions beyond the ends, which checkpoints of a former topic have led to."""
