@@ -70,6 +70,28 @@ async def test_a_consumer_that_is_apart_is_as_far_behind_as_its_own_next_record(
     world.reader.close()
 
 
+async def test_a_time_without_checks_does_not_count(world: World) -> None:
+    """Kafka or PostgreSQL could not be reached for minutes; what came in the meantime is still to be processed."""
+    world.members[0].at = {PLACE: END - 3}
+    await world.assign(PLACE)
+    feed = await checked(world)
+    stand_still(feed)
+    feed._watched_at -= feeds.STALLED_S
+    await checked(world)
+    stand_still(feed)
+    with pytest.raises(Stalled):
+        await world.reader.check_progress()
+
+
+async def test_a_partition_that_comes_back_begins_anew(world: World) -> None:
+    world.members[0].at = {PLACE: END - 3}
+    await world.assign(PLACE)
+    stand_still(await checked(world))
+    await world.reader.on_partitions_revoked([TopicPartition(*PLACE)])
+    await world.assign(PLACE)
+    assert (await checked(world)).lag == 2
+
+
 async def test_kafka_is_told_the_lowest_offset_and_each_consumers_own(together: set[str]) -> None:
     world = World(Member("a", projection("a"), 3), Member("b", projection("b"), 5))
     await world.assign(PLACE)

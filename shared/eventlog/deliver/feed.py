@@ -21,6 +21,8 @@ from shared.events.registry import INBOUND, is_inbound
 logger = structlog.get_logger(__name__)
 
 STALLED_S: Final = 60.0
+WATCHED_S: Final = 20.0
+"""The longest time between two checks that count as one after the other: a check takes up to 10 s, a pause 5 s."""
 GAP_PATIENCE_S: Final = 3.0
 """How long a missing version is waited for, by fetching its partition again.
 
@@ -79,6 +81,7 @@ class Feed:
         self._impatient_until: dict[Partition, float] = {}
         self._stands: dict[Partition, tuple[int, float]] = {}
         """The next offset of each partition, and since when it has not changed."""
+        self._watched_at = 0.0
         self._lags = Lags()
         self.lag: int | None = None
         """The number of unprocessed records at the last check, or None before the first check."""
@@ -122,11 +125,13 @@ class Feed:
         """Go on in a partition from this offset."""
         if is_inbound(partition[0]) and not self._folds and partition not in self._senders:
             self._senders[partition] = Lane(self, self._source)
+        self._stands.pop(partition, None)
         self._lane_of(partition).place(partition, offset)
 
     def revoke(self, partition: Partition) -> None:
         """Give up a partition."""
         self._lane_of(partition).revoke(partition)
+        self._stands.pop(partition, None)
         self._faults.pop(partition, None)
         self._gap_since.pop(partition, None)
 
@@ -272,9 +277,11 @@ class Feed:
     def _watch(self, mine: Mapping[Partition, int], lags: Mapping[Partition, PartitionLag]) -> None:
         """Raise Stalled if a partition has records to process and no pause, but makes no progress.
 
-        The time of a pause does not count.
+        The time of a pause does not count, nor does one in which the progress could not be checked.
         """
-        now, before = asyncio.get_running_loop().time(), self._stands
+        now = asyncio.get_running_loop().time()
+        before = self._stands if now - self._watched_at <= WATCHED_S else {}
+        self._watched_at = now
         stands = {
             p: before[p]
             if p in before and before[p][0] == offset and lags[p].records and p not in self._lane_of(p).pauses
