@@ -1,4 +1,4 @@
-"""PostgreSQL exchanged for an older one beneath running processes is noticed at once: on real PostgreSQL and Kafka."""
+"""A store or a topic exchanged for another beneath running processes is noticed: on real PostgreSQL and Kafka."""
 
 import asyncio
 import time
@@ -8,14 +8,16 @@ from typing import Any
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from deploy.processes import free_port
 from shared.eventlog.deliver import relay as relay_module
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.relay import LEASE_S, OutOfOrder, Relay
 from shared.eventlog.repair.guard import Guard
+from shared.eventlog.repair.republish import restore_topic
 from shared.eventlog.repair.restore import RestoreRefused, reconcile
-from shared.eventlog.repair.topic import TopicReader
+from shared.eventlog.repair.topic import Missing, TopicReader
 from shared.eventlog.repair.verify import verify
 from shared.eventlog.write.log import Log
 from shared.eventlog.write.postgres import PostgresStore
@@ -24,6 +26,8 @@ from shared.events.registry import topic_of
 from tests.engine.restoring import SERVICE, Bench, backup
 from tests.examples.engine import COUNTER, Count, meta
 from tests.oracle.evidence import read_topic
+from tests.remade import deleted, remade
+from tests.system import parts
 
 pytestmark = pytest.mark.system
 
@@ -286,3 +290,86 @@ async def test_repeats_at_the_end_are_not_taken_for_a_loss(bench: Bench, monkeyp
     assert [found.position for tail in tails for found in tail] == [30], "what lies at the end"
     assert await guard(60) is None
     await store.close()
+
+
+# ── The topic ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def until_alarmed(relay: Relay, reason: str) -> None:
+    async with asyncio.timeout(15):
+        while reason not in await alarm_of(relay):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+async def published_again(bench: Bench) -> None:
+    await restore_topic(SERVICE, bench.operator, bench.access, consumers={SERVICE: bench.operator}, dry_run=False)
+
+
+async def test_an_idle_relay_notices_that_its_topic_was_made_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay_module, "RECHECK_S", 0.2)
+    await bench.fill(20)
+    async with running(bench) as (_store, relay):
+        await until_relayed(bench, 20)
+        await asyncio.sleep(0.5)
+        assert relay.alarm is None and relay.leading, "nothing is wrong yet"
+        await remade(bench.access, topic_of(SERVICE))
+        await until_alarmed(relay, "20 events are missing there. `tenure restore topic` publishes them again")
+    await published_again(bench)
+    async with running(bench) as (_store, relay):
+        await bench.fill(5, seed=1)
+        await until_relayed(bench, 25)
+        assert relay.alarm is None
+    assert (await verify(SERVICE, bench.operator, bench.access)).findings.first == []
+
+
+async def test_a_relay_notices_that_its_topic_is_gone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay_module, "RECHECK_S", 0.2)
+    await bench.fill(20)
+    async with running(bench) as (_store, relay):
+        await until_relayed(bench, 20)
+        await deleted(bench.access, topic_of(SERVICE))
+        await until_alarmed(relay, f"there is no topic {topic_of(SERVICE)}, though 20 events were published")
+
+
+async def test_what_was_published_to_a_topic_made_again_does_not_hide_what_it_lost(bench: Bench) -> None:
+    """Before anything was checked, so that the topic ends with the last event."""
+    await bench.fill(20)
+    await bench.relay()
+    await remade(bench.access, topic_of(SERVICE))
+    await bench.fill(3, seed=1)
+    store = await PostgresStore(bench.dsn, SERVICE).open()
+    unguarded = asyncio.create_task(Relay(store, topic_of(SERVICE), bench.access).run())
+    await until_relayed(bench, 23)
+    unguarded.cancel()
+    await asyncio.gather(unguarded, return_exceptions=True)
+    guard = guard_of(store, bench.access)
+    assert "3 records, though 23 events were published" in (await guard(23) or "")
+    assert "3 records, though 23 events were published" in (await guard.recheck(23) or "")
+    await store.close()
+    with pytest.raises(Missing, match="delete the topic"):
+        await published_again(bench)
+    await remade(bench.access, topic_of(SERVICE))
+    await published_again(bench)
+    assert (await bench.relay()).alarm is None
+    assert len(await read_topic(topic_of(SERVICE), bench.access)) == 23
+
+
+async def test_a_kafka_that_is_away_is_not_taken_for_a_loss(
+    bench: Bench, own_kafka: parts.Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay_module, "RECHECK_S", 0.2)
+    await bench.fill(5)
+    async with running(bench) as (_store, relay):
+        await until_relayed(bench, 5)
+        own_kafka.kill()
+        with capture_logs() as said:
+            async with asyncio.timeout(10):
+                while not any("could not check its topic" in each["event"] for each in said):  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+        assert relay.alarm is None
+        own_kafka.start()
+        await bench.fill(5, seed=1)
+        await until_relayed(bench, 10)
+        assert relay.alarm is None

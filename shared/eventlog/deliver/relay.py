@@ -10,7 +10,7 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -34,12 +34,14 @@ LEASE_S: Final = 3.0
 POLL_S: Final = 0.5
 ALARM_S: Final = 10.0
 """How long a relay that stopped with an alarm waits before it tries again."""
+RECHECK_S: Final = 30.0
+"""How often a relay that runs checks that its topic still has what was published."""
 BATCH_BYTES: Final = 512 * 1024
 STREAMS_REMEMBERED: Final = 100_000
 
 
 class OutOfOrder(Exception):
-    """The store does not continue what was published.
+    """The store does not continue what was published, or the topic has lost some of it.
 
     Nothing is published until an operator has repaired the store or the topic.
     """
@@ -136,11 +138,23 @@ class RelayProgress(Protocol):
     def relayed(self, position: int, events: int) -> None: ...
 
 
-Guard = Callable[[int], Awaitable[str | None]]
-"""A function that returns why nothing may be published, or None.
+class Guard(Protocol):
+    """The comparison of a store with its topic.
 
-A relay calls it with its checkpoint when it has got the lease, and when the store does not continue what was published.
-"""
+    Its methods return why nothing may be published, or None.
+    """
+
+    async def __call__(self, relayed: int) -> str | None:
+        """Compare them fully.
+
+        A relay calls this with its checkpoint when it has got the lease, and when one of them has lost something.
+        """
+
+    async def recheck(self, relayed: int) -> str | None:
+        """Check that the topic still has what was published, without reading its records.
+
+        Raises KafkaError.
+        """
 
 
 class Anchors(Protocol):
@@ -193,7 +207,7 @@ class Relay:
             except OutOfOrder as broken:
                 self.alarm = str(broken)
                 logger.critical(
-                    "the relay stopped: the store does not continue its topic", relay=self.name, reason=self.alarm
+                    "the relay stopped: the store and its topic do not fit together", relay=self.name, reason=self.alarm
                 )
                 await asyncio.sleep(ALARM_S)
             except LeaseLost as lost:
@@ -233,6 +247,7 @@ class Relay:
             try:
                 await self._publish_while_leading(lease, producer, partitions)
             except OutOfOrder as broken:
+                self.alarm = str(broken)  # The guard can take long.
                 # Call the guard now, so that it fences the store before more commands are accepted.
                 raise OutOfOrder(await self._guard_reason(lease) or str(broken)) from broken
         finally:
@@ -245,7 +260,8 @@ class Relay:
                 await self._store.release(self.name, lease)
 
     async def _publish_while_leading(self, lease: Lease, producer: AIOKafkaProducer, partitions: int) -> None:
-        published = Published()
+        published, clock = Published(), asyncio.get_running_loop().time
+        checked = clock()
         while True:
             overlap = 1 if lease.position else 0  # Read the last published event as well, to compare it.
             stored = await self._store.read(lease.position - overlap, READ_EVENTS + overlap)
@@ -266,8 +282,27 @@ class Relay:
             if self._anchors is not None:
                 self._anchors.note(lease.position, producer)
             await self._keep_lease(lease, LEASE_S / 3)
+            if clock() - checked >= RECHECK_S:
+                await self._recheck(lease)
+                checked = clock()
             if len(events) < READ_EVENTS:
                 await self._store.wait(lease.position, POLL_S)
+
+    async def _recheck(self, lease: Lease) -> None:
+        """Check that the topic still has what was published, unless Kafka is away.
+
+        Raises OutOfOrder.
+        """
+        if self._guard is None:
+            return
+        try:
+            async with asyncio.timeout(LEASE_S / 2):
+                why = await self._guard.recheck(lease.position)
+        except (KafkaError, OSError, TimeoutError) as fault:
+            logger.info("the relay could not check its topic", relay=self.name, fault=repr(fault))
+            return
+        if why is not None:
+            raise OutOfOrder(why)
 
     async def _guard_reason(self, lease: Lease) -> str | None:
         with suppress(KafkaError, Unavailable, OSError, TimeoutError):  # The alarm is raised without its reason, too.

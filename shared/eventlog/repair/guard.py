@@ -7,29 +7,33 @@ facts.
 
 The guard runs before a process decides anything, before a relay publishes, as soon as a relay finds that the store does
 not have what was published, and before the first write over a new connection, because PostgreSQL may have been replaced
-while processes run.
+while processes run. A topic may be replaced as well, so a relay that runs has its ends checked now and then.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.relay import READ_EVENTS
 from shared.eventlog.repair.chains import Chains, OwnRecord, location
-from shared.eventlog.repair.topic import LOOK_BACK, TopicReader
+from shared.eventlog.repair.topic import LOOK_BACK, TopicReader, ends_of
 from shared.eventlog.write.postgres import PostgresStore
 
 FENCE: Final = "the store and its topic differ: "
 """The prefix of the guard's reasons; `log.fence` and `log.unfence` accept no others."""
 CHECK_S: Final = 3.0
 """How long a write waits for Kafka after its connection was replaced."""
+RECHECK_S: Final = 1.0
+"""How long a topic is looked for before it counts as deleted, in less time than a relay's lease lasts."""
 FURTHER: Final = 20 * READ_EVENTS
 """How many of each partition's last records are read before events count as missing from the topic."""
+
+_REMEDY: Final = "`tenure restore topic` publishes them again from the store"
 
 logger = structlog.get_logger(__name__)
 
@@ -58,25 +62,64 @@ class Guard:
         self._last: tuple[object, _Finding] | None = None
         """The last full check: the state of store and topic that it saw, and its result, which is reused for the same
         state."""
+        self._ends: Mapping[int, int] = {}
+        """The topic's ends when it was last compared or checked."""
 
     async def __call__(self, relayed: int = 0) -> str | None:
         """Return why nothing may be published after the checkpoint `relayed`, or None.
 
         Fences the store while the topic has events that the store does not have. Raises KafkaError or Unavailable.
         """
-        async with TopicReader(self._topic, self._access) as reader:
-            finding = await self._check(reader)
-            if finding.why is not None:
-                return finding.why
-            top = finding.top
-            if relayed > top:  # unless the last records are repeats, events are missing
-                top = max([await self._top(reader, n) for n in reader.ends])
+        try:
+            async with TopicReader(self._topic, self._access) as reader:
+                self._ends = reader.ends
+                finding = await self._check(reader)
+                if finding.why is not None:
+                    return finding.why
+                top = finding.top
+                if relayed > top:  # unless the last records are repeats, events are missing
+                    top = max([await self._top(reader, n) for n in reader.ends])
+        except UnknownTopicOrPartitionError:
+            if not relayed:
+                raise
+            return self._no_topic(relayed)
         if relayed > top:
             return (
                 f"{self._topic} ends at position {top}, though {relayed} were published: {relayed - top} events are "
-                "missing there. `tenure restore topic` publishes them again from the store"
+                f"missing there. {_REMEDY}"
             )
-        return None
+        return self._too_few(relayed)
+
+    async def recheck(self, relayed: int) -> str | None:
+        """Return why the topic can't have all that was published, or None.
+
+        Only the ends of its partitions are compared: with the number of events that were published, of which each has a
+        record, and with the ends that were seen before, which never fall. Raises KafkaError.
+        """
+        try:
+            before, self._ends = self._ends, await ends_of(self._topic, self._access, RECHECK_S)
+        except UnknownTopicOrPartitionError:
+            return self._no_topic(relayed)
+        fallen = [n for n, end in sorted(before.items()) if self._ends.get(n, 0) < end]
+        if fallen:
+            n = fallen[0]
+            return f"{self._topic} [{n}] ended at offset {before[n]}, and ends at {self._ends.get(n, 0)} now. {_REMEDY}"
+        return self._too_few(relayed)
+
+    def _no_topic(self, relayed: int) -> str:
+        return (
+            f"there is no topic {self._topic}, though {relayed} events were published. "
+            f"`python -m deploy.topics` creates it, and {_REMEDY}"
+        )
+
+    def _too_few(self, relayed: int) -> str | None:
+        """Return that the topic has had fewer records than events were published, or None."""
+        if (records := sum(self._ends.values())) >= relayed:
+            return None
+        return (
+            f"{self._topic} has had {records} records, though {relayed} events were published: it was created again, "
+            f"and {relayed - records} or more are missing there. {_REMEDY}"
+        )
 
     async def when_back(self) -> None:
         """Compare the store with its topic before the first write over a new connection.

@@ -98,7 +98,8 @@ async def _prefix(result: Restored, access: KafkaAccess, hashes: Sequence[bytes]
     result.before = len(hashes) if missing == -1 else missing - 1
     if (after := merge.there.find(1, result.before + 1)) != -1:
         raise Missing(
-            f"positions {result.before + 1} to {after - 1} are missing in {topic}, though later ones are there"
+            f"positions {result.before + 1} to {after - 1} are missing in {topic}, though later ones are there. "
+            "The store has all of them: delete the topic, create it by `python -m deploy.topics`, and run this again"
         )
 
 

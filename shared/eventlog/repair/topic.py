@@ -53,6 +53,25 @@ class Begin(NamedTuple):
     """The position up to which the partition's events are known to be there or before the offset."""
 
 
+async def ends_of(topic: str, access: KafkaAccess, patience_s: float) -> dict[int, int]:
+    """Return the end of each partition of a topic, without reading its records.
+
+    Raises KafkaError: UnknownTopicOrPartitionError if the topic does not exist within `patience_s`.
+    """
+    kafka = AIOKafkaConsumer(
+        topic,
+        **access.client(),
+        enable_auto_commit=False,
+        auto_offset_reset="latest",  # so that nothing is fetched meanwhile
+        request_timeout_ms=int(patience_s * 1000),
+    )
+    try:
+        await kafka.start()
+        return {p.partition: end for p, end in (await kafka.end_offsets(list(kafka.assignment()))).items()}
+    finally:
+        await kafka.stop()
+
+
 class TopicReader:
     """Reader of a topic, up to its ends at the time it was opened.
 
