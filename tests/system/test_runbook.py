@@ -19,11 +19,13 @@ from deploy import topics
 from deploy.databases import OPERATOR, url_of
 from deploy.processes import free_port
 from deploy.stack import ServicePart
+from shared.events.registry import topic_of
 from shared.services import SERVICES, url_variable
 from tests.cli.conftest import Tenure, tenure  # noqa: F401  # the fixture
 from tests.cli.stores import YES, database
 from tests.conftest import in_a_loop
 from tests.databases import PASSWORD
+from tests.remade import deleted
 from tests.services.mailing import FakeServer
 from tests.system import parts
 from tests.system.running import prepare_databases
@@ -218,4 +220,46 @@ def test_a_store_from_a_backup_is_fenced_and_reconciled(at: Installation, tenure
     at.until_metric("tenure_store_fenced", 0)
     at.until_well()
     assert tenure("verify", "identity").code == 0
+    assert at.sign_up() == 200
+
+
+def test_a_relay_whose_topic_was_lost_goes_on_after_a_restore(at: Installation, tenure: Tenure) -> None:  # noqa: F811
+    """TenureRelayStopped; nothing is published meanwhile."""
+    topic = topic_of("identity")
+    assert at.sign_up() == 200
+    at.until_well()
+    in_a_loop(deleted(at.kafka.access, topic))
+    at.until_metric("tenure_waiting_for", 1, part="relay")
+    said = tenure("status", "--over", "0")
+    assert said.code == 1 and f"identity: relay: there is no topic {topic}" in said.out
+    assert "tenure restore topic" in httpx.get(f"{at.identity.url}/ready", timeout=10).json()["waiting_for"]["relay"]
+    in_a_loop(topics.ensure(at.kafka.access))  # `python -m deploy.topics`
+    verified = tenure("verify", "identity")
+    assert verified.code == 1 and topic in verified.out
+    at.identity.stop()
+    assert tenure("restore", "topic", "identity", *YES).code == 0
+    at.identity.start()
+    at.until_well()
+    assert at.metric("tenure_waiting_for", part="relay") == 0
+    assert tenure("verify", "identity").code == 0
+    assert at.sign_up() == 200
+
+
+def test_a_lost_store_is_restored_from_its_topic(at: Installation, tenure: Tenure) -> None:  # noqa: F811
+    """TenureStoreUnreachable, where there is no backup."""
+    assert at.sign_up() == 200
+    at.until_well()
+    before = tenure("verify", "identity", "--json").json["services"][0]
+    database(at.dsn, 'drop database "{name}" with (force)')
+    at.until(lambda: not at.identity.alive, "it does not end")
+    at.identity.spawn()  # as whoever supervises it does
+    at.until(lambda: at.metric("tenure_store_unread_seconds") > AWAY_S, "its age does not grow")
+    said = tenure("status", "--over", "0")
+    assert said.code == 1 and "identity: its database can't be read" in said.out
+    prepare_databases(at.postgres.url)  # `python -m deploy.databases`
+    assert tenure("restore", "store", "identity", *YES).code == 0
+    at.until_well()
+    verified = tenure("verify", "identity", "--json")
+    after = verified.json["services"][0]
+    assert verified.code == 0 and after["head"] > before["head"], "what there was, and the record of the restore"
     assert at.sign_up() == 200
