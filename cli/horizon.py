@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cli.output import count, duration
+from cli.output import duration
+from cli.sentences import Count, say
 
 LATE_S: Final = 5.0
 """Appends that wait longer than this for one transaction are reported as a fault."""
@@ -49,8 +50,13 @@ class OpenTransaction:
     def owner(self) -> str:
         """The session, as text."""
         if not self.pid:
-            return "a prepared transaction (pg_prepared_xacts)"
-        return f"{self.application or 'an unnamed session'} (pid {self.pid}, user {self.user or 'unknown'})"
+            return say("a prepared transaction (pg_prepared_xacts)")
+        return say(
+            "%(name)s (pid %(pid)s, user %(user)s)",
+            name=self.application or say("an unnamed session"),
+            pid=str(self.pid),
+            user=self.user or say("unknown"),
+        )
 
 
 def read(rows: Sequence[Mapping[str, Any]]) -> list[OpenTransaction]:
@@ -82,9 +88,18 @@ def oldest_age(opened: Sequence[OpenTransaction]) -> str:
 def faults(service: str, opened: Sequence[OpenTransaction]) -> list[str]:
     """Return a line for each transaction that blocks appends for too long, with what to do."""
     return [
-        f"{service}: {count(each.blocks, 'append')} waiting for an open transaction, the first for "
-        f"{duration(each.waits_s)}: {each.owner}, {each.state} for {duration(each.state_s)}, begun "
-        f"{duration(each.age_s)} ago. No event is written until it ends: {_remedy(each)}."
+        say(
+            "%(service)s: %(appends)s waiting for an open transaction, the first for %(waits)s: %(owner)s, %(state)s "
+            "for %(since)s, begun %(age)s ago. No event is written until it ends: %(remedy)s.",
+            service=service,
+            appends=Count(each.blocks, "append"),
+            waits=duration(each.waits_s),
+            owner=each.owner,
+            state=each.state,
+            since=duration(each.state_s),
+            age=duration(each.age_s),
+            remedy=_remedy(each),
+        )
         for each in opened
         if each.late_s > LATE_S
     ]
@@ -92,8 +107,11 @@ def faults(service: str, opened: Sequence[OpenTransaction]) -> list[str]:
 
 def _remedy(transaction: OpenTransaction) -> str:
     if not transaction.pid:
-        return "commit it or roll it back by the name that pg_prepared_xacts shows"
-    return f"have its owner commit or roll back, or end it with `select pg_terminate_backend({transaction.pid})`"
+        return say("commit it or roll it back by the name that pg_prepared_xacts shows")
+    return say(
+        "have its owner commit or roll back, or end it with `select pg_terminate_backend(%(pid)s)`",
+        pid=str(transaction.pid),
+    )
 
 
 def as_data(position: int, opened: Sequence[OpenTransaction]) -> dict[str, Any]:

@@ -4,7 +4,7 @@
 its template and its values. The template is the key of the sentence's translations.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, Self, TypeAlias
 
@@ -35,10 +35,22 @@ class Sentence(str):
         self.template, self.values = template, values
         return self
 
+    def __reduce__(self) -> tuple[type[Self], tuple[str, Mapping[str, "Value"]]]:
+        """Return how to make a copy."""
+        return type(self), (self.template, self.values)
+
 
 def say(template: str, **values: Value) -> Sentence:
     """Return a sentence with these values."""
     return Sentence(template, values)
+
+
+def in_a_row(said: Sequence[Sentence]) -> Sentence:
+    """Return one sentence of at least one, with commas between them."""
+    first, *others = said
+    for other in others:
+        first = say("%(so)s, %(more)s", so=first, more=other)
+    return first
 
 
 def _text(value: Value) -> str:

@@ -11,7 +11,8 @@ from cli.app import Planned, Result, change, group, verb
 from cli.context import Context, service_of_consumer, services_of_consumer
 from cli.exit_codes import NOT_FOUND, USAGE, OperatorError
 from cli.operation import ChangePlan, Operation, Outcome
-from cli.output import Output, count, when
+from cli.output import Output, when
+from cli.sentences import Count, say
 from shared.eventlog.deliver.received import Raw
 from shared.eventlog.deliver.records import raw_of
 from shared.eventlog.repair import checkpoints as engine
@@ -55,7 +56,7 @@ async def list_checkpoints(
         ("consumer", "topic", ">partition", ">offset", "moved", ">parked"),
         [(e.consumer, e.topic, e.partition, e.offset, when(e.time), e.parked) for e in found],
     )
-    output.line(f"{count(len(found), 'checkpoint')}.")
+    output.line(say("%(checkpoints)s.", checkpoints=Count(len(found), "checkpoint")))
     return Result(
         {
             "checkpoints": [
@@ -104,12 +105,21 @@ async def set_checkpoint(
             f"checkpoint can be {begin - 1} to {end - 1}.",
             USAGE,
         )
-    effect = "process again" if to < at.offset else "never process"
-    summary = [
-        f"The checkpoint of {at.consumer} in {at.topic}/{at.partition} would move from {at.offset} to {to}; the "
-        f"consumer would {effect} {count(abs(to - at.offset), 'record')}."
-    ]
-    return _move(context, at, to, None, summary)
+    place = f"{at.topic}/{at.partition}"
+    moved = say(
+        "The checkpoint of %(consumer)s in %(place)s would move from %(before)s to %(to)s",
+        consumer=at.consumer,
+        place=place,
+        before=str(at.offset),
+        to=str(to),
+    )
+    records = Count(abs(to - at.offset), "record")
+    summary = (
+        say("%(so)s; the consumer would process %(records)s again.", so=moved, records=records)
+        if to < at.offset
+        else say("%(so)s; the consumer would never process %(records)s.", so=moved, records=records)
+    )
+    return _move(context, at, to, None, [summary])
 
 
 @change("checkpoint skip", if_cancelled=_MOVED_OR_NOT)
@@ -128,9 +138,19 @@ async def skip_record(
         raise OperatorError(f"{at.topic}/{at.partition} has no record after {at.offset}: nothing to skip.", NOT_FOUND)
     record = await _fetched(context, at)
     to = at.offset + 1 if record is None else record.offset
-    effect = "it can't be read, so its bytes are not kept" if record is None else "it would be parked as it is"
-    summary = [f"{at.consumer} would skip offset {to} of {at.topic}/{at.partition}; {effect}."]
-    return _move(context, at, to, record, summary)
+    place = f"{at.topic}/{at.partition}"
+    skipped = say(
+        "%(consumer)s would skip offset %(offset)s of %(place)s",
+        consumer=at.consumer,
+        offset=str(to),
+        place=place,
+    )
+    summary = (
+        say("%(so)s; it can't be read, so its bytes are not kept.", so=skipped)
+        if record is None
+        else say("%(so)s; it would be parked as it is.", so=skipped)
+    )
+    return _move(context, at, to, record, [summary])
 
 
 async def _edges(context: Context, at: Checkpoint) -> tuple[int, int]:
@@ -163,7 +183,8 @@ def _move(context: Context, at: Checkpoint, to: int, skipped: Raw | None, summar
         operation.counter()
         now = await _one(context, at.consumer, at.topic, at.partition)
         ok = now.offset >= to if to > at.offset else True  # moved back, the consumer may have advanced already
-        return Outcome(ok, [f"Checked: the checkpoint of {at.consumer} is {now.offset}."], {"now": now.offset})
+        result = say("Checked: the checkpoint of %(name)s is %(offset)s.", name=at.consumer, offset=str(now.offset))
+        return Outcome(ok, [result], {"now": now.offset})
 
     return ChangePlan(
         service=service,
@@ -191,8 +212,14 @@ async def set_stream_version(
     service = service_of_consumer(consumer)
     before = await engine.seen(await context.db(service), consumer, stream)
     summary = [
-        f"{consumer} has processed {stream} up to version {before}; the last processed version would be {version}. "
-        "The effects of later versions stay in its tables until you rebuild them."
+        say(
+            "%(consumer)s has processed %(stream)s up to version %(before)s; the last processed version would be "
+            "%(to)s. The effects of later versions stay in its tables until you rebuild them.",
+            consumer=consumer,
+            stream=stream,
+            before=before,
+            to=version,
+        )
     ]
     arguments = [f"consumer={consumer}", f"stream={stream}", f"from={before}", f"to={version}"]
     data = {"consumer": consumer, "stream": stream, "from": before, "to": version}
@@ -200,9 +227,17 @@ async def set_stream_version(
     async def apply(operation: Operation) -> Outcome:
         moved = await engine.move_stream(await context.db(service, write=True), consumer, stream, before, version)
         operation.counter()
-        result = f"The last version of {stream} that {consumer} has processed is now {moved.after}."
-        unknown = f" The hashes of {count(moved.unknown, 'later event')} were forgotten." if moved.unknown else ""
-        return Outcome(True, [result + unknown], {"unknown": moved.unknown})
+        result = [
+            say(
+                "The last version of %(stream)s that %(consumer)s has processed is now %(version)s.",
+                stream=stream,
+                consumer=consumer,
+                version=moved.after,
+            )
+        ]
+        if moved.unknown:
+            result += [say("The hashes of %(events)s were forgotten.", events=Count(moved.unknown, "later event"))]
+        return Outcome(True, [*result], {"unknown": moved.unknown})
 
     return ChangePlan(
         service=service,

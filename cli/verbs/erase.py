@@ -11,8 +11,9 @@ from cli.app import Planned, Result, change
 from cli.context import Context
 from cli.exit_codes import NOT_FOUND, OperatorError
 from cli.operation import ChangePlan, Consent, Operation, Outcome
-from cli.output import Output, count
+from cli.output import Output
 from cli.people import account_of
+from cli.sentences import Count, say
 from services.identity.domain.account import ACCOUNT
 from shared.events import EVENTS
 from shared.sql import statements
@@ -49,13 +50,17 @@ async def erase_person(
     if not found["events"]:
         raise OperatorError(f"There is no account {account}.", NOT_FOUND)
     if found["last"] == "AccountClosed" and not found["readable"]:
-        output.line(f"{account} is already closed, and its personal data is already erased.")
+        output.line(say("%(account)s is already closed, and its personal data is already erased.", account=account))
         return Result({"verb": "erase", "account": account, "count": 0, "forgotten": True})
-    events = count(found["personal"], "event")
     summary = [
-        f"Account {account} would be closed. The personal fields of {events} (of {found['looked']:,}) would become "
-        "unreadable for everybody; the events and their hashes stay.",
-        "Its password and its roles on contracts would be removed. This can't be undone.",
+        say(
+            "Account %(account)s would be closed. The personal fields of %(events)s (of %(all)s) would become "
+            "unreadable for everybody; the events and their hashes stay.",
+            account=account,
+            events=Count(found["personal"], "event"),
+            all=found["looked"],
+        ),
+        say("Its password and its roles on contracts would be removed. This can't be undone."),
     ]
     key = str(uuid_utils.uuid7())
     secret = await _permitted(context, output, account, key, needed=consent.yes)
@@ -95,13 +100,15 @@ async def _check_result(db: Any, account: str) -> Outcome:
     for _ in range(100):
         found = await db.fetchrow(SQL["person"], ACCOUNT.id(account), account, list(_PERSONAL))
         if not found["readable"]:
-            return Outcome(True, ["Checked: the account is closed, and its key is erased."], {"forgotten": True})
+            return Outcome(True, [say("Checked: the account is closed, and its key is erased.")], {"forgotten": True})
         await asyncio.sleep(0.1)
     return Outcome(
         False,
         [
-            "Checked: the account is closed, but its key is still there after 10 s. Check with `tenure status` "
-            "whether identity.reactions is running."
+            say(
+                "Checked: the account is closed, but its key is still there after 10 s. Check with `tenure status` "
+                "whether identity.reactions is running."
+            )
         ],
         {"forgotten": False},
     )

@@ -9,7 +9,8 @@ from cli.app import Planned, Result, change, group, verb
 from cli.context import Context
 from cli.exit_codes import NOT_FOUND, REFUSED, OperatorError
 from cli.operation import ChangePlan, Operation, Outcome
-from cli.output import Output, count, when
+from cli.output import Output, when
+from cli.sentences import Count, say
 from services.identity.signin import keys as signing
 from services.identity.signin.keys import CannotRetire, KeyStanding
 from shared.runtime.auth import JWKS_S
@@ -23,7 +24,8 @@ async def list_keys(context: Context, output: Output) -> Result:
     found = await signing.standing(await context.db("identity"))
     output.table(("key", "state", "signs from", "until"), [_row(each) for each in found])
     alive = sum(each.state != "retired" for each in found)
-    output.line(f"{count(alive, 'key')} published, {len(found) - alive} retired.")
+    keys = Count(alive, "key")
+    output.line(say("%(keys)s published, %(retired)s retired.", keys=keys, retired=len(found) - alive))
     return Result({"keys": [_data(each) for each in found]})
 
 
@@ -48,9 +50,12 @@ async def rotate(context: Context) -> Planned:
     Signatures of the previous key stay valid."""
     kid = str(uuid_utils.uuid7())
     summary = [
-        f"A new key would be published within {signing.FOLLOW_S:.0f} s and used for signing {signing.PUBLISHED_S} s "
-        "later.",
-        "Nobody is signed out: signatures of the previous key stay valid.",
+        say(
+            "A new key would be published within %(within)s s and used for signing %(later)s s later.",
+            within=round(signing.FOLLOW_S),
+            later=signing.PUBLISHED_S,
+        ),
+        say("Nobody is signed out: signatures of the previous key stay valid."),
     ]
 
     async def apply(operation: Operation) -> Outcome:
@@ -58,7 +63,8 @@ async def rotate(context: Context) -> Planned:
         signs_from = await signing.rotate(db, kid)
         operation.counter()
         exists = kid in {each.kid for each in await signing.standing(db)}
-        return Outcome(exists, [f"Checked: {kid} signs from {when(signs_from)} on."], {"signs_from": signs_from})
+        result = say("Checked: %(key)s signs from %(time)s on.", key=kid, time=signs_from)
+        return Outcome(exists, [result], {"signs_from": signs_from})
 
     return ChangePlan(
         service="identity",
@@ -88,10 +94,14 @@ async def retire(
     except CannotRetire as refusal:
         raise OperatorError(str(refusal), REFUSED) from None
     summary = [
-        f"What {kid} signed would become invalid in every service within {JWKS_S + signing.FOLLOW_S:.0f} s: "
-        "access tokens, invitations, password resets, links in mails. Sessions continue."
+        say(
+            "What %(key)s signed would become invalid in every service within %(within)s s: access tokens, "
+            "invitations, password resets, links in mails. Sessions continue.",
+            key=kid,
+            within=round(JWKS_S + signing.FOLLOW_S),
+        )
     ]
-    summary += [f"{following} would replace it for signing at once."] if following else []
+    summary += [say("%(key)s would replace it for signing at once.", key=following)] if following else []
     arguments = [f"kid={kid}", f"at_once={at_once}"]
 
     async def apply(operation: Operation) -> Outcome:
@@ -99,8 +109,11 @@ async def retire(
         await signing.retire(db, kid, following)
         operation.counter()
         states = {each.kid: each.state for each in await signing.standing(db)}
-        retired = states[kid] == "retired"
-        return Outcome(retired, [f"Checked: {kid} is {states[kid]}."], {"state": states[kid]})
+        if states[kid] == "retired":
+            result = say("Checked: %(key)s is retired.", key=kid)
+        else:
+            result = say("Checked: %(key)s is NOT retired; its state is %(state)s.", key=kid, state=states[kid])
+        return Outcome(states[kid] == "retired", [result], {"state": states[kid]})
 
     return ChangePlan(
         service="identity",

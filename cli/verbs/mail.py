@@ -9,7 +9,8 @@ from cli.app import Planned, Result, change, group, verb
 from cli.context import Context
 from cli.exit_codes import NOT_FOUND, USAGE, OperatorError
 from cli.operation import ChangePlan, Operation, Outcome
-from cli.output import Output, count, when
+from cli.output import Output, when
+from cli.sentences import Count, Sentence, in_a_row, say
 from services.identity.mail.outbox import SQL
 from services.identity.notifications import store
 from services.identity.notifications.store import MailState
@@ -17,6 +18,12 @@ from services.identity.notifications.store import MailState
 group("mail", "Identity's outbox of mails: list, retry, drop.")
 
 STATES: Final = ("waiting", "sent", "parked", "dropped")
+STATE: Final = {
+    "waiting": say("waiting"),
+    "sent": say("sent"),
+    "parked": say("parked"),
+    "dropped": say("dropped"),
+}
 SHOWN_AT_MOST: Final = 200
 _ALL_OR_NONE: Final = "All of these mails are changed, or none."
 Ids = Annotated[list[int] | None, typer.Argument(help="Numbers of mails, as `tenure mail ls` shows them.")]
@@ -55,7 +62,14 @@ async def list_mails(
             for each in found
         ],
     )
-    output.line(f"{count(len(found), 'mail')} shown; {figures['waiting']:,} waiting, {figures['parked']:,} parked.")
+    output.line(
+        say(
+            "%(mails)s shown; %(waiting)s waiting, %(parked)s parked.",
+            mails=Count(len(found), "mail"),
+            waiting=figures["waiting"],
+            parked=figures["parked"],
+        )
+    )
     return Result({"mails": found, **figures})
 
 
@@ -90,9 +104,24 @@ async def list_notifications(
             for each in found
         ],
     )
-    counted = ", ".join(f"{figures[name]:,} {name}" for name in states if name in figures)
-    output.line(f"{count(len(found), 'notification')} shown; {counted or 'there are none'}.")
+    counted = [_delivered(name, figures[name]) for name in states if name in figures]
+    figured = in_a_row(counted) if counted else say("there are none")
+    output.line(say("%(those)s shown; %(figures)s.", those=Count(len(found), "notification"), figures=figured))
     return Result({"notifications": found, "figures": figures})
+
+
+def _delivered(state: MailState, number: int) -> Sentence:
+    match state:
+        case "off":
+            return say("%(number)s without a mail, as the person chose", number=number)
+        case "waiting":
+            return say("%(number)s waiting", number=number)
+        case "sent":
+            return say("%(number)s sent", number=number)
+        case "bounced":
+            return say("%(number)s bounced", number=number)
+        case "suppressed":
+            return say("%(number)s suppressed", number=number)
 
 
 @change("mail retry", if_cancelled=_ALL_OR_NONE)
@@ -107,7 +136,7 @@ async def retry_mails(
     if not ids and not parked:
         raise OperatorError("Say which mails: their numbers, or --parked.", USAGE)
     found = [each for each in await _chosen(context, ids, "parked") if each["state"] in ("parked", "dropped")]
-    return _plan(context, found, "would be sent again", becomes="waiting")
+    return _plan(context, found, say("would be sent again"), becomes="waiting")
 
 
 @change("mail drop", if_cancelled=_ALL_OR_NONE)
@@ -116,7 +145,7 @@ async def drop_mails(context: Context, ids: Ids = None) -> Planned:
     if not ids:
         raise OperatorError("Say which mails, by their numbers.", USAGE)
     found = [each for each in await _chosen(context, ids, "parked") if each["state"] in ("waiting", "parked")]
-    return _plan(context, found, "would never be sent", becomes="dropped")
+    return _plan(context, found, say("would never be sent"), becomes="dropped")
 
 
 async def _chosen(context: Context, ids: Sequence[int] | None, state: str) -> list[dict[str, Any]]:
@@ -126,11 +155,19 @@ async def _chosen(context: Context, ids: Sequence[int] | None, state: str) -> li
     return found
 
 
-def _plan(context: Context, found: Sequence[dict[str, Any]], effect: str, *, becomes: str) -> ChangePlan:
+def _plan(context: Context, found: Sequence[dict[str, Any]], effect: Sentence, *, becomes: str) -> ChangePlan:
     """Return the plan to change the state of these mails."""
     ids = [each["id"] for each in found]
     summary = [
-        f"Mail {each['id']} ({each['kind']}, {each['state']}: {each['reason'][:200]}) {effect}." for each in found
+        say(
+            "Mail %(number)s (%(kind)s, %(state)s: %(reason)s) %(effect)s.",
+            number=str(each["id"]),
+            kind=each["kind"],
+            state=STATE[each["state"]],
+            reason=each["reason"][:200],
+            effect=effect,
+        )
+        for each in found
     ]
 
     async def apply(operation: Operation) -> Outcome:
@@ -142,8 +179,13 @@ def _plan(context: Context, found: Sequence[dict[str, Any]], effect: str, *, bec
         operation.counter(len(changed))
         left = [each for each in await _list(context, None, ids) if each["state"] != becomes]
         sent = [each for each in left if each["state"] == "sent"]
-        summary = [f"Checked: {count(len(ids) - len(left) + len(sent), 'mail')} {becomes} or sent."]
-        return Outcome(len(left) == len(sent), summary, {"changed": [row["id"] for row in changed]})
+        mails = Count(len(ids) - len(left) + len(sent), "mail")
+        result = (
+            say("Checked: %(mails)s waiting or sent.", mails=mails)
+            if becomes == "waiting"
+            else say("Checked: %(mails)s dropped or sent.", mails=mails)
+        )
+        return Outcome(len(left) == len(sent), [result], {"changed": [row["id"] for row in changed]})
 
     return ChangePlan(
         service="identity",

@@ -17,6 +17,7 @@ from cli.exit_codes import FAULTS, REFUSED, USAGE, OperatorError
 from cli.operation import ChangePlan, Operation, Outcome
 from cli.options import ProjectionName, parse_time
 from cli.output import Output, count, sandbox_mark, when
+from cli.sentences import Count, say
 from cli.verbs.streams import find_stream
 from shared.eventlog.deliver.projection import Projection
 from shared.eventlog.repair import scratch
@@ -183,7 +184,7 @@ async def as_of_moment(
     if not keep:
         return Result(shown)
     moment = f"position={position}" if position is not None else f"time={stamp(tables.time)}"
-    summary = ["These tables would be kept in a separate schema."]
+    summary = [say("These tables would be kept in a separate schema.")]
     arguments, rows_kept = [f"projection={projection}", moment], sum(tables.tables.values()) or 1
 
     async def apply(operation: Operation) -> Outcome:
@@ -191,11 +192,14 @@ async def as_of_moment(
             operation.counter(rows_kept)
         schemas = [row["schema"] for row in await (await context.db(service)).fetch(SQL["kept"], projection)]
         ok = kept.schema in schemas
-        summary = [
-            f"Kept in the schema {kept.schema}.",
-            f"Checked: it {'exists' if ok else 'does NOT exist'}, with {len(schemas) - ok:,} others of {projection}.",
+        others = len(schemas) - ok
+        result = [
+            say("Kept in the schema %(schema)s.", schema=kept.schema),
+            say("Checked: it exists, with %(others)s others of %(name)s.", others=others, name=projection)
+            if ok
+            else say("Checked: it does NOT exist, with %(others)s others of %(name)s.", others=others, name=projection),
         ]
-        return Outcome(ok, summary, {"schema": kept.schema})
+        return Outcome(ok, [*result], {"schema": kept.schema})
 
     return ChangePlan(
         service=service,
@@ -212,23 +216,36 @@ async def as_of_moment(
 async def _shown(
     context: Context, output: Output, service: str, found: Projection, tables: AsOf, rows: int
 ) -> dict[str, Any]:
-    db, first = await context.db(service), dict[str, list[Any]]()
+    db, first, name = await context.db(service), dict[str, list[Any]](), f"{service}.{found.name}"
     for table, number in tables.tables.items():
-        output.line(f"{table}: {count(number, 'row')}")
+        output.line(say("%(table)s: %(rows)s", table=table, rows=Count(number, "row")))
         query = with_names(SQL["rows"], schema=tables.schema, table=bare(table))
         first[table] = [orjson.loads(row["row"]) for row in await db.fetch(query, rows)]
         for row in first[table]:
             output.line(
                 "    " + ", ".join(f"{name} {_short(value)}" for name, value in row.items() if value is not None)
             )
-    own = "" if tables.position is None else f"position {tables.position:,} of {service}'s log, "
-    start = "the start" if tables.from_kept is None else f"the kept tables {tables.from_kept}"
     output.line(
-        f"{service}.{found.name} as of {own}{when(tables.time)}: {count(tables.events, 'event')} folded from "
-        f"{start}, of {count(tables.streams, 'stream')} in total."
+        say(
+            "%(projection)s as of %(moment)s: %(events)s folded from %(start)s, of %(streams)s in total.",
+            projection=name,
+            moment=tables.time
+            if tables.position is None
+            else say(
+                "position %(position)s of %(service)s's log, %(time)s",
+                position=tables.position,
+                service=service,
+                time=tables.time,
+            ),
+            events=Count(tables.events, "event"),
+            start=say("the start")
+            if tables.from_kept is None
+            else say("the kept tables %(schema)s", schema=tables.from_kept),
+            streams=Count(tables.streams, "stream"),
+        )
     )
     return {
-        "projection": f"{service}.{found.name}",
+        "projection": name,
         "position": tables.position,
         "time": stamp(tables.time),
         "streams": tables.streams,
@@ -240,7 +257,8 @@ async def _shown(
 
 
 async def _list(context: Context, output: Output, service: str, found: Projection) -> Result:
-    kept = await (await context.db(service)).fetch(SQL["kept"], f"{service}.{found.name}")
+    name = f"{service}.{found.name}"
+    kept = await (await context.db(service)).fetch(SQL["kept"], name)
     now = code_of(found)
     output.table(
         ("schema", ">position", "time", "rows"),
@@ -254,9 +272,9 @@ async def _list(context: Context, output: Output, service: str, found: Projectio
             for row in kept
         ],
     )
-    output.line(f"{count(len(kept), 'moment')} of {service}.{found.name} kept.")
+    output.line(say("%(moments)s of %(name)s kept.", moments=Count(len(kept), "moment"), name=name))
     shown = [{**dict(row), "covers": orjson.loads(row["covers"]), "same_folds": row["folds"] == now} for row in kept]
-    return Result({"projection": f"{service}.{found.name}", "kept": shown})
+    return Result({"projection": name, "kept": shown})
 
 
 async def _drop(context: Context, service: str, found: Projection, schema: str) -> ChangePlan:
@@ -270,14 +288,15 @@ async def _drop(context: Context, service: str, found: Projection, schema: str) 
         await drop_kept(context.dsn(service), schema)
         operation.counter()
         left = await db.fetchval(SQL["is_there"], schema)
-        return Outcome(not left, [f"Checked: the schema {'STILL exists' if left else 'is dropped'}."])
+        result = say("Checked: the schema STILL exists.") if left else say("Checked: the schema is dropped.")
+        return Outcome(not left, [result])
 
     return ChangePlan(
         service=service,
         arguments=[f"projection={name}", f"schema={schema}"],
         total=1,
         thing="schema",
-        summary=[f"The schema {schema} and its tables would be dropped."],
+        summary=[say("The schema %(schema)s and its tables would be dropped.", schema=schema)],
         data={"schema": schema},
         mode="--drop",
         apply=apply,

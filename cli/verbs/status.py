@@ -15,7 +15,8 @@ from aiokafka.errors import KafkaError
 from cli import horizon
 from cli.app import Result, verb
 from cli.context import Context
-from cli.output import Output, count, duration, size
+from cli.output import Output, duration, size
+from cli.sentences import Count, say
 from shared.eventlog.deliver.received import Partition
 from shared.eventlog.write.postgres import TRANSIENT
 from shared.services import SERVICES
@@ -81,7 +82,8 @@ async def _ready(context: Context, service: str) -> dict[str, str]:
         answer = await (await context.http(service)).get("/ready", timeout=3)
         waiting: dict[str, str] = answer.json()["waiting_for"]
     except (httpx.HTTPError, ValueError, KeyError) as error:
-        return {"service": f"no answer at {context.urls[service]} ({type(error).__name__})"}
+        where, fault = context.urls[service], type(error).__name__
+        return {"service": say("no answer at %(address)s (%(error)s)", address=where, error=fault)}
     return waiting
 
 
@@ -102,7 +104,11 @@ async def _reader(context: Context) -> AIOKafkaConsumer | str:
         async with asyncio.timeout(_KAFKA_TIMEOUT_S):
             return await context.kafka()
     except (KafkaError, OSError, TimeoutError) as error:
-        return f"Kafka at {context.settings.kafka.bootstrap} does not answer ({type(error).__name__})"
+        return say(
+            "Kafka at %(address)s does not answer (%(error)s)",
+            address=context.settings.kafka.bootstrap,
+            error=type(error).__name__,
+        )
 
 
 async def _edges(
@@ -160,19 +166,28 @@ def faults(services: Sequence[ServiceStatus], kafka: str | None) -> list[str]:
     """Return a line for each problem; none if everything is well."""
     wrong = [kafka] if kafka else []
     for each in services:
-        wrong += [f"{each.service}: {part}: {why}" for part, why in each.waiting.items()]
+        wrong += [
+            say("%(service)s: %(part)s: %(why)s", service=each.service, part=part, why=why)
+            for part, why in each.waiting.items()
+        ]
         wrong += horizon.faults(each.service, each.transactions)
         if each.fault is not None:
-            wrong.append(f"{each.service}: its database can't be read ({each.fault})")
+            wrong.append(
+                say("%(service)s: its database can't be read (%(error)s)", service=each.service, error=each.fault)
+            )
             continue
         if each.log is None:
             continue
         if each.log["fenced"]:
-            wrong.append(f"{each.service}: its store takes no commands: {each.log['fenced']}")
+            fenced = each.log["fenced"]
+            wrong.append(say("%(service)s: its store takes no commands: %(why)s", service=each.service, why=fenced))
         if each.log["parked"]:
-            wrong.append(f"{each.service}: {count(each.log['parked'], 'record')} parked; run `tenure parked group`")
+            parked = Count(each.log["parked"], "record")
+            wrong.append(
+                say("%(service)s: %(records)s parked; run `tenure parked group`", service=each.service, records=parked)
+            )
         elif each.log["relayed"] is not None and not each.log["led"]:
-            wrong.append(f"{each.service}: no running relay publishes its events")
+            wrong.append(say("%(service)s: no running relay publishes its events", service=each.service))
     return wrong
 
 
@@ -259,12 +274,12 @@ async def show_status(
 
     "horizon" is the position up to which readers may read, as no event can appear below it any more. "held" is the age
     of the oldest open transaction that has written, or that holds or waits for the head's row."""
-    output.note(f"Reading {context.where} for {duration(over)}.")
+    output.note(say("Reading %(where)s for %(time)s.", where=context.where, time=duration(over)))
     services, found, kafka = await gather(context, over)
     wrong = faults(services, kafka)
     show(output, services, found, kafka)
     for fault in wrong:
         output.line(fault)
     if not wrong:
-        output.line("Everything is well.")
+        output.line(say("Everything is well."))
     return Result(as_data(services, found, wrong), ok=not wrong)

@@ -9,7 +9,8 @@ from cli.app import Result, verb
 from cli.context import ANCHOR_TOPICS, Context, services_named
 from cli.exit_codes import USAGE, OperatorError
 from cli.operation import Outcome
-from cli.output import Counter, Output, count
+from cli.output import Counter, Output
+from cli.sentences import Count, Sentence, say
 from cli.verbs.topics import topics_named
 from services import definition_of
 from shared.eventlog.repair.verify import Report, verify_topic
@@ -100,7 +101,7 @@ async def check_service(
 async def verify_restored(context: Context, service: str, counter: Counter) -> Outcome:
     """Verify a restored service completely, as the check of the restore's result."""
     report = await check_service(context, service, counter)
-    summary = [f"Checked: {_extent(report)}; {_judgement(report)}."]
+    summary: list[str] = [say("Checked: %(so)s; %(judgement)s.", so=_extent(report), judgement=_judgement(report))]
     summary += [str(finding) for finding in report.findings.first[:SHOWN]]
     return Outcome(report.sound, summary, {"verified": as_data(report)})
 
@@ -110,29 +111,44 @@ def print_report(output: Output, report: Report, *, store_only: bool = False, to
         output.line(f"{finding.place}:")
         output.line(f"    {finding.what}")
     if report.findings.number > SHOWN:
-        shown = "the first thousand" if report.findings.number > len(report.findings.first) else "all"
-        output.line(f"and {report.findings.number - SHOWN:,} more (--json shows {shown})")
-    if topic_only:
-        output.line(f"{topic_of(report.service)}: {_judgement(report)}.")
+        more = report.findings.number - SHOWN
         output.line(
-            f"    {count(report.records, 'record')} read: {count(report.events, 'event')} up to position "
-            f"{report.head:,}, {count(report.repeats, 'repeat')} (allowed); {count(report.anchors, 'anchor')}."
+            say("and %(more)s more (--json shows the first thousand)", more=more)
+            if report.findings.number > len(report.findings.first)
+            else say("and %(more)s more (--json shows all)", more=more)
         )
-        output.line("    The store was not read, so the topic was not compared with it.")
-        return
-    output.line(f"{report.service}: {_judgement(report)}.")
-    without = " The topic was not read." if store_only else ""
-    output.line(f"    {_extent(report)} read.{without}")
+    name = topic_of(report.service) if topic_only else report.service
+    output.line(say("%(name)s: %(judgement)s.", name=name, judgement=_judgement(report)))
+    if topic_only:
+        output.line(
+            say(
+                "    %(records)s read: %(events)s up to position %(position)s, %(repeats)s (allowed); %(anchors)s.",
+                records=Count(report.records, "record"),
+                events=Count(report.events, "event"),
+                position=report.head,
+                repeats=Count(report.repeats, "repeat"),
+                anchors=Count(report.anchors, "anchor"),
+            )
+        )
+        output.line(say("    The store was not read, so the topic was not compared with it."))
+    elif store_only:
+        output.line(say("    %(extent)s read. The topic was not read.", extent=_extent(report)))
+    else:
+        output.line(say("    %(extent)s read.", extent=_extent(report)))
 
 
-def _judgement(report: Report) -> str:
-    return "sound" if report.sound else f"NOT SOUND, {count(report.findings.number, 'finding')}"
+def _judgement(report: Report) -> Sentence:
+    if report.sound:
+        return say("sound")
+    return say("NOT SOUND, %(findings)s", findings=Count(report.findings.number, "finding"))
 
 
-def _extent(report: Report) -> str:
-    return (
-        f"{count(report.events, 'event')} of the store, {count(report.records, 'record')} of the topic, "
-        f"{count(report.anchors, 'anchor')}"
+def _extent(report: Report) -> Sentence:
+    return say(
+        "%(events)s of the store, %(records)s of the topic, %(anchors)s",
+        events=Count(report.events, "event"),
+        records=Count(report.records, "record"),
+        anchors=Count(report.anchors, "anchor"),
     )
 
 

@@ -9,7 +9,8 @@ from cli.app import Planned, Result, change, group, verb
 from cli.context import Context
 from cli.exit_codes import NOT_FOUND, REFUSED, USAGE, OperatorError
 from cli.operation import ChangePlan, Operation, Outcome
-from cli.output import Output, count, when
+from cli.output import Output, when
+from cli.sentences import Count, Sentence, say
 from services.identity.domain.invitation import OPERATOR
 from services.identity.domain.webhook import (
     WEBHOOK,
@@ -28,7 +29,12 @@ from shared.eventlog.write.log import Meta, Refused, utc_now
 
 group("webhook", "Webhooks: list, show, pause, resume, replay.")
 
-STATES: Final = ("running", "paused", "parked", "ended")
+STATES: Final = {
+    "running": say("running"),
+    "paused": say("paused"),
+    "parked": say("parked"),
+    "ended": say("ended"),
+}
 _DONE_OR_NOT: Final = "The webhook is changed, or it is as it was."
 Id: TypeAlias = Annotated[str, typer.Argument(help="The webhook's id, as `tenure webhook ls` shows it.")]
 
@@ -96,7 +102,14 @@ async def list_webhooks(
         ],
     )
     waiting = sum(each["waiting"] for each in listed)
-    output.line(f"{count(len(found), 'webhook')} shown, of {len(listed):,}; {count(waiting, 'event')} waiting.")
+    output.line(
+        say(
+            "%(webhooks)s shown, of %(all)s; %(events)s waiting.",
+            webhooks=Count(len(found), "webhook"),
+            all=len(listed),
+            events=Count(waiting, "event"),
+        )
+    )
     return Result({"webhooks": found, "waiting": waiting})
 
 
@@ -121,13 +134,13 @@ def _text(value: object) -> str:
 @change("webhook pause", if_cancelled=_DONE_OR_NOT)
 async def pause_webhook(context: Context, webhook: Id) -> Planned:
     """Send nothing to a webhook until it is resumed."""
-    return await _plan(context, webhook, PauseWebhook(paused_by=OPERATOR), "would be sent nothing more for now")
+    return await _plan(context, webhook, PauseWebhook(paused_by=OPERATOR), say("would be sent nothing more for now"))
 
 
 @change("webhook resume", if_cancelled=_DONE_OR_NOT)
 async def resume_webhook(context: Context, webhook: Id) -> Planned:
     """Go on with the event that a paused or parked webhook stopped at."""
-    return await _plan(context, webhook, ResumeWebhook(resumed_by=OPERATOR), "would go on where it stopped")
+    return await _plan(context, webhook, ResumeWebhook(resumed_by=OPERATOR), say("would go on where it stopped"))
 
 
 @change("webhook replay", if_cancelled=_DONE_OR_NOT)
@@ -142,10 +155,11 @@ async def replay_webhook(
 
     A paused or parked webhook goes on."""
     command = ReplayWebhook(after=position - 1, replayed_by=OPERATOR)
-    return await _plan(context, webhook, command, f"would be sent its events from position {position:,} on")
+    effect = say("would be sent its events from position %(position)s on", position=position)
+    return await _plan(context, webhook, command, effect)
 
 
-async def _plan(context: Context, webhook_id: str, command: Command, effect: str) -> ChangePlan:
+async def _plan(context: Context, webhook_id: str, command: Command, effect: Sentence) -> ChangePlan:
     """Return the plan to give a webhook a command."""
     found = await _one(context, webhook_id)
     before, reason = state_of(found)
@@ -161,15 +175,23 @@ async def _plan(context: Context, webhook_id: str, command: Command, effect: str
         operation.counter(1)
         state, _ = state_of(await _one(context, webhook_id))
         data: Mapping[str, object] = {"state": state}
-        return Outcome(bool(answer.events), [f"Checked: webhook {webhook_id} is {state}."], data)
+        result = say("Checked: webhook %(webhook)s is %(state)s.", webhook=webhook_id, state=STATES[state])
+        return Outcome(bool(answer.events), [result], data)
 
-    said = f"{before}: {reason}" if reason else before
+    said = STATES[before] if reason is None else say("%(so)s: %(why)s", so=STATES[before], why=reason)
+    summary = say(
+        "Webhook %(webhook)s (%(name)s, %(state)s) %(effect)s.",
+        webhook=webhook_id,
+        name=found.registered.name,
+        state=said,
+        effect=effect,
+    )
     return ChangePlan(
         service="identity",
         arguments=[f"webhook={webhook_id}", f"command={type(command).__name__}"],
         total=int(changes),
         thing="webhook",
-        summary=[f"Webhook {webhook_id} ({found.registered.name}, {said}) {effect}."] if changes else [],
+        summary=[summary] if changes else [],
         data={"webhook": webhook_id},
         apply=apply,
     )

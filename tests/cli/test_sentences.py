@@ -1,5 +1,6 @@
 """Sentences that know their parts."""
 
+from copy import deepcopy
 from datetime import UTC, datetime
 
 from cli.sentences import Count, say, view
@@ -20,6 +21,11 @@ def test_a_sentence_keeps_its_parts() -> None:
     assert shown["template"] == "%(so)s; %(why)s"
     assert shown["values"]["so"]["values"] == {"events": {"number": 1, "thing": "event"}}
     assert shown["values"]["why"] == "\\x1b[31m", "what strangers wrote steers no terminal"
+
+
+def test_a_copy_keeps_them_too() -> None:
+    said = deepcopy({"why": say("%(events)s applied", events=Count(1, "event"))})["why"]
+    assert (said, said.template, said.values) == ("1 event applied", "%(events)s applied", {"events": (1, "event")})
 
 
 def test_an_output_keeps_texts_and_sentences() -> None:

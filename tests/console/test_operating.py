@@ -5,6 +5,9 @@ from typing import Any
 
 import pytest
 
+from cli.sentences import Count, Sentence, in_a_row, say, view
+from cli.verbs.mail import STATE
+from cli.verbs.webhook import STATES
 from services.console.app import AREAS
 from tests.console.fakes import ACCOUNT, Browser, Services, hidden, problem, words
 from tests.console.samples.operating import (
@@ -246,6 +249,52 @@ async def test_a_verb_speaks_the_persons_language(browser: Browser, services: Se
     assert "1.204 Ereignisse der Streams von marketplace.sales würden noch einmal verarbeitet, aus dem Speicher" in text
     assert "Das Schema old_1, ersetzt am 29.11.2026, 12:00:00 MEZ, würde gelöscht." in text
     assert "A text that has no parts." in text and "English." not in text
+
+
+@pytest.mark.parametrize(
+    ("english", "german"),
+    [
+        (
+            say(
+                "Webhook %(webhook)s (%(name)s, %(state)s) %(effect)s.",
+                webhook="w-1",
+                name="Billing",
+                state=say("%(so)s: %(why)s", so=STATES["parked"], why="410 Gone"),
+                effect=say("would be sent its events from position %(position)s on", position=1204),
+            ),
+            "Der Webhook w-1 (Billing, geparkt: 410 Gone) bekäme seine Ereignisse ab Position 1.204 gesendet.",
+        ),
+        (
+            say(
+                "Mail %(number)s (%(kind)s, %(state)s: %(reason)s) %(effect)s.",
+                number="7",
+                kind="welcome",
+                state=STATE["parked"],
+                reason="550 no such user",
+                effect=say("would be sent again"),
+            ),
+            "Mail 7 (welcome, geparkt: 550 no such user) würde noch einmal gesendet.",
+        ),
+        (
+            say(
+                "%(those)s shown; %(figures)s.",
+                those=Count(1, "notification"),
+                figures=in_a_row([say("%(number)s sent", number=1), say("%(number)s bounced", number=1200)]),
+            ),
+            "Gezeigt: 1 Benachrichtigung; 1 gesendet, 1.200 abgewiesen.",
+        ),
+        (say("Checked: %(so)s; %(judgement)s.", so="x", judgement=say("sound")), "Geprüft: x; in Ordnung."),
+        (say("Everything is well."), "Alles ist in Ordnung."),
+    ],
+)
+async def test_what_is_inside_a_sentence_is_in_the_persons_language_too(
+    browser: Browser, services: Services, english: Sentence, german: str
+) -> None:
+    services.answers["GET /me"] = answer({**ACCOUNT, "organisation_kind": "operator", "locale": "de-DE"})
+    plan = said(plan="digest-1")
+    plan["sentences"] = [view(english, str(english)).model_dump(mode="json")]
+    shows(services, answer=plan)
+    assert german in words((await browser.get(RUN)).text)
 
 
 async def test_a_run_that_nobody_knows_is_not_found(browser: Browser) -> None:
