@@ -47,8 +47,19 @@ Runs = Mapping[str, Future[str]]
 
 
 @pytest.fixture(scope="module")
-def runs(running: System, console: str, scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
-    """A run for each document, some at the same time."""
+def runs(
+    request: pytest.FixtureRequest,
+    running: System,
+    console: str,
+    scene: Scene,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Runs]:
+    """A run for each document that a selected test asks for, some at the same time."""
+    selected = {
+        item.callspec.params["name"]
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and item.path == request.path
+    }
     tool, folder = python_tool("st"), tmp_path_factory.mktemp("schemathesis")
     config = folder / "schemathesis.toml"
     config.write_text((HERE / "schemathesis.toml").read_text() + (SHORT if FUZZ != "long" else ""))
@@ -71,7 +82,7 @@ def runs(running: System, console: str, scene: Scene, tmp_path_factory: pytest.T
             options = [f"--url={urls[name].rstrip('/')}", f"--max-examples={EXAMPLES}", f"--seed={SEED}"]
             return run([tool, f"--config-file={config}", "run", "openapi.json", *options], own, env, PATIENCE_S)
 
-        yield {name: pool.submit(asked, name, document) for name, document in documents.items()}
+        yield {name: pool.submit(asked, name, document) for name, document in documents.items() if name in selected}
 
 
 @pytest.mark.parametrize("name", [*SERVICES, *EDGES])
