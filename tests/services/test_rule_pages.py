@@ -11,7 +11,7 @@ import pytest
 
 import services
 from shared.rule_status import status_of
-from shared.runtime.rule_pages import SHARED, rules_in
+from shared.runtime.rule_pages import SHARED, known_in, rules_in
 from shared.services import SERVICES
 from tests.services.every_route import app_of, rules_of
 
@@ -74,3 +74,14 @@ async def test_what_is_no_rule_has_no_page() -> None:
     async with client("entitlements") as asking:
         answer = await asking.get("/problems/cart-empty")
     assert (answer.status_code, answer.json()["rule"]) == (404, "unknown"), "it is marketplace's"
+
+
+def test_only_the_files_of_rules_and_those_that_refuse_are_parsed(tmp_path: Path) -> None:
+    """Parsing all code takes seconds on a busy machine, for a page that may not exist."""
+    (tmp_path / "rules.py").write_text('LATE: Final = "late"\n"""It is in time."""\n')
+    (tmp_path / "pages.py").write_text("this is no Python")
+    (tmp_path / "refusing.py").write_text('Rejected(rules.LATE, "It is late.", "Be early.")')
+    (page,) = [each for each in rules_in((tmp_path,)).values() if each.rule == "late"]
+    assert (page.demands, page.reasons, page.remedies) == ("It is in time.", ["It is late."], ["Be early."])
+    (tmp_path / "refusing.py").write_text("Rejected(this is no Python")
+    assert known_in((tmp_path,)) == rules_in((tmp_path,)).keys()
