@@ -7,6 +7,7 @@ import typer
 
 from cli.app import Planned, Result, change, group, verb
 from cli.context import Context
+from cli.event_search import head
 from cli.exit_codes import NOT_FOUND, REFUSED, USAGE, OperatorError
 from cli.operation import ChangePlan, Operation, Outcome
 from cli.output import Output, when
@@ -26,6 +27,7 @@ from services.identity.webhooks import store
 from services.identity.webhooks.routes import state_of
 from services.identity.webhooks.store import Standing
 from shared.eventlog.write.log import Meta, Refused, utc_now
+from shared.events.registry import service_of
 
 group("webhook", "Webhooks: list, show, pause, resume, replay.")
 
@@ -154,6 +156,10 @@ async def replay_webhook(
     """Send a webhook its events from a position on, sent before or not.
 
     A paused or parked webhook goes on."""
+    topic = (await _one(context, webhook)).registered.topic
+    newest = await head(await context.db(service_of(topic)))
+    if position > newest + 1:
+        raise OperatorError(f"The newest event of {topic} has position {newest:,}.", REFUSED)
     command = ReplayWebhook(after=position - 1, replayed_by=OPERATOR)
     effect = say("would be sent its events from position %(position)s on", position=position)
     return await _plan(context, webhook, command, effect)

@@ -15,6 +15,7 @@ from shared.runtime.database import Pool
 from shared.runtime.figures import Figures
 from shared.runtime.freshness import Freshness
 from shared.runtime.limits import Limits
+from shared.runtime.live.positions import KafkaHeads, TopicHeads
 from shared.runtime.metrics import Metrics
 from shared.runtime.names import IdentityNameBook, NameBook
 from shared.runtime.people import AddressBook, IdentityAddressBook
@@ -51,6 +52,7 @@ class Parts:
     freshness: Freshness = field(init=False)
     address_book: AddressBook = field(init=False)
     name_book: NameBook = field(init=False)
+    topic_heads: TopicHeads = field(init=False)
 
     def __post_init__(self) -> None:
         self.clocks = Clocks(self.now)
@@ -65,6 +67,7 @@ class Parts:
         )
         self.address_book = IdentityAddressBook(self.settings.url_of("identity"))
         self.name_book = IdentityNameBook(self.settings.url_of("identity"))
+        self.topic_heads = KafkaHeads(self.settings.kafka)
 
     def is_sandbox(self, organisation_id: str) -> bool:
         """Return whether the organisation is a sandbox.

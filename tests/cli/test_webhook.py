@@ -5,13 +5,14 @@ from collections.abc import Mapping
 import pytest
 
 from shared.events import WebhookEnded, WebhookParked, WebhookRegistered
+from shared.events.registry import IDENTITY
 from tests.cli.conftest import Tenure
 from tests.cli.stores import append, fetch, operations
 from tests.contracts.golden import sample
 
 Stores = Mapping[str, str]
 YES = ("--yes", "--reason", "the receiver is put right")
-REGISTERED = sample(WebhookRegistered).model_copy(update={"webhook_id": "w", "name": "Dashboard"})
+REGISTERED = sample(WebhookRegistered).model_copy(update={"webhook_id": "w", "name": "Dashboard", "topic": IDENTITY})
 PARKED = sample(WebhookParked).model_copy(update={"webhook_id": "w", "reason": "not-accepted"})
 ENDED = sample(WebhookEnded).model_copy(update={"webhook_id": "gone", "reason": "removed"})
 
@@ -69,9 +70,15 @@ def test_a_parked_one_is_resumed_after_a_dry_run_and_that_is_recorded(tenure: Te
 
 
 def test_a_replay_begins_with_the_named_event(tenure: Tenure, webhooks: str) -> None:
-    assert tenure("webhook", "replay", "w", "--from", "41", *YES).code == 0
+    assert tenure("webhook", "replay", "w", "--from", "3", *YES).code == 0
     (row,) = fetch(webhooks, "select data ->> 'after' as after from log.events where type = 'WebhookReplayed'")
-    assert row["after"] == "40"
+    assert row["after"] == "2"
+
+
+def test_a_replay_does_not_begin_beyond_the_newest_event_of_the_topics_service(tenure: Tenure, webhooks: str) -> None:
+    refused = tenure("webhook", "replay", "w", "--from", "41", *YES)
+    assert (refused.code, changes(webhooks)) == (5, [])
+    assert "The newest event of identity.events.v1 has position 4." in refused.err
 
 
 def test_one_is_paused(tenure: Tenure, webhooks: str) -> None:

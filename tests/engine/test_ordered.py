@@ -2,13 +2,14 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Iterable
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.structs import TopicPartition
 
-from shared.eventlog.deliver.ordered import InOrder, Lost, OrderedTopic, Placed, dense_end, exists, placed
+from shared.eventlog.deliver.ordered import InOrder, Lost, OrderedTopic, Placed, dense_end, exists, head_before, placed
 from shared.events.envelope import StoredEvent
 from tests.examples.engine import new_id
 from tests.examples.positions import PARTITIONS, Store, all_placed, make_topic, publish, records
@@ -138,6 +139,32 @@ async def test_an_empty_topic_is_followed_from_its_first_event(kafka: parts.Kafk
         assert newest == []
         await publish(kafka.access, topic, Store().grow(20))
         assert positions(await read_on(reader, order, 20)) == [*range(1, 21)]
+
+
+@pytest.mark.system
+async def test_a_position_is_known_to_be_beyond_the_head_also_while_a_relay_repeats(
+    kafka: parts.Kafka, topic: str
+) -> None:
+    store = Store()
+    assert await head_before(topic, 1, kafka.access) == 0
+    await publish(kafka.access, topic, [*store.grow(200), *store.events[150:190]])
+    assert [await head_before(topic, n, kafka.access) for n in (1, 150, 200, 201, 10**15)] == [*[None] * 3, 200, 200]
+
+
+@pytest.mark.system
+async def test_what_follows_is_complete_once_kafka_has_said_so(kafka: parts.Kafka, topic: str) -> None:
+    store = Store()
+    await publish(kafka.access, topic, store.grow(20))
+    async with OrderedTopic(topic, kafka.access) as reader:
+        _, order = await reader.newest(60)
+        asked = time.time()
+        assert not reader.complete_since(order, asked)
+        await publish(kafka.access, topic, store.grow(1))
+        found: list[Placed] = []
+        async with asyncio.timeout(10):
+            while not reader.complete_since(order, asked):
+                found += await reader.following(order)
+        assert positions(found) == [21]
 
 
 @pytest.mark.system

@@ -71,6 +71,17 @@ class AtOnce(Everywhere):
         return []
 
 
+class Heads:
+    """The heads of topics; None of one that has come as far as anybody asks."""
+
+    def __init__(self) -> None:
+        self.heads: dict[str, int] = {}
+
+    async def before(self, topic: str, position: int) -> int | None:
+        head = self.heads.get(topic)
+        return head if head is not None and head < position else None
+
+
 class Bench:
     """The service's application, and its consumers fed from its store as Kafka would."""
 
@@ -87,6 +98,7 @@ class Bench:
             now=utc_now,
         )
         parts.opened_log, parts.opened_db = self.log, pool
+        parts.topic_heads = self.topics = Heads()
         self.notices = parts.notices
         self.app = app = make_app(parts, SERVICE.commands, SERVICE.queries, api=True)
         app.state.keys = keys.Keys([KEY])

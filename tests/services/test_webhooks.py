@@ -82,6 +82,19 @@ async def test_what_can_not_be_sent_is_refused(bench: Bench, form: dict[str, Any
     assert (await bench.when(token, "POST", "/webhooks", form)).json()["rule"] == rule
 
 
+async def test_nothing_is_sent_from_a_position_that_the_topic_has_not_come_to(bench: Bench) -> None:
+    _, token = await bench.join("mina")
+    bench.topics.heads["entitlements.events.v1"] = 41
+    made = await registered(bench, token, after=41)
+    path = f"/webhooks/{made}/replay"
+    asked = [("/webhooks", wanted(after=42)), ("/webhooks?dry_run=true", wanted(after=10**15)), (path, {"after": 42})]
+    for at, body in asked:
+        refused = await bench.when(token, "POST", at, body)
+        assert (refused.status_code, refused.json()["rule"]) == (422, "position-unknown")
+        assert "newest event has position 41" in refused.json()["detail"]
+    await bench.when(token, "POST", path, {"after": 41}).then_ok()
+
+
 async def test_a_webhook_may_be_a_machines_that_reads(bench: Bench) -> None:
     _, founder = await bench.join("oskar")
     mina, token = await bench.invited(founder, "mina")

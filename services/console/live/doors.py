@@ -175,13 +175,16 @@ async def live(
     """Stream events as they are published (Server-Sent Events).
 
     Each has its position as `id`. It begins after `Last-Event-ID`, else after `after`, else with the first event since
-    `since`, else with the next one. An event `reset` says that the events after a position are not kept any more. The
-    stream ends with the token or the session; connect again with the last id.
+    `since`, else with the next one. A position beyond the newest event is refused. An event `reset` says that the
+    events after a position are not kept any more. The stream ends with the token or the session; connect again with the
+    last id.
     """
     edge, wanted = edge_of(request), _seen(filters, caller, topic)
     found = await edge.topic(topic, caller.actor)
     begin = last_event_id if last_event_id is not None else after
-    if begin is None:
+    if begin is not None:
+        await edge.require(found, begin)
+    else:
         try:
             begin = found.window.head if wanted.since is None else await found.position_at(wanted.since)
         except Exception as fault:
@@ -214,11 +217,12 @@ async def feed(
     """Return the events after a position as a page.
 
     It waits up to `wait` seconds if there is none yet. A page without items may still have come
-    further: go on with `next`.
+    further: go on with `next`. A position beyond the newest event is refused.
     """
     edge, wanted = edge_of(request), _seen(filters, caller, topic)
     found = await edge.topic(topic, caller.actor)
     with edge.callers.admitted(caller):
+        await edge.require(found, after)
         frames, position = await edge.page(found, caller, wanted, after, limit, wait)
     others = [(name, value) for name, value in request.query_params.multi_items() if name not in ("after", "ticket")]
     following = f"/feed/{topic}?{urlencode([('after', str(position)), *others])}"

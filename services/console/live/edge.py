@@ -17,6 +17,7 @@ from shared.runtime.auth import Actor, TokenVerifier, fetcher
 from shared.runtime.endings import FollowedEndings
 from shared.runtime.limits import Limits
 from shared.runtime.live.frames import Frame
+from shared.runtime.live.positions import beyond
 from shared.runtime.live.topic import CATCH_UPS, LiveTopic
 from shared.runtime.live.wanted import Wanted, hears
 from shared.runtime.metrics import Metrics
@@ -140,6 +141,11 @@ class LiveEdge:
                     break
                 await topic.news(wanted, min(left, CHECK_S))
         return found, position
+
+    async def require(self, topic: LiveTopic, position: int) -> None:
+        """Raise Problem 422 if a topic ends before a position, from which nobody can go on."""
+        if not await topic.comes_to(position):
+            raise beyond(topic.topic, position, topic.window.head)
 
     def snapshot(self, topic: str) -> str:
         """Return where the present state is read if events of a topic are not kept."""

@@ -41,6 +41,7 @@ from shared.runtime.database import Pool
 from shared.runtime.exports import ListRoute
 from shared.runtime.http import CurrentActor, CurrentLog, Database
 from shared.runtime.lists import By, Listing, ListOf, Page, Search
+from shared.runtime.live.positions import require_position
 from shared.runtime.problems import Problem, unknown
 from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
 from shared.runtime.scopes import machines as for_machines
@@ -129,6 +130,8 @@ async def register_webhook(context: RequestContext[NewWebhook]) -> Addressed[Reg
             reason=str(reason),
             remedy="Name an address such as https://receiver.example/tenure.",
         ) from None
+    if form.after is not None:
+        await require_position(context.parts.topic_heads, form.topic, form.after)
     if form.client_id is not None:
         await visible_machine(context.streams, actor, form.client_id)
     webhook_id = str(uuid.uuid5(uuid.NAMESPACE_OID, f"webhook:{context.command_id}"))
@@ -238,7 +241,9 @@ async def resume_webhook(context: RequestContext[ResumeWebhook], webhook_id: str
 
 @COMMANDS.route("POST", "/webhooks/{webhook_id}/replay", WEBHOOK)
 async def replay_webhook(context: RequestContext[ReplayWebhook], webhook_id: str) -> Addressed[ReplayWebhook]:
-    await _visible_webhook(context.streams, context.actor, webhook_id)
+    webhook = await _visible_webhook(context.streams, context.actor, webhook_id)
+    if isinstance(webhook, Running):
+        await require_position(context.parts.topic_heads, webhook.registered.topic, context.asked.after)
     return Addressed(webhook_id, replace(context.asked, replayed_by=context.actor.account_id))
 
 

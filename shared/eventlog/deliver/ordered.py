@@ -38,6 +38,10 @@ FETCH_WAIT_MS: Final = 50
 """How long Kafka waits for a record before it answers that there is none; a seek waits for that answer, too."""
 READ_S: Final = 15.0
 """How long reading what is there may take."""
+COMES_S: Final = 1.0
+"""After how long a position that was not found is looked for again."""
+HEAD_EVENTS: Final = 600
+"""How many of the newest events are read to find the head."""
 EXISTS_S: Final = 5.0
 STOP_S: Final = 0.5
 STOPS: Final = 6
@@ -170,6 +174,27 @@ async def stop_reading(kafka: AIOKafkaConsumer) -> None:
         logger.warning("a connection did not close", fault=repr(stopping.exception()))
 
 
+async def head_before(topic: str, position: int, access: KafkaAccess) -> int | None:
+    """Return the position of a topic's newest event if the topic ends before a position.
+
+    None if it has come to that position, or may have. It is asked again after a second: what was just stored is
+    published within it, and a relay that starts again repeats earlier events, which may mislead the first search.
+
+    Raises:
+        KafkaError, TimeoutError: It can't be read.
+    """
+    async with OrderedTopic(topic, access) as reader:
+        for pause_s in (0.0, COMES_S):
+            await asyncio.sleep(pause_s)
+            try:
+                if await reader.after(position - 1, 1):
+                    return None
+            except Lost:
+                return None
+        _, order = await reader.newest(HEAD_EVENTS)
+        return order.position if order.known and order.position < position else None
+
+
 class OrderedTopic:
     """A connection that reads one topic, without a consumer group.
 
@@ -244,8 +269,9 @@ class OrderedTopic:
             order.position, order.known = order.nearest - 1, True
         events = order.take(len(read) + QUEUED)
         waiting = [n for n, queue in order.queues.items() if not queue]
-        full = len(wanted) < len(self._partitions)
-        if not events and order.nearest is not None and (not waiting or (full and all(map(self._at_end, wanted)))):
+        full, since = len(wanted) < len(self._partitions), self._clock() - ANSWERED_S
+        ended = not waiting or (full and all(self._at_end(n, since) for n in wanted))
+        if not events and order.nearest is not None and ended:
             raise Lost(order.position, order.nearest)
         return events
 
@@ -363,8 +389,12 @@ class OrderedTopic:
                     events.append(event)
         return events
 
-    def _at_end(self, n: int) -> bool:
+    def complete_since(self, order: InOrder, time_s: float) -> bool:
+        """Return whether `following` has returned all, as Kafka has said since a time."""
+        waiting = not order.known or order.nearest is not None
+        return not waiting and all(self._at_end(n, time_s) for n in self._partitions)
+
+    def _at_end(self, n: int, since_s: float) -> bool:
         partition = TopicPartition(self.topic, n)
         end, answered = self._kafka.highwater(partition), self._kafka.last_poll_timestamp(partition)
-        since = (self._clock() - ANSWERED_S) * 1000
-        return end is not None and self._next[n] >= end and answered is not None and answered >= since
+        return end is not None and self._next[n] >= end and answered is not None and answered >= since_s * 1000

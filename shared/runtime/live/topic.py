@@ -5,6 +5,7 @@ follows: from the memory, which holds the newest events without a gap, or else f
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -14,7 +15,7 @@ from typing import Final
 import structlog
 
 from shared.eventlog.deliver.kafka import KafkaAccess
-from shared.eventlog.deliver.ordered import Lost, OrderedTopic
+from shared.eventlog.deliver.ordered import InOrder, Lost, OrderedTopic
 from shared.runtime.live.frames import Frame, frame_of
 from shared.runtime.live.wanted import Wanted
 
@@ -30,8 +31,12 @@ CHUNK: Final = 250
 TICK_S: Final = 0.05
 """The shortest time between two notices to waiting subscribers, who get the events of that time together."""
 AGAIN_S: Final = 1.0
+COMES_S: Final = 2.0
+COMES_CHECK_S: Final = 0.1
+"""How long a position beyond the head is waited for, and how often it is checked whether Kafka has no more."""
 CATCH_UPS: Final = 4
 """How many subscribers of a process are served from Kafka at once; the others wait."""
+_EVERYTHING: Final = Wanted(everything=True)
 
 
 class Window:
@@ -113,6 +118,7 @@ class LiveTopic:
         self.loaded = asyncio.Event()
         """Set while the window is what the topic has."""
         self._task: asyncio.Task[None] | None = None
+        self._following: tuple[OrderedTopic, InOrder] | None = None
         self._idle: list[OrderedTopic] = []
         self._any: set[asyncio.Future[None]] = set()
         self._by_tenant: dict[str, set[asyncio.Future[None]]] = {}
@@ -142,12 +148,15 @@ class LiveTopic:
                 logger.warning("the topic lacks events", topic=self.topic, after=lost.after, nearest=lost.nearest)
             except Exception as fault:  # noqa: BLE001  # Whatever Kafka's client raises, the next attempt may succeed.
                 logger.warning("the topic can't be read: starting again", topic=self.topic, fault=repr(fault))
+            finally:
+                self._following = None
             await asyncio.sleep(AGAIN_S)
 
     async def _follow(self) -> None:
         async with OrderedTopic(self.topic, self._access) as reader:
             newest, order = await reader.newest(KEPT)
             self.window.replace([frame_of(event) for event in newest])
+            self._following = reader, order
             self.loaded.set()
             self._tell({frame.tenant for frame in self.window.frames[-PAGE:]})
             while True:
@@ -187,6 +196,28 @@ class LiveTopic:
             timer.cancel()
             for each in sets:
                 each.discard(waiter)
+
+    # ── Positions ──────────────────────────────────────────────────────────────────────────────────────
+
+    async def comes_to(self, position: int) -> bool:
+        """Return whether the topic has come to a position, or may have.
+
+        False only if Kafka says that it ends before. It is waited for, as this reader may be behind another one that
+        the position is from.
+        """
+        asked, until = time.time(), time.monotonic() + COMES_S
+        while position > self.window.head and time.monotonic() < until:
+            if self.complete_since(asked):
+                return False
+            await self.news(_EVERYTHING, COMES_CHECK_S)
+        return True
+
+    def complete_since(self, time_s: float) -> bool:
+        """Return whether Kafka has said since a time that there is nothing after the head."""
+        if self._following is None:
+            return False
+        reader, order = self._following
+        return reader.complete_since(order, time_s)
 
     # ── Events ─────────────────────────────────────────────────────────────────────────────────────────
 
