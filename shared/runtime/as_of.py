@@ -11,26 +11,23 @@ had. What the caller may see is decided as for the present.
 """
 
 import asyncio
-import re
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import reduce
 from typing import Annotated, Final, Generic, NamedTuple, TypeAlias, TypeVar, cast
 
 from fastapi import Depends, Query, Request
-from pydantic import BeforeValidator
 
 from shared import rules
 from shared.eventlog.decision import Stream
 from shared.events.base import Event
 from shared.events.envelope import Envelope
-from shared.events.fields import Instant
 from shared.runtime.auth import Actor
 from shared.runtime.http import CurrentActor
 from shared.runtime.parts import Parts
 from shared.runtime.problems import Problem
+from shared.runtime.written import WrittenInstant
 
 S = TypeVar("S")
 C = TypeVar("C")
@@ -40,7 +37,6 @@ E = TypeVar("E", bound=Event)
 EVENTS_AT_MOST: Final = 10_000
 """The number of events that are folded for an answer at most."""
 _BATCH: Final = 500
-_FORM: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T")
 
 
 class Happened(NamedTuple, Generic[E]):
@@ -164,18 +160,6 @@ def nothing_then(at: datetime, begins: datetime | None = None) -> Problem:
 
 def _shown(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _written(value: object) -> object:
-    """Return the time of a text such as `2026-01-31T12:00:00Z`, and any other value as it is."""
-    if isinstance(value, str) and _FORM.match(value):
-        with suppress(ValueError):
-            return datetime.fromisoformat(value)
-    return value
-
-
-WrittenInstant: TypeAlias = Annotated[Instant, BeforeValidator(_written)]
-"""A point in time in a query. The `+` of an offset is written as `%2B` there."""
 
 
 async def _reader(

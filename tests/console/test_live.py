@@ -428,6 +428,8 @@ async def test_a_feed_says_that_a_position_is_not_kept() -> None:
         (f"/feed/{ENTITLEMENTS}?after=-1", "mina", 422),
         (f"/feed/{ENTITLEMENTS}?typ=SeatAssigned", "mina", 422),
         (f"/feed/{ENTITLEMENTS}?since=2026-11-29T12:00", "mina", 422),
+        (f"/feed/{ENTITLEMENTS}?since=1764417600", "mina", 422),
+        (f"/live/{ENTITLEMENTS}?until=0.5", "mina", 422),
         (f"/live/{ENTITLEMENTS}?ticket=used", "mina", 401),
         (f"/live/{ENTITLEMENTS}", "agent", 403),
     ],

@@ -12,7 +12,7 @@ import orjson
 from fastapi import Depends, FastAPI, Header, Query, Request
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -32,7 +32,7 @@ from shared.runtime.outcomes import Attribute, EventOutcomes
 from shared.runtime.problems import MEDIA_TYPE, Problem, ProblemDetails
 from shared.runtime.rule_pages import rule_pages
 from shared.runtime.settings import Settings
-from shared.runtime.written import WRITTEN
+from shared.runtime.written import WRITTEN, WrittenInstant
 
 SSE: Final = "text/event-stream"
 LIMIT: Final = 100
@@ -99,8 +99,8 @@ async def _filters(
     type: Listed = [],  # noqa: B006  # the names of the query's parameters; FastAPI copies defaults
     stream: Listed = [],  # noqa: B006
     tenant: Listed = [],  # noqa: B006
-    since: AwareDatetime | None = None,
-    until: AwareDatetime | None = None,
+    since: WrittenInstant | None = None,
+    until: WrittenInstant | None = None,
 ) -> Wanted:
     """Read the filter of a request; what a caller may see is added to it."""
     types = frozenset(map(type_off_wire, type))
