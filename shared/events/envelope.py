@@ -19,6 +19,8 @@ GENESIS: Final = bytes(32)
 """The hash before a stream's first event."""
 
 CONTENT_TYPE: Final = b"application/json"
+_REQUIRED: Final = ("ce_specversion", "ce_id", "ce_source", "ce_type")
+"""The attributes that every record has; a service's own also has a time."""
 SANDBOX_MARK: Final = ("ce_sandbox", b"true")
 """The header of a sandbox's events. Other events have none."""
 TYPE_PREFIX: Final = "internal.tenure."
@@ -284,6 +286,11 @@ def is_relayed(headers: Sequence[tuple[str, bytes | None]], e: Envelope) -> bool
     return given == to_headers(e) or given == former_headers(e)
 
 
+def _attribute(name: str) -> str:
+    """Return what a header is called: its attribute, as structured mode has no headers."""
+    return f"attribute {name.removeprefix('ce_')}" if name.startswith("ce_") else "the content type"
+
+
 def _texts(headers: Sequence[tuple[str, bytes | None]]) -> Mapping[str, str]:
     """Return the `ce_` headers and the content type as text.
 
@@ -299,15 +306,15 @@ def _texts(headers: Sequence[tuple[str, bytes | None]]) -> Mapping[str, str]:
         if not name.startswith("ce_") and name != "content-type":
             continue
         if value is None:
-            raise Unreadable(f"header {name} is null")
+            raise Unreadable(f"{_attribute(name)} is null")
         try:
             text = value.decode()
         except UnicodeDecodeError:
-            raise Unreadable(f"header {name} is not UTF-8") from None
+            raise Unreadable(f"{_attribute(name)} is not UTF-8") from None
         if not _NAME.match(text):
-            raise Unreadable(f"header {name} is empty, longer than 500 characters, or not printable ASCII")
+            raise Unreadable(f"{_attribute(name)} is empty, longer than 500 characters, or not printable ASCII")
         if name in texts and texts[name] != text:
-            raise Unreadable(f"header {name} occurs twice, with different values")
+            raise Unreadable(f"{_attribute(name)} occurs twice, with different values")
         texts[name] = text
     return texts
 
@@ -317,7 +324,7 @@ def _count(texts: Mapping[str, str], name: str) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and 0 < len(text) < 19):
-        raise Unreadable(f"header {name} is not a count: {text[:40]!r}")
+        raise Unreadable(f"{_attribute(name)} is not a count: {text[:40]!r}")
     return int(text)
 
 
@@ -327,7 +334,7 @@ def _hash(texts: Mapping[str, str], name: str) -> bytes:
     except ValueError:
         value = b""
     if len(value) != 32:
-        raise Unreadable(f"header {name} is not a SHA-256 in hex")
+        raise Unreadable(f"{_attribute(name)} is not a SHA-256 in hex")
     return value
 
 
@@ -335,13 +342,13 @@ def _time(text: str) -> datetime:
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
-        raise Unreadable(f"header ce_time is not a time: {text[:40]!r}") from None
+        raise Unreadable(f"attribute time is not a time: {text[:40]!r}") from None
     if time.tzinfo is None:
-        raise Unreadable("header ce_time has no time zone")
+        raise Unreadable("attribute time has no time zone")
     try:
         return time.astimezone(UTC)
     except OverflowError:
-        raise Unreadable(f"header ce_time is out of range in UTC: {text[:40]!r}") from None
+        raise Unreadable(f"attribute time is out of range in UTC: {text[:40]!r}") from None
 
 
 def _schema(text: str | None, event_type: str) -> int:
@@ -350,7 +357,7 @@ def _schema(text: str | None, event_type: str) -> int:
     if match is None:
         return 1
     if match.group(1) != event_type:
-        raise Unreadable(f"header ce_dataschema names {match.group(1)}, and ce_type names {event_type[:60]}")
+        raise Unreadable(f"attribute dataschema names {match.group(1)}, and type names {event_type[:60]}")
     return int(match.group(2))
 
 
@@ -372,14 +379,14 @@ def from_headers(
         Unreadable: if the headers are not those of a CloudEvent. No bytes raise any other error.
     """
     texts = _texts(headers)
-    for name in ("ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time"):
-        if not texts.get(name) and (name != "ce_time" or arrived is None):
-            raise Unreadable(f"header {name} is missing")
+    required = _REQUIRED if arrived is not None else (*_REQUIRED, "ce_time")
+    if missing := [name.removeprefix("ce_") for name in required if name not in texts]:
+        raise Unreadable(f"missing attributes: {', '.join(missing)}")
     if texts["ce_specversion"] != "1.0":
         raise Unreadable(f"the CloudEvents version is {texts['ce_specversion'][:20]}, not 1.0")
     event_type = type_off_wire(texts["ce_type"])
     if not event_type:
-        raise Unreadable(f"header ce_type is only the prefix {TYPE_PREFIX}")
+        raise Unreadable(f"attribute type is only the prefix {TYPE_PREFIX}")
     version, position = _count(texts, "ce_sequence"), _count(texts, "ce_position")
     envelope = Envelope(
         id=texts["ce_id"],
@@ -401,5 +408,5 @@ def from_headers(
     )
     mark = texts.get("ce_sandbox")
     if mark is not None and not publisher_of(envelope.source) and (mark != "true" or not envelope.sandbox):
-        raise Unreadable(f"header ce_sandbox is {mark[:20]!r}, and the tenant is {envelope.tenant[:60]!r}")
+        raise Unreadable(f"attribute sandbox is {mark[:20]!r}, and the tenant is {envelope.tenant[:60]!r}")
     return envelope

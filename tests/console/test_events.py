@@ -232,6 +232,11 @@ async def test_each_event_of_a_batch_is_answered_and_the_good_ones_are_kept_in_o
     assert answer.json()["results"][3]["problem"]["rule"] == "unreadable"
 
 
+async def test_the_attributes_that_an_event_lacks_are_named() -> None:
+    problem = (await Edge().post(b"{}", {"Content-Type": STRUCTURED})).json()
+    assert (problem["rule"], problem["detail"]) == ("unreadable", "missing attributes: specversion, id, source, type")
+
+
 @pytest.mark.parametrize(
     ("token", "status", "rule"),
     [

@@ -73,7 +73,7 @@ def test_an_event_that_says_no_time_has_that_of_its_arrival_which_is_not_its_con
     assert one.envelope is not None and one.envelope.time == NOW and one.event is not None
     assert content_of(one) == content_of(again)
     assert content_of(one) != content_of(of_json(spelled())), "one that says its time is another"
-    assert "ce_time is missing" in str(receive(one.raw._replace(arrived=None), TYPES).problem)
+    assert "missing attributes: time" in str(receive(one.raw._replace(arrived=None), TYPES).problem)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_an_event_that_says_no_time_has_that_of_its_arrival_which_is_not_its_con
         ({**spelled(), "data": None, "data_base64": "!"}, "it has data and data_base64"),
         (dict.fromkeys((f"a{n}" for n in range(ATTRIBUTES + 1)), "x"), "more than 100 members"),
         (spelled(specversion="0.3"), "not 1.0"),
-        (spelled(id=None), "ce_id is missing"),
+        (spelled(id=None), "missing attributes: id"),
         (spelled(data={"update_id": "u-1", "publisher": "autodesk"}), "UpdateWithdrawn: reason"),
     ],
 )
