@@ -232,6 +232,23 @@ async def test_each_event_of_a_batch_is_answered_and_the_good_ones_are_kept_in_o
     assert answer.json()["results"][3]["problem"]["rule"] == "unreadable"
 
 
+@pytest.mark.parametrize("mode", ["structured", "batch"])
+async def test_headers_may_repeat_what_the_event_says_and_not_contradict_it(mode: str) -> None:
+    """Who routes by headers would take it for another event than who reads the body."""
+    edge = Edge()
+    content, headers = written(mode, EVENT)
+    same = {f"ce-{name}": quote(EVENT[name]) for name in ("id", "source", "type")}
+    assert (await edge.post(content, {**headers, **same})).status_code == 202
+    (raw,) = edge.inbox.records
+    assert [name for name, _ in raw.headers].count("ce_id") == 1
+    for name, value in (("ce-id", "another"), ("ce-type", "0" * 501), ("ce-extension", "ö")):
+        answer = await edge.post(content, {**headers, **same, name: quote(value)})
+        problem = answer.json()["results"][0]["problem"] if mode == "batch" else answer.json()
+        assert (problem["status"], problem["rule"]) == (422, "unreadable")
+        assert f"attribute {name[3:]} " in problem["detail"]
+    assert len(edge.inbox.records) == 1
+
+
 async def test_the_attributes_that_an_event_lacks_are_named() -> None:
     problem = (await Edge().post(b"{}", {"Content-Type": STRUCTURED})).json()
     assert (problem["rule"], problem["detail"]) == ("unreadable", "missing attributes: specversion, id, source, type")

@@ -16,6 +16,7 @@ from shared.events.structured import BATCH, STRUCTURED, media_type, of_json, par
 from shared.runtime.problems import Problem
 
 Headers = Iterable[tuple[bytes, bytes]]
+Attributes = Sequence[tuple[str, bytes]]
 
 _ATTRIBUTE: Final = b"ce-"
 _QUOTED: Final = re.compile(rb'"((?:[^"\\]|\\.)*)"')
@@ -33,8 +34,9 @@ def events_of(content_type: str, headers: Headers, body: bytes) -> Sequence[Give
     Raises:
         Problem: 413, 415 or 422 for a request that has no events, or too much.
     """
+    attributes = [_attribute(name, value) for name, value in headers if name.startswith(_ATTRIBUTE)]
     if is_batch(content_type):
-        return _batch(body)
+        return _batch(body, attributes)
     if len(body) > EVENT_BYTES:
         raise Problem(
             rule=rules.TOO_LARGE,
@@ -42,19 +44,17 @@ def events_of(content_type: str, headers: Headers, body: bytes) -> Sequence[Give
             remedy="Send a smaller event.",
         )
     if media_type(content_type) == STRUCTURED:
-        return [_structured(body)]
-    attributes = [(name, value) for name, value in headers if name.startswith(_ATTRIBUTE)]
+        return [_structured(body, attributes)]
     if not attributes:
         raise Problem(
             rule=rules.UNSUPPORTED_MEDIA_TYPE,
             reason="The request has no CloudEvent.",
             remedy=f"Send one as {STRUCTURED}, several as {BATCH}, or one with its attributes in headers (ce-id, …).",
         )
-    given = [(f"ce_{name[3:].decode('latin-1')}", _decoded(value)) for name, value in attributes]
-    return [Given([*given, ("content-type", content_type.encode("latin-1") or b"application/json")], body)]
+    return [Given([*attributes, ("content-type", content_type.encode("latin-1") or b"application/json")], body)]
 
 
-def _batch(body: bytes) -> Sequence[Given | Unreadable]:
+def _batch(body: bytes, attributes: Attributes) -> Sequence[Given | Unreadable]:
     try:
         found = parsed(body)
     except Unreadable as fault:
@@ -63,24 +63,34 @@ def _batch(body: bytes) -> Sequence[Given | Unreadable]:
         raise _malformed("it is not a JSON array")
     if not 1 <= len(found) <= BATCH_EVENTS:
         raise _malformed(f"it has {len(found)} events, and a batch has 1 to {BATCH_EVENTS}")
-    return [_of_json(each) for each in found]
+    return [_of_json(each, attributes) for each in found]
 
 
-def _structured(body: bytes) -> Given | Unreadable:
+def _structured(body: bytes, attributes: Attributes) -> Given | Unreadable:
     try:
-        return _of_json(parsed(body))
+        return _of_json(parsed(body), attributes)
     except Unreadable as fault:
         return fault
 
 
-def _of_json(found: object) -> Given | Unreadable:
+def _of_json(found: object, attributes: Attributes) -> Given | Unreadable:
+    """Return an event in JSON, with what its request's headers repeat.
+
+    An attribute that they say differently stands there twice.
+    """
     try:
-        given = Given(*of_json(found))
+        inner, data = of_json(found)
     except Unreadable as fault:
         return fault
+    given = Given([*(each for each in attributes if each not in inner), *inner], data)
     if len(given.data) > EVENT_BYTES:
         return Unreadable(f"an event has at most {EVENT_BYTES // 1024} KiB")
     return given
+
+
+def _attribute(name: bytes, value: bytes) -> tuple[str, bytes]:
+    """Return a header that has an attribute, as a record has it."""
+    return f"ce_{name[3:].decode('latin-1')}", _decoded(value)
 
 
 def _decoded(value: bytes) -> bytes:
