@@ -17,7 +17,7 @@ from typing import Any, Final
 import httpx
 import schemathesis
 from schemathesis import AuthContext, Case, HookContext
-from schemathesis.core.failures import Failure, ServerError
+from schemathesis.core.failures import AcceptedNegativeData, Failure, ServerError
 from schemathesis.core.parameters import ParameterLocation
 from schemathesis.core.transport import Response
 from schemathesis.openapi.checks import RejectedPositiveData
@@ -146,7 +146,12 @@ def before_call(_context: HookContext, case: Case, _kwargs: dict[str, Any]) -> N
 
 @schemathesis.hook
 def filter_failure(_context: HookContext, failure: Failure, _case: Case, response: Response) -> bool:
-    """Pass over a refusal that the document's schemas can't say, but its words do."""
+    """Pass over a refusal that the document's schemas can't say, but its words do.
+
+    So is a batch of which an event is refused, which is said for each event.
+    """
+    if isinstance(failure, AcceptedNegativeData) and response.status_code == HTTPStatus.MULTI_STATUS:
+        return all(each["status"] < HTTPStatus.BAD_REQUEST for each in json.loads(response.content)["results"])
     if not response.headers.get("content-type", [""])[0].startswith("application/problem+json"):
         return True
     problem = json.loads(response.content)

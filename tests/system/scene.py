@@ -57,6 +57,8 @@ async def _ids(story: Story) -> dict[str, str]:
     machine = await ok("identity", "POST", "/machines", manager, form)
     receiver = {"name": "Receiver", "address": "https://receiver.example/", "topic": "identity.events.v1"}
     webhook = await ok("identity", "POST", "/webhooks", manager, receiver)
+    nothing = {"update_id": "nothing", "publisher": PUBLISHER, "reason": "There is no such update."}
+    withdrawal = await story.doors.emit(PUBLISHER, "UpdateWithdrawn", nothing)
     invitation = await ok("identity", "POST", "/invitations", manager, {"email": f"{token_hex(4)}@strangers.example"})
     session = await ok("identity", "GET", "/sessions/current", manager)
     nobody = f"/contracts/{story.contract}/role-requests/{uuid.uuid4()}/approval"
@@ -74,7 +76,7 @@ async def _ids(story: Story) -> dict[str, str]:
         "publisher": PUBLISHER,
         "update_id": story.update_id,
         "source": f"urn:publisher:{PUBLISHER}",
-        "event_id": str(uuid.uuid4()),
+        "event_id": withdrawal,
         "client_id": machine["client_id"],
         "webhook_id": webhook["webhook_id"],
         "invitation_id": invitation["invitation_id"],
