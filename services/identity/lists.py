@@ -30,6 +30,7 @@ from shared.runtime.exports import ListRoute
 from shared.runtime.http import CurrentActor, CurrentLog, Database
 from shared.runtime.lists import By, Listing, ListOf, Page
 from shared.runtime.problems import rejected, unknown
+from shared.runtime.versions import shown_by_tables
 from shared.sql import Queryable, Row, statements
 
 SQL: Final = statements(__file__)
@@ -92,7 +93,7 @@ async def _opened(db: Queryable, rows: Sequence[Row], *columns: str) -> list[str
     return await persons.opened(db, [(row["account_id"], row[column]) for row in rows for column in columns])
 
 
-@LISTS.get("/people/{account_id}")
+@LISTS.get("/people/{account_id}", dependencies=[shown_by_tables(ACCOUNT, "{account_id}")])
 async def one_person(account_id: Identifier, actor: CurrentActor, db: Database, log: CurrentLog) -> PersonView:
     """Return a person of the caller's organisation with their roles."""
     account = await log.state(ACCOUNT, account_id)

@@ -7,10 +7,10 @@ from datetime import UTC, date
 from functools import partial
 from typing import Final
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from services.marketplace import partners, publisher
-from services.marketplace.api import offered_now, policies_for
+from services.marketplace.api import latest_offers, offered_now, policies_for
 from services.marketplace.calendars import business_calendar
 from services.marketplace.domain import wizard
 from services.marketplace.domain.auto_renew import DisableAutoRenew
@@ -55,7 +55,7 @@ from services.marketplace.lists import (
 )
 from services.marketplace.partners import partner_only
 from services.marketplace.past import subscription_then
-from services.marketplace.projections import account
+from services.marketplace.projections import account, publishers_of
 from services.marketplace.views import (
     CancelPreview,
     CartView,
@@ -75,7 +75,7 @@ from services.marketplace.views import (
 from shared import days
 from shared.eventlog.decision import Rejected
 from shared.eventlog.deliver.clocks import Clocks
-from shared.events import CancelBy, CartCheckedOut, HeldSeat, Plan, PlanListed, PlanWithdrawn
+from shared.events import CancelBy, CartCheckedOut, HeldSeat, Plan
 from shared.events.fields import Code, Identifier, OptionalCode, OptionalIdentifier, OptionalPublisher
 from shared.events.marketplace import Billing, Period, Support
 from shared.runtime import outcomes
@@ -86,9 +86,9 @@ from shared.runtime.histories import History, HistoryPage, history_of
 from shared.runtime.http import CurrentActor, CurrentLog, Database, Now
 from shared.runtime.policies import policy_of
 from shared.runtime.problems import rejected, unknown
-from shared.runtime.versions import shown_by_log, shown_by_tables
+from shared.runtime.versions import shown_by_log, shown_by_tables, shows
 from shared.runtime.written import WrittenDay
-from shared.sql import Queryable, Row, statements
+from shared.sql import Queryable, statements
 
 SQL: Final = statements(__file__)
 
@@ -103,6 +103,7 @@ QUERIES.routes.extend(outcomes.QUERIES.routes)
 
 @QUERIES.get("/catalogue/{product_id}")
 async def one_plan(
+    request: Request,
     product_id: Code,
     actor: CurrentActor,
     db: Database,
@@ -114,23 +115,18 @@ async def one_plan(
 
     Where several publishers use the product ID, `publisher` says whose plan it is.
     """
-    stored = stored_product_id(product_id)
-    offers = [_offer(row, stored) for row in await db.fetch(SQL["plans_of_id"], stored)]
+    stored, streams = stored_product_id(product_id), log.reader()
+    offers = await latest_offers(streams, stored, await publishers_of(db, stored), now)
     policies = policies_for(publisher_of(offer) for offer in offers)
     standing = await log.state(STANDING, actor.organisation_id)
     found = plan_by_id(stored, publisher, offers, standing=standing, policies=policies)
     if isinstance(found, Rejected):
         raise rejected(found)
     plan = found.plan
-    listed = await log.state(PLAN, plan_key(plan.publisher, plan.product_id))
-    return one_plan_view(plan, prices_from(now.astimezone(UTC).date(), listed), policies.of(plan.publisher))
-
-
-def _offer(row: Row, stored: str) -> PlanListed | PlanWithdrawn:
-    """Return the event that a row of the catalogue stands for."""
-    if row["listed"]:
-        return PlanListed(plan=Plan.from_row(row["plan"])).recorded(row["event_id"])
-    return PlanWithdrawn(product_id=stored, publisher=row["publisher"]).recorded(row["event_id"])
+    stream_id = PLAN.id(plan_key(plan.publisher, plan.product_id))
+    listed = await streams.current(PLAN, stream_id)
+    shows(request, stream_id, listed.head.version)
+    return one_plan_view(plan, prices_from(now.astimezone(UTC).date(), listed.state), policies.of(plan.publisher))
 
 
 @QUERIES.get("/wizard")

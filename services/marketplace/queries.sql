@@ -3,9 +3,6 @@ select plan from catalogue
 where listed and (category = any($1::text[]) or publisher = any($2::text[]))
 order by product_id, publisher;
 
--- plans_of_id: list the plans of a product id, one of each publisher.
-select publisher, plan, listed, event_id from catalogue where product_id = $1 order by publisher;
-
 -- standings: list the organisation's CSNs.
 select * from standings where organisation_id = $1 order by publisher, csn;
 

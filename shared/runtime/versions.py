@@ -35,7 +35,7 @@ def shown_by_tables(stream: Stream[S, C, E], key: str) -> Any:
         stream_id = _stream_of(request, stream, key)
         if stream_id:
             version = await db.fetchval(SQL["version"], stream_id, [*request.app.state.parts.own_projections])
-            _set(request, stream_id, version or 0)
+            shows(request, stream_id, version or 0)
 
     return Depends(tables_version)
 
@@ -51,7 +51,7 @@ def shown_by_log(stream: Stream[S, C, E], key: str) -> Any:
         stream_id = _stream_of(request, stream, key, me=actor.account_id)
         if stream_id:
             current = await log.reader().current(stream, stream_id)
-            _set(request, stream_id, current.head.version)
+            shows(request, stream_id, current.head.version)
 
     return Depends(log_version)
 
@@ -66,6 +66,7 @@ def _stream_of(request: Request, stream: Stream[S, C, E], key: str, **more: str)
         return ""
 
 
-def _set(request: Request, stream_id: str, version: int) -> None:
+def shows(request: Request, stream_id: str, version: int) -> None:
+    """Note which version a query shows, where only its route finds the stream."""
     if version:
         request.state.version_tag = version_tag(stream_id, version)

@@ -70,10 +70,10 @@ class Market:
         self.client = httpx.AsyncClient(transport=transport, base_url="http://test")
 
     @sends
-    async def when(self, who: str, method: str, path: str, json: Any = None) -> httpx.Response:
+    async def when(self, who: str, method: str, path: str, json: Any = None, **more: str) -> httpx.Response:
         """Let this person send a request; what follows from it has happened once it is answered."""
         headers = {"Authorization": f"Bearer {TokenSigner(KEY).sign(ACTORS[who], new_id())}"}
-        answer = await self.client.request(method, path, json=json, headers=headers)
+        answer = await self.client.request(method, path, json=json, headers=headers | more)
         await self.settle()
         return answer
 

@@ -8,6 +8,7 @@ import pytest
 
 from services import definition_of
 from shared.runtime.auth import TokenSigner
+from shared.runtime.lists import ListOf
 from shared.services import SERVICES
 from tests.services.every_route import ACTOR, KEY, OPEN, ROUTES, THEIRS, app_of, leaves
 
@@ -31,6 +32,20 @@ def test_the_list_of_routes_is_whole() -> None:
         queries = service.queries.routes if service.queries is not None else []
         assert {(route.method, route.path) for route in service.commands.routes} <= listed
         assert {(method, route.path_format) for route in leaves(queries) for method in route.methods} <= listed
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_what_a_command_changes_is_shown_with_its_version(name: str) -> None:
+    """So that the tag of the answer is good for the command's If-Match."""
+    service = definition_of(name)
+    queries = leaves(service.queries.routes if service.queries is not None else [])
+    versions = {
+        route.path_format: {each.call.__module__ for each in route.dependant.dependencies if each.call}
+        for route in queries
+        if "{" in route.path_format and not issubclass(route.response_model, ListOf)
+    }
+    changed = {route.path for route in service.commands.routes} & versions.keys()
+    assert [path for path in changed if "shared.runtime.versions" not in versions[path]] == []
 
 
 @pytest.mark.parametrize("name", SERVICES)

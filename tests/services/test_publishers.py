@@ -79,6 +79,22 @@ async def test_a_plan_is_listed_gets_a_price_from_a_day_on_and_is_withdrawn(mark
     await market.when("publisher", "POST", "/publisher/plans", wrong).then_refused("malformed-product-id")
 
 
+async def test_the_tag_of_a_plan_is_good_for_a_command_about_it(market: Market) -> None:
+    await market.when("publisher", "POST", "/publisher/plans", PLAN).then_ok()
+    path, price = "/publisher/plans/NEWPL-WW0001-A001/prices", {"price": euros(120_00), "valid_from": "2027-01-01"}
+    seen = await market.when("publisher", "GET", "/catalogue/NEWPL-WW0001-A001")
+    assert seen.headers["ETag"].startswith('"plan-autodesk-NEWPLWW0001A001@1;')
+    known = {"If-None-Match": seen.headers["ETag"]}
+    assert (await market.when("publisher", "GET", "/catalogue/NEWPL-WW0001-A001", None, **known)).status_code == 304
+    condition = {"If-Match": seen.headers["ETag"]}
+    await market.when("publisher", "POST", path, price, **condition).then_ok()
+    changed = await market.when("publisher", "GET", "/catalogue/NEWPL-WW0001-A001", None, **known)
+    assert changed.headers["ETag"].startswith('"plan-autodesk-NEWPLWW0001A001@2;')
+    await market.when("publisher", "DELETE", "/publisher/plans/NEWPL-WW0001-A001", None, **condition).then_refused(
+        "version-changed"
+    )
+
+
 async def test_a_publisher_sees_nothing_of_anothers(market: Market) -> None:
     subscription = await market.ordered()
     assert await rows(market, "/publisher/plans", "other publisher") == []

@@ -38,6 +38,7 @@ from shared.runtime.people import person_of_list
 from shared.runtime.problems import Problem, unknown
 from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
 from shared.runtime.scopes import machines as for_machines
+from shared.runtime.versions import shown_by_log
 from shared.sql import statements
 
 SQL: Final = statements(__file__)
@@ -272,7 +273,9 @@ async def machines(
     return MACHINES.select(page, found)
 
 
-@MACHINE_QUERIES.get("/machines/{client_id}", openapi_extra=for_machines())
+@MACHINE_QUERIES.get(
+    "/machines/{client_id}", openapi_extra=for_machines(), dependencies=[shown_by_log(MACHINE, "{client_id}")]
+)
 async def machine(client_id: Identifier, actor: CurrentActor, log: CurrentLog) -> MachineView:
     """Return one machine account."""
     return _view(await visible_machine(log, actor, client_id))

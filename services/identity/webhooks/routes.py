@@ -45,6 +45,7 @@ from shared.runtime.live.positions import require_position
 from shared.runtime.problems import Problem, unknown
 from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
 from shared.runtime.scopes import machines as for_machines
+from shared.runtime.versions import shown_by_log
 from shared.services import SERVICES
 
 COMMANDS: Final = CommandRoutes()
@@ -290,7 +291,9 @@ async def webhooks(
     return WEBHOOKS.select(page, found)
 
 
-@WEBHOOK_QUERIES.get("/webhooks/{webhook_id}", openapi_extra=for_machines())
+@WEBHOOK_QUERIES.get(
+    "/webhooks/{webhook_id}", openapi_extra=for_machines(), dependencies=[shown_by_log(WEBHOOK, "{webhook_id}")]
+)
 async def webhook(webhook_id: Identifier, actor: CurrentActor, db: Database, log: CurrentLog) -> WebhookView:
     """Return one webhook, and what became of its events."""
     await _visible_webhook(log, actor, webhook_id)
