@@ -10,9 +10,9 @@ import hashlib
 import os
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import orjson
 import typer
@@ -122,10 +122,17 @@ def write_planned(output: Output, verb: str, plans: Sequence[ChangePlan], *, dry
 async def apply_plans(
     context: Context, output: Output, verb: str, plans: Sequence[ChangePlan], consent: Consent
 ) -> int:
-    """Apply the plans one by one, record each, write the result and return the exit code."""
-    applied = [await _apply(context, output, verb, plan, consent) for plan in plans if plan.total]
-    _result(output, [each for each, _ in applied])
-    return DONE if all(ok for _, ok in applied) else FAULTS
+    """Apply the plans one by one, record each, write the result and return the exit code.
+
+    A cancellation that comes when a plan is applied already prevents those after it.
+    """
+    waiting, applied = [plan for plan in plans if plan.total], list[_Applied]()
+    while waiting:
+        applied.append(await _apply(context, output, verb, waiting.pop(0), consent))
+        if waiting and applied[-1].cancelled is not None:
+            raise applied[-1].cancelled
+    _result(output, [each.data for each in applied])
+    return DONE if all(each.ok for each in applied) else FAULTS
 
 
 def digest_of(verb: str, arguments: Mapping[str, object], plans: Sequence[ChangePlan]) -> str:
@@ -153,37 +160,32 @@ def _result(output: Output, results: Sequence[Mapping[str, object]]) -> None:
     output.result({**common, "count": total, **({"ok": all(oks)} if oks else {}), "changes": results})
 
 
-async def _apply(
-    context: Context, output: Output, verb: str, plan: ChangePlan, consent: Consent
-) -> tuple[dict[str, object], bool]:
-    """Apply and record one plan; return the result's data, and whether it is ok."""
+class _Applied(NamedTuple):
+    """The result of a plan, and the cancellation that came when it was applied already."""
+
+    data: dict[str, object]
+    ok: bool
+    cancelled: asyncio.CancelledError | None
+
+
+async def _apply(context: Context, output: Output, verb: str, plan: ChangePlan, consent: Consent) -> _Applied:
+    """Apply and record one plan."""
     name = str(uuid_utils.uuid7())
     who = consent.actor or operator_name()
     actor = _ascii(who)
 
     recorded = False
 
-    async def write(step: str, command: Command) -> None:
+    async def write(steps: Mapping[str, Command]) -> None:
         nonlocal recorded
-        await record_step(await context.log(plan.service), name, actor, step, command)
-        recorded = True
-
-    async def record(step: str, command: Command) -> None:
-        """Record a step.
-
-        A cancellation comes once it is recorded, so that no operation is left without its end.
-        """
-        writing = asyncio.ensure_future(write(step, command))
-        try:
-            await asyncio.shield(writing)
-        except asyncio.CancelledError:
-            await writing
-            raise
+        for step, command in steps.items():
+            await record_step(await context.log(plan.service), name, actor, step, command)
+            recorded = True
 
     begin = Begin(verb, tuple(plan.arguments), actor, consent.reason)
     try:
-        if not plan.recorded_afterwards:
-            await record("begin", begin)
+        if not plan.recorded_afterwards and (cancelled := await _uncancelled(write({"begin": begin}))) is not None:
+            raise cancelled
         with output.progress(verb, plan.total) as counter:
             operation = Operation(id=OPERATION.id(name), actor=who, reason=consent.reason, counter=counter)
             outcome = await plan.apply(operation)
@@ -191,19 +193,34 @@ async def _apply(
         result = _failure(error)
         if recorded:
             try:
-                await record("end", End("failed", result[:1000]))
+                await _uncancelled(write({"end": End("failed", result[:1000])}))
             except Exception as another:  # noqa: BLE001  # the first error is the one to report
                 output.note(f"The failure could not be recorded in {plan.service}'s log ({another!r}).")
         raise
-    with suppress(asyncio.CancelledError):  # it is done: too late to cancel it
-        if plan.recorded_afterwards:
-            await write("begin", begin)
-        await record("end", End("done" if outcome.ok else "failed", " ".join(outcome.summary)[:1000]))
+    end = End("done" if outcome.ok else "failed", " ".join(outcome.summary)[:1000])
+    cancelled = await _uncancelled(write({"begin": begin, "end": end} if plan.recorded_afterwards else {"end": end}))
     for text in outcome.summary:
         output.line(text)
     output.line(say("Recorded as %(operation)s in %(service)s's log.", operation=operation.id, service=plan.service))
     data = {"dry_run": False, "ok": outcome.ok, "operation": operation.id, **outcome.data}
-    return {**_as_data(verb, plan), **data}, outcome.ok
+    return _Applied({**_as_data(verb, plan), **data}, outcome.ok, cancelled)
+
+
+async def _uncancelled(work: Coroutine[Any, Any, None]) -> asyncio.CancelledError | None:
+    """Await this to its end, however often it is cancelled, and return the first cancellation.
+
+    So no operation is left without its end in the log.
+    """
+    task, cancelled = asyncio.ensure_future(work), None
+    while True:
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            if task.cancelled():
+                raise
+            cancelled = cancelled or error
+        else:
+            return cancelled
 
 
 def _failure(error: BaseException) -> str:

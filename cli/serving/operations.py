@@ -140,6 +140,8 @@ class Operation:
     answer: Answer | None = None
     problem: Problem | None = None
     cancellation: Cancellation | None = None
+    applies: bool = False
+    """Whether it has begun to apply its plan."""
     task: asyncio.Task[None] | None = None
 
     @property
@@ -330,6 +332,7 @@ class Operations:
             return shown
         output.steps.clear()
         with _Alone(self._changing, operation, [plan for plan in plans if plan.total]):
+            operation.applies = True
             code = await apply_plans(context, output, name, plans, consent)
         return _answer(operation, ok=code == DONE, dry_run=False)
 
@@ -337,7 +340,7 @@ class Operations:
 def _cancelled(operation: Operation) -> Problem:
     if operation.cancellation is None:
         return busy("The server was stopped.")
-    left = operation.verb.if_cancelled if operation.consent.yes else NOTHING_CHANGED
+    left = operation.verb.if_cancelled if operation.applies else NOTHING_CHANGED
     return Problem(rule=own_rules.OPERATION_CANCELLED, reason="It was cancelled before its end.", remedy=left)
 
 

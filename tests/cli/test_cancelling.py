@@ -1,7 +1,7 @@
 """Operations that are cancelled: who may, what is recorded, and what is left behind."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -27,14 +27,18 @@ async def forever(_: Operation) -> Outcome:
     raise AssertionError("it was not cancelled")
 
 
-def slow_change(monkeypatch: pytest.MonkeyPatch, apply: Callable[[Operation], Awaitable[Outcome]] = forever) -> None:
-    """Let `keys rotate` be a change of identity that goes on until it is cancelled."""
+def slow_change(
+    monkeypatch: pytest.MonkeyPatch,
+    apply: Callable[[Operation], Awaitable[Outcome]] = forever,
+    plan: Callable[[], Awaitable[ChangePlan | Sequence[ChangePlan]]] | None = None,
+) -> None:
+    """Let `keys rotate` be a change of identity that goes on until it is cancelled, or what `plan` returns."""
 
-    async def plan() -> ChangePlan:
+    async def planned() -> ChangePlan:
         return ChangePlan(service="identity", arguments=[], total=1, thing="key", apply=apply)
 
     monkeypatch.setattr("cli.serving.app.ANSWER_S", 0.05)
-    monkeypatch.setitem(VERBS, "keys rotate", replace(VERBS["keys rotate"], function=plan))
+    monkeypatch.setitem(VERBS, "keys rotate", replace(VERBS["keys rotate"], function=plan or planned))
 
 
 def test_every_verb_says_what_it_leaves_behind() -> None:
@@ -95,7 +99,7 @@ async def test_a_cancelled_change_is_recorded_with_who_and_why(stores: Stores, m
 async def test_a_change_that_is_cancelled_while_it_is_recorded_has_its_end(
     step: str, state: str, outcomes: list[str], stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server, stored = Server(), asyncio.Event()
+    stored = asyncio.Event()
 
     async def slowly(log: Log, name: str, actor: str, recorded: str, command: Command) -> None:
         await record_step(log, name, actor, recorded, command)
@@ -107,6 +111,7 @@ async def test_a_change_that_is_cancelled_while_it_is_recorded_has_its_end(
         return Outcome(ok=True, summary=[])
 
     slow_change(monkeypatch, apply if step == "end" else forever)
+    server = Server()
     monkeypatch.setattr("cli.operation.record_step", slowly)
     plan = (await server.run("keys-rotate")).json()["plan"]
     begun = await server.run("keys-rotate", yes=True, reason="To try it.", plan=plan)
@@ -114,6 +119,76 @@ async def test_a_change_that_is_cancelled_while_it_is_recorded_has_its_end(
     await server.cancel(begun.json()["id"], WHY)
     assert (await server.ended(begun))["state"] == state
     assert [each["outcome"] for each in operations(stores["identity"])] == outcomes
+
+
+async def test_a_cancellation_between_two_plans_stops_the_later_one(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    applied = list[str]()
+
+    def planned(service: str) -> ChangePlan:
+        async def apply(_: Operation) -> Outcome:
+            applied.append(service)
+            return Outcome(ok=True, summary=[])
+
+        return ChangePlan(service=service, arguments=[], total=1, thing="key", apply=apply)
+
+    async def plan() -> Sequence[ChangePlan]:
+        return planned("identity"), planned("marketplace")
+
+    async def cancelled_at_its_end(log: Log, name: str, actor: str, step: str, command: Command) -> None:
+        await record_step(log, name, actor, step, command)
+        if step == "end":
+            await server.cancel(begun.json()["id"], WHY)
+            await asyncio.sleep(0.05)
+
+    slow_change(monkeypatch, plan=plan)
+    server = Server()
+    digest = (await server.run("keys-rotate")).json()["plan"]
+    monkeypatch.setattr("cli.serving.app.ANSWER_S", 0.0)
+    monkeypatch.setattr("cli.operation.record_step", cancelled_at_its_end)
+    begun = await server.run("keys-rotate", yes=True, reason="To try it.", plan=digest)
+    assert (await server.ended(begun))["state"] == "cancelled" and applied == ["identity"]
+    assert [each["outcome"] for each in operations(stores["identity"])] == ["begun", "done"]
+    assert not operations(stores["marketplace"])
+
+
+async def test_a_change_that_is_recorded_afterwards_is_recorded_whatever_cancels_it(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def apply(_: Operation) -> Outcome:
+        return Outcome(ok=True, summary=[])
+
+    async def plan() -> ChangePlan:
+        return ChangePlan(service="identity", arguments=[], total=1, thing="key", apply=apply, recorded_afterwards=True)
+
+    async def cancelled_twice(log: Log, name: str, actor: str, step: str, command: Command) -> None:
+        (running,) = server.parts.operations._running
+        assert running.task is not None
+        for reason in ("first", "second"):
+            running.task.cancel(reason)
+            await asyncio.sleep(0)
+        await record_step(log, name, actor, step, command)
+
+    slow_change(monkeypatch, plan=plan)
+    server = Server()
+    monkeypatch.setattr("cli.serving.app.ANSWER_S", 10.0)
+    monkeypatch.setattr("cli.operation.record_step", cancelled_twice)
+    answer = await server.applied("keys-rotate")
+    assert answer["ok"] and "Recorded" in answer["lines"][-1]
+    assert [each["outcome"] for each in operations(stores["identity"])] == ["begun", "done"]
+
+
+async def test_a_change_that_is_cancelled_while_it_plans_has_changed_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def plan() -> ChangePlan:
+        await asyncio.sleep(60)
+        raise AssertionError("it was not cancelled")
+
+    slow_change(monkeypatch, plan=plan)
+    server = Server()
+    begun = await server.run("keys-rotate", yes=True, reason="To try it.", plan="a digest")
+    await server.cancel(begun.json()["id"], WHY)
+    assert (await server.ended(begun))["problem"]["remedy"] == NOTHING_CHANGED
 
 
 async def test_an_operation_that_is_cancelled_twice_keeps_the_first_reason(monkeypatch: pytest.MonkeyPatch) -> None:
