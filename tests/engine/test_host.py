@@ -101,7 +101,7 @@ async def test_processes_of_two_versions_side_by_side_apply_everything_once(benc
 async def test_what_a_consumer_reached_is_known_to_a_restore_by_its_own_offset(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its service's group says it, or the group that the consumer had formerly."""
+    """Its service's group says it; where that says nothing, the group that the consumer had formerly."""
     monkeypatch.setattr(host, "WATCH_EVERY_S", 0.1)
     service = f"test-{bench.name}"
     reactions: Reactions[None] = Reactions(bench.name, topics=(MARKETPLACE,))
@@ -114,14 +114,21 @@ async def test_what_a_consumer_reached_is_known_to_a_restore_by_its_own_offset(
     await stopped(running)
     number = max(marked, key=lambda each: marked[each])
     assert set((await _marked("test-other", reactions, bench)).values()) == {-1}
-    liar = AIOKafkaConsumer(**bench.kafka.access.client(), group_id=f"test-former.{bench.name}")
-    await liar.start()
-    liar.assign([TopicPartition(MARKETPLACE, number)])
-    await liar.commit({TopicPartition(MARKETPLACE, number): 1})
-    await liar.stop()
-    del liar
-    await forgotten()
+    await bench.fill(1)
+    partition = TopicPartition(MARKETPLACE, number)
+    for former, offset in (("test-former", 1), (service, marked[number] + 2)):
+        liar = AIOKafkaConsumer(**bench.kafka.access.client(), group_id=f"{former}.{bench.name}")
+        await liar.start()
+        liar.assign([partition])
+        async with asyncio.timeout(30):
+            while (await liar.end_offsets([partition]))[partition] < offset:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        await liar.commit({partition: offset})
+        await liar.stop()
+        del liar
+        await forgotten()
     assert (await _marked("test-former", reactions, bench))[number] == 0
+    assert await _marked(service, reactions, bench) == marked, "a former group's offset does not count"
 
 
 async def _reached(bench: Bench) -> dict[int, int]:

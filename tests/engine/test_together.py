@@ -187,7 +187,7 @@ def test_a_record_is_read_once_and_each_consumer_sees_it_as_if_it_had_read_it() 
 
 def test_what_a_group_says_of_a_consumer_is_its_offset_and_nothing_of_others() -> None:
     said = metadata_of({"test.a": 7, "test.b": 12})
-    assert [offset_of(f"test.{name}", said) for name in "abc"] == [7, 12, 0]
+    assert [offset_of(f"test.{name}", said) for name in "abc"] == [7, 12, None]
     assert metadata_of({f"test.consumer-{number}": 10**12 for number in range(200)}) == ""
     assert len(said) < METADATA_CHARACTERS
-    assert [offset_of("test.a", text) for text in ("", "not JSON", "[1]", '{"test.a": "7"}')] == [0, 0, 0, 0]
+    assert [offset_of("test.a", text) for text in ("", "not JSON", "[1]", '{"test.a": "7"}')] == [None] * 4

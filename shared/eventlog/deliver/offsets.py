@@ -23,10 +23,10 @@ def metadata_of(offsets: Mapping[str, int]) -> str:
     return text if len(text) <= METADATA_CHARACTERS else ""
 
 
-def offset_of(consumer: str, metadata: str) -> int:
-    """Return the next offset of a consumer by this metadata, or 0 if it does not say one."""
+def offset_of(consumer: str, metadata: str) -> int | None:
+    """Return the next offset of a consumer by this metadata, or None if it does not say one."""
     try:
         offset = json.loads(metadata or "{}").get(consumer)
     except (ValueError, AttributeError):
-        return 0  # It is not by a process of a service.
-    return offset if isinstance(offset, int) else 0
+        return None  # It is not by a process of a service.
+    return offset if isinstance(offset, int) else None

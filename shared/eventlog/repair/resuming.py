@@ -4,7 +4,8 @@ A projection folds again from the first record, which rebuilds its tables. A rea
 commands are in the log already. Its checkpoints were lost with the database, but two sources remain:
 
 - The offsets that its service's group committed in Kafka, which are committed only after the database transaction.
-  Formerly each consumer had a group of its own; what that committed counts, too.
+  Formerly each consumer had a group of its own; what that committed counts in a partition of which the service's group
+  says nothing. Elsewhere it is old, and since then the topic may have been created again.
 - Events in the restored log that name a command of this consumer: such an event proves that every batch before its
   cause's batch, in the cause's partition, was processed.
 
@@ -130,20 +131,18 @@ async def marks(service: str, reactions: Reactions[Any], causes: frozenset[str],
         async with TopicReader(topic, access) as reader:
             proven = await _proven(reader, causes)
             for n, end in reader.ends.items():
-                offset = max((each for each in committed.get((topic, n), ()) if each <= end), default=0)
-                result.append(Mark(name, topic, n, max(proven.get(n, 0), offset) - 1))
+                offset = committed.get((topic, n), 0)
+                result.append(Mark(name, topic, n, max(proven.get(n, 0), offset if offset <= end else 0) - 1))
     return result
 
 
-async def _committed(
-    access: KafkaAccess, service: str, consumer: str
-) -> tuple[Mapping[Partition, Sequence[int]], Sequence[str]]:
+async def _committed(access: KafkaAccess, service: str, consumer: str) -> tuple[Mapping[Partition, int], Sequence[str]]:
     """Return the next offsets that were committed for a consumer, and the existing topics."""
     admin = AIOKafkaAdminClient(**access.client())
     await admin.start()
     try:
         existing: Sequence[str] = await admin.list_topics()
-        committed: dict[Partition, list[int]] = {}
+        committed: dict[Partition, int] = {}
         for group in (group_of(service), consumer):
             try:
                 offsets = await admin.list_consumer_group_offsets(group)
@@ -151,7 +150,8 @@ async def _committed(
                 continue  # There is no such group. If there is none, only the log remains as a source.
             for p, each in offsets.items():
                 offset = each.offset if group == consumer else offset_of(consumer, each.metadata)
-                committed.setdefault((p.topic, p.partition), []).append(offset)
+                if offset is not None:
+                    committed.setdefault((p.topic, p.partition), offset)
         return committed, existing
     finally:
         await admin.close()
