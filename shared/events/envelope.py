@@ -168,51 +168,17 @@ def stamp(time: datetime) -> str:
     return time.isoformat("T", "microseconds")[:-6] + "Z"
 
 
-def digest(
-    prevhash: bytes,
-    id_: str,
-    source: str,
-    type_: str,
-    stream: str,
-    version: int | None,
-    time: datetime,
-    schema: int,
-    correlation_id: str,
-    causation_id: str,
-    actor: str,
-    tenant: str,
-    traceparent: str,
-    data: bytes,
-) -> bytes:
-    """Return the SHA-256 of the previous hash and an event's fields.
+def chained(e: Envelope, data: bytes) -> bytes:
+    """Return the hash that the event should have: SHA-256 of the previous hash and its fields.
 
     The position is not hashed, because it is assigned at the commit.
     """
+    id_, source, type_, stream, time, schema, version, _, correlation_id, causation_id, actor, tenant, trace, *_ = e
     fields = (
         f"{id_}\n{source}\n{type_}\n{stream}\n{version}\n{stamp(time)}\n{schema}\n{correlation_id}\n{causation_id}\n"
-        f"{actor}\n{tenant}\n{traceparent}\n"
+        f"{actor}\n{tenant}\n{trace}\n"
     )
-    return sha256(prevhash + fields.encode() + data).digest()
-
-
-def chained(e: Envelope, data: bytes) -> bytes:
-    """Return the hash that the event should have after the previous hash that it names."""
-    return digest(
-        e.prevhash,
-        e.id,
-        e.source,
-        e.type,
-        e.stream,
-        e.version,
-        e.time,
-        e.schema,
-        e.correlation_id,
-        e.causation_id,
-        e.actor,
-        e.tenant,
-        e.traceparent,
-        data,
-    )
+    return sha256(e.prevhash + fields.encode() + data).digest()
 
 
 def hashed(e: Envelope, data: bytes) -> Envelope:

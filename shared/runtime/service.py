@@ -31,9 +31,10 @@ from shared.eventlog.migrate import NotMigrated, require_migrated
 from shared.eventlog.repair.anchors import Anchors
 from shared.eventlog.repair.guard import Guard
 from shared.eventlog.repair.restore import ServiceDefinition
-from shared.eventlog.write.log import Log, Sealer
+from shared.eventlog.write.log import Log
 from shared.eventlog.write.operations import OPERATION
 from shared.eventlog.write.postgres import TRANSIENT, PostgresStore, open_pool
+from shared.eventlog.write.sealing import Sealer
 from shared.eventlog.write.store import Unavailable
 from shared.eventlog.write.traced import TracedLog
 from shared.events import upcasts

@@ -13,8 +13,8 @@ from shared.eventlog.decision import Stream, no_claims
 from shared.eventlog.repair.anchors import Anchor
 from shared.eventlog.repair.chains import OwnRecord, location
 from shared.eventlog.repair.topic import LogMismatch
-from shared.eventlog.write.log import Sealer
 from shared.eventlog.write.postgres import PostgresStore
+from shared.eventlog.write.sealing import Sealer
 from shared.eventlog.write.store import Head
 from shared.events.base import Event
 from shared.events.envelope import StoredEvent

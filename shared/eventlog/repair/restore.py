@@ -29,8 +29,8 @@ from shared.eventlog.repair.importing import AT_ONCE, Importer, claims_of, put_c
 from shared.eventlog.repair.resuming import fold, resume
 from shared.eventlog.repair.topic import Begin, LogMismatch, Merge, ReportProgress, TopicReader, in_order, silent
 from shared.eventlog.repair.tries import MENDING, RestoreAttempt, recorded
-from shared.eventlog.write.log import Sealer
 from shared.eventlog.write.postgres import PostgresStore, open_pool
+from shared.eventlog.write.sealing import Sealer
 from shared.eventlog.write.store import Lease, Lookup
 from shared.events.envelope import GENESIS
 from shared.events.registry import ANSWERING, topic_of

@@ -48,38 +48,52 @@ class Batcher:
 
     def __init__(self, sends: Sequence[Send]) -> None:
         self._queue: deque[Waiting] = deque()
-        self._wake = asyncio.Event()
+        self._loop = asyncio.get_running_loop()  # Kept, because asking for it is a system call.
+        self._idle: list[asyncio.Future[None]] = []
+        self._woken = False
         self._closed = False
         self._tasks = [asyncio.create_task(self._run(send), name="append") for send in sends]
 
     def submit(self, write: Write) -> "asyncio.Future[Outcome]":
         """Queue a write. The returned future gets its outcome, or the error of the store."""
-        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        outcome: asyncio.Future[Outcome] = self._loop.create_future()
         if self._closed:
             outcome.set_exception(Unavailable("the log is closed"))
             return outcome
         self._queue.append((write, outcome))
-        self._wake.set()
+        if not self._woken:
+            self._wake_one()
         return outcome
 
     async def close(self) -> None:
         """Send what is queued, then end the tasks."""
         self._closed = True
-        self._wake.set()
+        while self._idle:
+            self._idle.pop().set_result(None)
         await asyncio.gather(*self._tasks)
+
+    def _wake_one(self) -> None:
+        """Wake a task that is idle. It takes all that callers queue until it runs."""
+        if self._idle:
+            self._idle.pop().set_result(None)
+            self._woken = True
 
     async def _run(self, send: Send) -> None:
         while True:
             while not self._queue:
                 if self._closed:
                     return
-                self._wake.clear()
-                await self._wake.wait()
-            await asyncio.sleep(0)  # Let every caller that is ready now join this batch.
+                turn: asyncio.Future[None] = self._loop.create_future()
+                self._idle.append(turn)
+                await turn
+                self._woken = False
             batch = next_batch(self._queue)
+            if self._queue:
+                self._wake_one()
             if not await _deliver(send, batch):
                 for waiting in batch:
                     await _deliver(send, [waiting])
+            await asyncio.sleep(0)  # Let every caller that has its answer join the next batch.
 
 
 async def _deliver(send: Send, batch: Sequence[Waiting]) -> bool:

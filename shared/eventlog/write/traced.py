@@ -4,7 +4,8 @@ from typing import TypeVar
 
 from shared.eventlog.decision import Stream
 from shared.eventlog.write.conditions import Condition
-from shared.eventlog.write.log import Accepted, Answer, Log, Meta, Observer, Sealer
+from shared.eventlog.write.log import Accepted, Answer, Log, Meta, Observer
+from shared.eventlog.write.sealing import Sealer
 from shared.eventlog.write.store import Store
 from shared.events.base import Event
 from shared.tracing import Attributes, Tracer

@@ -2,8 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable
 
 
 class Turns:
@@ -15,17 +14,25 @@ class Turns:
     def __init__(self) -> None:
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
 
-    @asynccontextmanager
-    async def turn(self, stream_id: str) -> AsyncIterator[None]:
-        """Wait until the stream's earlier commands are done; the next one begins at the end."""
+    def begin(self, stream_id: str) -> Awaitable[None] | None:
+        """Ask for the stream's turn: it is the caller's now, or after the wait that is returned.
+
+        Whoever has got the turn has to call `end`. Each command would pay for a context manager here.
+        """
         if stream_id in self._waiting:
-            await self._wait(stream_id)
-        else:
-            self._waiting[stream_id] = deque()
-        try:
-            yield
-        finally:
-            self._pass_on(stream_id)
+            return self._wait(stream_id)
+        self._waiting[stream_id] = deque()
+        return None
+
+    def end(self, stream_id: str) -> None:
+        """Pass the turn on to the stream's next command."""
+        waiting = self._waiting[stream_id]
+        while waiting:
+            turn = waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        del self._waiting[stream_id]
 
     async def _wait(self, stream_id: str) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -34,14 +41,5 @@ class Turns:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():  # The turn had just been given to this task: pass it on.
-                self._pass_on(stream_id)
+                self.end(stream_id)
             raise
-
-    def _pass_on(self, stream_id: str) -> None:
-        waiting = self._waiting[stream_id]
-        while waiting:
-            turn = waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-        del self._waiting[stream_id]
