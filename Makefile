@@ -16,7 +16,7 @@ ARGS ?=
 JOBS ?= $(shell $(PYTHON) -c 'import os; print(min((os.cpu_count() or 1) + 1, 4))')
 
 .DEFAULT_GOAL := help
-.PHONY: help install secrets up down status logs story year test long torture format bench lock browser tour documents fuzz clean
+.PHONY: help install secrets up down status logs story year test long torture format bench bench-quick lock browser tour documents fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -85,8 +85,11 @@ format: install ## format the source and apply the linter's fixes
 	$(TOOLS)/ruff check --fix
 	$(TOOLS)/ruff format
 
-bench: install ## run the benchmarks (ARGS: for the benchmarks)
-	$(VENV) -m tests.benchmarks $(ARGS)
+bench: install ## run the benchmarks beside their yardsticks, about 25 minutes (REPORT=docs/PERFORMANCE.md; ARGS: for the benchmarks)
+	$(VENV) -m tests.benchmarks --report $(or $(REPORT),.local/bench/report.md) $(ARGS)
+
+bench-quick: install ## check the counters that do not depend on a machine's speed, about 2 minutes
+	$(VENV) -m tests.benchmarks --quick
 
 lock: install ## update the lock files from pyproject.toml (ARGS=--upgrade: newest versions)
 	$(PYTHON) -m deploy.bootstrap lock $(ARGS)

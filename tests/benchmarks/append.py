@@ -1,8 +1,8 @@
 """One run of appends, in a process of its own: `python -m tests.benchmarks.append VARIANT CLIENTS SECONDS`.
 
 `execute` is `Log.execute` over PostgreSQL, whole: decider, event, hash, batch, answer. `naive` is what one writes
-without an engine: one INSERT, one transaction, one connection of a pool per command. Both are closed loops;
-DATABASE_URL is the server. Every run has a database of its own.
+without an engine: one INSERT, one transaction, one connection of a pool per command. Both are closed loops. `copy` is
+COPY of as many events. DATABASE_URL is the server. Every run has a database of its own.
 """
 
 import asyncio
@@ -91,6 +91,22 @@ class Naive(Variant):
         )
 
 
+async def copied(seconds: float) -> Result:
+    """Measure PostgreSQL's COPY into the naive table, with one connection: the limit of writing."""
+    dsn = await fresh(os.environ["DATABASE_URL"], "bench_append")
+    await Naive().open(dsn, 1)
+    db = await asyncpg.connect(dsn)
+    (event,) = decided(Assign(0), 0)
+    data, written, wal_before, begin = event.data().decode(), 0, await wal_bytes(db), time.perf_counter()
+    while time.perf_counter() - begin < seconds:
+        number = written // STREAMS + 1
+        rows = [(f"bench-{stream}", number, "SeatAssigned", data) for stream in range(STREAMS)]
+        await db.copy_records_to_table("events", records=rows, columns=("stream", "version", "type", "data"))
+        written += STREAMS
+    took = time.perf_counter() - begin
+    return {"events_s": round(written / took), "wal_bytes": round((await wal_bytes(db) - wal_before) / written)}
+
+
 VARIANTS: Final[dict[str, type[Variant]]] = {"execute": Execute, "naive": Naive}
 
 
@@ -133,4 +149,5 @@ async def run(name: str, clients: int, seconds: float) -> Result:
 
 
 if __name__ == "__main__":
-    say(uvloop.run(run(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]))))
+    variant, clients, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+    say(uvloop.run(copied(seconds) if variant == "copy" else run(variant, clients, seconds)))

@@ -1,5 +1,6 @@
-"""The real system with all its consumers: from a command to the slowest read model of another service, and what idle
-costs.
+"""The real system with all its consumers: how long a command takes, and what idling costs.
+
+It takes as long as the slowest read model of another service:
 
     python -m tests.benchmarks.system SECONDS IDLE_S RATE...
 
@@ -35,6 +36,10 @@ SEEN: Final = """select stream, min(version) from engine.seen where stream = any
     group by stream having count(*) = $3"""
 """The last version of each stream that all of these consumers have seen."""
 
+CONNECTIONS: Final = "select count(*) from pg_stat_activity where backend_type = 'client backend'"
+STATISTICS_S: Final = 1.5
+"""After which PostgreSQL has written down what its backends did."""
+
 READERS: Final = {
     service.name: [
         f"{service.name}.{each.name}"
@@ -50,12 +55,12 @@ class Seen:
     """When one service's read models have seen which versions."""
 
     def __init__(self, db: asyncpg.Connection, consumers: list[str]) -> None:
-        self._db, self._consumers = db, consumers
+        self.db, self._consumers = db, consumers
         self._moved = asyncio.Event()
         self._waiting: dict[str, dict[int, asyncio.Future[int]]] = {}
 
     async def begin(self) -> None:
-        await self._db.add_listener("checkpoints", lambda *_: self._moved.set())
+        await self.db.add_listener("checkpoints", lambda *_: self._moved.set())
 
     def at(self, stream: str, version: int) -> asyncio.Future[int]:
         """When this version was seen, in nanoseconds."""
@@ -66,7 +71,7 @@ class Seen:
         while True:
             await self._moved.wait()
             self._moved.clear()
-            rows = await self._db.fetch(SEEN, list(self._waiting), self._consumers, len(self._consumers))
+            rows = await self.db.fetch(SEEN, list(self._waiting), self._consumers, len(self._consumers))
             now = time.monotonic_ns()
             for stream, seen in rows:
                 waiting = self._waiting[stream]
@@ -101,6 +106,17 @@ def used(folder: Path) -> Mapping[int, tuple[float, int]]:
         except psutil.Error:
             continue
     return found
+
+
+def largest_service(folder: Path) -> int:
+    """Return the memory of the largest of the services' processes, in MiB."""
+    memory = [used(folder)[each.pid][1] for each in processes(folder) if "services." in " ".join(_line(each))]
+    return max(memory) >> 20
+
+
+async def transactions(db: "asyncpg.Connection[asyncpg.Record]") -> int:
+    """Return how many transactions the server has committed for the services."""
+    return int(await db.fetchval("select sum(xact_commit) from pg_stat_database where datname is not null"))
 
 
 def meter(folder: Path) -> Callable[[], float]:
@@ -151,7 +167,8 @@ async def measured(running: System, folder: Path, seconds: int, idle_s: float, r
 
         numbers = itertools.count()
         for rate in rates:
-            cpu, begin, total = meter(folder), time.monotonic_ns() + 50_000_000, rate * (seconds + WARM_S)
+            committed, cpu = await transactions(followed[0].db), meter(folder)
+            begin, total = time.monotonic_ns() + 50_000_000, rate * (seconds + WARM_S)
             async with asyncio.TaskGroup() as sending:
                 sent = []
                 for number in range(total):
@@ -162,6 +179,9 @@ async def measured(running: System, folder: Path, seconds: int, idle_s: float, r
             result |= quantiles([answered for answered, _ in taken], f"{rate}_answered_")
             result |= quantiles([seen for _, seen in taken], f"{rate}_seen_")
             result[f"{rate}_cpu_ms"] = round(cpu() * 1000 / total, 2)
+            await asyncio.sleep(STATISTICS_S)
+            result[f"{rate}_transactions"] = round((await transactions(followed[0].db) - committed) / total, 1)
+        result["connections"] = int(await followed[0].db.fetchval(CONNECTIONS))
         for task in following:
             task.cancel()
     if idle_s:
@@ -169,6 +189,7 @@ async def measured(running: System, folder: Path, seconds: int, idle_s: float, r
         cpu, began = meter(folder), time.monotonic()
         await asyncio.sleep(idle_s)
         result["idle_percent"] = round(100 * cpu() / (time.monotonic() - began), 1)
+    result["service_mib"] = largest_service(folder)
     result["memory_mib"] = sum(memory for _, memory in used(folder).values()) >> 20
     return result
 

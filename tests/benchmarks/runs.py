@@ -1,0 +1,145 @@
+"""The measurements, each with its variants in turn within a round, on a PostgreSQL and a Kafka of this run."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from deploy import LOCAL, ROOT, topics
+from deploy.stack import Kafka, Postgres
+from tests.benchmarks import peers
+from tests.benchmarks.measure import Result, asked
+
+APPEND_S: Final = 3
+CLIENTS: Final = (1, 64, 256)
+RATES: Final = (100, 1_000)
+LIVE_CLIENTS: Final = 1_000
+LIVE_RATE: Final = 500
+SYSTEM_RATES: Final = (20, 100, 400)
+IDLE_S: Final = 60
+
+LISTS_S: Final = 3_600
+"""How long the lists may take: they are asked about 2,000 things six times each."""
+PAGES_S: Final = 1_200
+"""How long the pages may take, with the start of a system."""
+LIVE_S: Final = 300
+"""How long the live edge may take, with its start and frozen subscribers."""
+SYSTEM_S: Final = 300
+"""How long the whole system may take, with its start."""
+REPAIR_S: Final = 1_800
+"""How long one step of restore and rebuild may take."""
+
+BENCH: Final = LOCAL / "bench"
+
+Variants: TypeAlias = Mapping[str, Callable[[], Awaitable[Result]]]
+Found: TypeAlias = Mapping[str, Sequence[Result]]
+"""What each variant said, round by round."""
+
+
+def appends(postgres: Postgres, env: Mapping[str, str] | None, clients: int, seconds: float) -> Variants:
+    async def ours(variant: str) -> Result:
+        command = ["-m", "tests.benchmarks.append", variant, str(clients), str(seconds)]
+        return asked(command, {"DATABASE_URL": postgres.url}, ROOT)
+
+    both: Variants = {"COPY": lambda: ours("copy"), "execute()": lambda: ours("execute")}
+    if env is None:
+        return {"naive asyncpg": lambda: ours("naive"), **both}
+    return {
+        "naive asyncpg": lambda: peers.append("naive", clients, seconds, env),
+        "group commit": lambda: peers.append("group_lock", clients, seconds, env),
+        **both,
+    }
+
+
+def pipelines(postgres: Postgres, env: Mapping[str, str] | None, folder: Path, rate: int, seconds: int) -> Variants:
+    async def ours() -> Result:
+        with tempfile.TemporaryDirectory(dir=folder) as place, Kafka(Path(place)) as kafka:
+            await topics.ensure(kafka.access)
+            return _pipeline(rate, seconds, {"DATABASE_URL": postgres.url, **kafka.access.environment()})
+
+    async def minimal() -> Result:
+        assert env is not None
+        return peers.pipeline(rate, seconds, env)
+
+    return {"minimal pipeline": minimal, "Tenure": ours} if env is not None else {"Tenure": ours}
+
+
+def _pipeline(rate: int, seconds: int, env: Mapping[str, str]) -> Result:
+    """Both processes of pipeline.py, the consumer first."""
+    module = ["-m", "tests.benchmarks.pipeline"]
+    arguments = [str(rate), str(seconds)]
+    command = [sys.executable, *module, "consumer", *arguments]
+    with (BENCH / "consumer.log").open("w") as log:
+        consumer = subprocess.Popen(
+            command, env={**os.environ, **env}, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True
+        )
+    try:
+        assert consumer.stdout is not None
+        if not consumer.stdout.readline():  # it has its partitions
+            raise RuntimeError(f"The consumer ended: {log.name}")
+        sent = asked([*module, "service", *arguments], env, ROOT)
+        said, _ = consumer.communicate(timeout=60)
+        consumed: Result = json.loads(said)
+    finally:
+        consumer.kill()
+        consumer.wait()
+    return consumed | sent
+
+
+def in_turn(variants: Variants, rounds: int) -> Found:
+    found: dict[str, list[Result]] = {name: [] for name in variants}
+    for _ in range(rounds):
+        for name, measure in variants.items():
+            found[name].append(asyncio.run(_awaited(measure)))
+    return found
+
+
+async def _awaited(measure: Callable[[], Awaitable[Result]]) -> Result:
+    return await measure()
+
+
+def lists(postgres: Postgres, services: Sequence[str]) -> Found:
+    """Measure every list of these services, for 1,000 customers with 100,000 seats."""
+    command = ["-m", "tests.benchmarks.lists", *services]
+    found: Result = asked(command, {"DATABASE_URL": postgres.url}, ROOT, timeout_s=LISTS_S)
+    return {name: [result] for name, result in found.items()}
+
+
+def pages() -> Found:
+    """Measure every page that the example's people come to, the slowest first."""
+    found: Result = asked(["-m", "tests.benchmarks.pages"], {}, ROOT, timeout_s=PAGES_S)
+    slowest_first = sorted(found.items(), key=lambda each: -float(each[1]["p50_ms"]))
+    return {name: [result] for name, result in slowest_first}
+
+
+def live(rounds: int, seconds: int) -> Found:
+    """Measure from an event to 1,000 subscribers, those of 100 organisations, with and without frozen ones."""
+    command = ["-m", "tests.benchmarks.live", str(LIVE_CLIENTS), str(LIVE_RATE), str(seconds), "100", "5"]
+    return {"Tenure": [asked(command, {}, ROOT, timeout_s=LIVE_S) for _ in range(rounds)]}
+
+
+def whole_system(rounds: int, seconds: int, idle_s: int, rates: Sequence[int]) -> Found:
+    """Measure from a command to the slowest read model of another service, and what the system takes when idle."""
+    command = ["-m", "tests.benchmarks.system", str(seconds), str(idle_s), *map(str, rates)]
+    return {"Tenure": [asked(command, {}, ROOT, timeout_s=SYSTEM_S) for _ in range(rounds)]}
+
+
+def repairs(postgres: Postgres, folder: Path, events: int, rounds: int) -> Found:
+    """Measure restore and rebuild beside psql's COPY of the same events."""
+    with tempfile.TemporaryDirectory(dir=folder) as place, Kafka(Path(place)) as kafka:
+        env = {"DATABASE_URL": postgres.url, "BENCH_FOLDER": place, **kafka.access.environment()}
+
+        def step(name: str, *arguments: str) -> Result:
+            return asked(["-m", "tests.benchmarks.repair", name, *arguments], env, ROOT, timeout_s=REPAIR_S)
+
+        async def variant(name: str) -> Result:
+            return step(name)
+
+        step("fill", str(events))
+        return in_turn({name: partial(variant, name) for name in ("copy", "restore", "rebuild")}, rounds)
