@@ -15,20 +15,24 @@ from cli.context import ANSWER_S, Context, consumers
 from cli.output import Output, duration
 from cli.verbs.status import Lag, gather
 from shared.eventlog.deliver.projection import Projection
+from shared.eventlog.repair.restore import OWNER
+from shared.eventlog.repair.restore import SQL as RESTORE
 from shared.eventlog.repair.topic import TopicReader
-from shared.eventlog.repair.tries import MENDING, highest_position
+from shared.eventlog.repair.tries import MENDING, continued_by, highest_position
 from shared.eventlog.write.log import utc_now
 from shared.eventlog.write.postgres import TRANSIENT
 from shared.events.envelope import stamp
 from shared.events.registry import topic_of
 from shared.services import SERVICES
-from shared.sql import Row, statements
+from shared.sql import Row, statements, with_statements
 
 SQL: Final = statements(__file__)
+STANDING: Final = with_statements(SQL["standing"], runs=RESTORE["runs"])
 
-State: TypeAlias = Literal["open", "restoring", "publishing", "interrupted", "fenced", "unreadable"]
-"""`restoring` imports events from the topic, `publishing` publishes what the topic has lost; `interrupted` has begun
-and does not run any more; `fenced` waits for a reconciliation; `open` takes commands."""
+State: TypeAlias = Literal["open", "running", "restoring", "publishing", "interrupted", "fenced", "unreadable"]
+"""`restoring` imports events from the topic, `publishing` publishes what the topic has lost; of `running` it does not
+show yet which of them it does; `interrupted` has begun and does not run any more; `fenced` waits for a reconciliation;
+`open` takes commands."""
 _WRONG: Final = ("interrupted", "fenced", "unreadable")
 
 
@@ -49,6 +53,8 @@ class ServiceRestore:
     state: State
     why: str
     """Why the store takes no commands, which is the record of the restore; "" if it takes them."""
+    continued_by: str | None
+    """The verb by which the store takes commands again, if nothing is restoring it."""
     position: int | None
     """Up to which position events are imported, or published."""
     of: int | None
@@ -63,7 +69,7 @@ async def _standings(context: Context) -> Mapping[str, Row | str]:
 
     async def one(service: str) -> Row | str:
         try:
-            found: Row = await (await context.db(service)).fetchrow(SQL["standing"])
+            found: Row = await (await context.db(service)).fetchrow(STANDING, OWNER)
         except (*TRANSIENT, asyncpg.PostgresError) as fault:
             return f"its database can't be read ({type(fault).__name__}: {fault})"
         return found
@@ -76,7 +82,10 @@ def state_of(standing: Row | str) -> State:
         return "unreadable"
     if (standing["fenced"] or "").startswith(MENDING):
         return "restoring" if standing["runs"] else "interrupted"
-    return "fenced" if standing["fenced"] else "publishing" if standing["runs"] else "open"
+    if standing["fenced"] or not standing["runs"]:
+        return "fenced" if standing["fenced"] else "open"
+    # A store's restore fences the store only when it has the lease and has read the ends of the topic.
+    return "publishing" if standing["has_lease"] and standing["relayed"] < standing["position"] else "running"
 
 
 async def _end_of_topic(context: Context, service: str) -> int | None:
@@ -95,7 +104,15 @@ async def _restore(
     if isinstance(last, str) or isinstance(first, str):
         why = last if isinstance(last, str) else str(first)
         return ServiceRestore(
-            service=service, state=state, why=why, position=None, of=None, per_s=0, remaining_s=None, folding=()
+            service=service,
+            state=state,
+            why=why,
+            continued_by=None,
+            position=None,
+            of=None,
+            per_s=0,
+            remaining_s=None,
+            folding=(),
         )
     column = "relayed" if state == "publishing" else "position"
     position, per_s = int(last[column]), (last[column] - first[column]) / over_s
@@ -109,6 +126,7 @@ async def _restore(
         service=service,
         state=state,
         why=(last["fenced"] or "").removeprefix(MENDING),
+        continued_by={"interrupted": continued_by(last["fenced"] or ""), "fenced": "reconcile"}.get(state),
         position=position,
         of=of,
         per_s=round(per_s, 1),
@@ -119,7 +137,10 @@ async def _restore(
     )
 
 
-@verb("restore status", fails_when="a store takes no commands and nothing restores it")
+@verb(
+    "restore status",
+    fails_when="a store takes no commands and nothing restores it, or a database or Kafka can't be read",
+)
 async def show_restores(
     context: Context,
     output: Output,
@@ -127,8 +148,8 @@ async def show_restores(
 ) -> Result:
     """Show which stores and topics are being restored, how far that is, and how fast.
 
-    Wherever it was started. Of one that was interrupted, it shows the record of its beginning or of its failure: who
-    began it, where it stopped and why, and the command that continues it."""
+    It does not matter where a restore was started. If one was interrupted, this shows the record of its beginning or of
+    its failure: who began it, where it stopped and why, and the command that continues it."""
     began, first = time.monotonic(), await _standings(context)
     _, lags, kafka = await gather(context, over)
     last, took = await _standings(context), time.monotonic() - began

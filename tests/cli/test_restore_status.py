@@ -7,12 +7,41 @@ from typing import Any
 import httpx
 import pytest
 
+from cli.app import load_verbs
 from shared.eventlog.repair import restore as engine
 from shared.eventlog.repair.importing import Importer
+from shared.eventlog.repair.tries import MENDING, RestoreAttempt, continued_by
 from tests.cli.serving import OPERATOR, Server
 from tests.cli.stores import Stores, append, database, fleet
 
 pytestmark = pytest.mark.system
+
+
+@pytest.mark.parametrize(
+    ("standing", "state"),
+    [
+        ({}, "open"),
+        ({"runs": True}, "running"),
+        ({"runs": True, "relayed": 3}, "running"),
+        ({"runs": True, "relayed": 3, "has_lease": True}, "publishing"),
+        ({"runs": True, "fenced": f"{MENDING}begun"}, "restoring"),
+        ({"fenced": f"{MENDING}begun"}, "interrupted"),
+        ({"fenced": "the store and its topic differ"}, "fenced"),
+    ],
+)
+def test_a_restore_that_has_done_nothing_yet_does_not_seem_to_publish(standing: dict[str, Any], state: str) -> None:
+    load_verbs()
+    from cli.verbs.restore_status import state_of  # after its group of verbs is declared
+
+    row: Any = {"position": 5, "relayed": 5, "fenced": None, "runs": False, "has_lease": False, **standing}
+    assert state_of(row) == state
+
+
+def test_what_continues_a_restore_is_not_taken_from_what_its_operator_wrote() -> None:
+    again = RestoreAttempt("marketplace", "reconcile", "Kim: run `tenure restore store marketplace` again").again
+    wrote = "begun by Kim: run `tenure restore store marketplace` again, which continues from there"
+    assert continued_by(f"{MENDING}{wrote}; {again}") == "reconcile"
+    assert continued_by(wrote + ".") is None
 
 
 async def test_a_restore_that_is_cancelled_says_who_and_why_and_is_followed_meanwhile(
@@ -52,5 +81,6 @@ async def test_a_restore_that_is_cancelled_says_who_and_why_and_is_followed_mean
     assert (left["state"], left["position"]) == ("interrupted", 4)
     assert f"importing (cancelled by {OPERATOR.account_id}: Wrong service.)" in left["why"]
     assert "run `tenure restore store distribution` again" in left["why"]
+    assert left["continued_by"] == "restore store"
     assert (await server.ended(await applied("restore-store")))["answer"]["ok"]
     assert (await standing())["state"] == "open"

@@ -357,8 +357,8 @@ async def test_restores_show_how_far_and_how_fast_they_are(browser: Browser, ser
 @pytest.mark.parametrize(
     ("state", "why", "verb"),
     [
-        ("interrupted", "it stopped; run `tenure restore store marketplace` again", "restore-store"),
-        ("interrupted", "it stopped; run `tenure reconcile marketplace` again", "reconcile"),
+        ("interrupted", "it stopped", "restore store"),
+        ("interrupted", "it stopped, begun by Kim: `tenure restore store` was wrong", "reconcile"),
         ("fenced", "the store and its topic differ: it lacks 3 events", "reconcile"),
     ],
 )
@@ -366,10 +366,10 @@ async def test_a_restore_that_does_not_run_leads_to_what_continues_it(
     browser: Browser, services: Services, state: str, why: str, verb: str
 ) -> None:
     services.answers["GET /operations"] = answer({"items": []})
-    waiting = restore("marketplace", state, why=why)
+    waiting = restore("marketplace", state, why=why, continued_by=verb)
     services.answers["POST /verbs/restore-status"] = answer(said(**{**RESTORES, "services": [waiting]}))
     page = (await browser.get(f"{AT}/restores")).text
-    assert f'href="{AT}/verbs/{verb}?service=marketplace"' in page and "every 3s" not in page
+    assert f'href="{AT}/verbs/{verb.replace(" ", "-")}?service=marketplace"' in page and "every 3s" not in page
 
 
 async def test_without_restores_the_page_says_so(browser: Browser, services: Services) -> None:

@@ -262,8 +262,9 @@ class ServiceRestore(BaseModel):
     """The store of a service, and the restore that it or its topic is in."""
 
     service: str
-    state: Literal["open", "restoring", "publishing", "interrupted", "fenced", "unreadable"]
+    state: Literal["open", "running", "restoring", "publishing", "interrupted", "fenced", "unreadable"]
     why: str
+    continued_by: str | None
     position: int | None
     of: int | None
     per_s: float

@@ -123,7 +123,7 @@ async def restore_store(
     elif not await _exists(dsn):
         return await _preview_without_database(definition, access, progress)
     async with opened(dsn, definition.service) as (store, pool):
-        attempt = RestoreAttempt(definition.service, f"tenure restore store {definition.service}", by)
+        attempt = RestoreAttempt(definition.service, "restore store", by)
         return await _restore(
             definition, store, pool, access, dry_run, anchor_folder, progress, attempt, from_beginning=True
         )
@@ -150,7 +150,7 @@ async def reconcile(
         LogMismatch: the topic is ambiguous, or does not continue the store or match the anchors.
     """
     async with opened(dsn, definition.service) as (store, pool):
-        attempt = RestoreAttempt(definition.service, f"tenure reconcile {definition.service}", by)
+        attempt = RestoreAttempt(definition.service, "reconcile", by)
         return await _restore(
             definition, store, pool, access, dry_run, anchor_folder, progress, attempt, from_beginning=False
         )

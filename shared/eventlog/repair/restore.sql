@@ -16,5 +16,12 @@ select to_regclass('log.head');
 -- alone: lock out other restores until the connection ends; false if another one is running.
 select pg_try_advisory_lock(hashtext('tenure restore'));
 
+-- runs: tell whether a restore has this lock now.
+select exists (
+    select from pg_locks
+    where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())
+        and objsubid = 1 and (classid::bigint << 32 | objid::bigint) = hashtext('tenure restore')::bigint
+) as runs;
+
 -- done: release the lock, so that others can restore.
 select pg_advisory_unlock(hashtext('tenure restore'));

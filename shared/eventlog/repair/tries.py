@@ -5,6 +5,7 @@ what to do.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from shared.sql import statements
 SQL: Final = statements(__file__)
 
 MENDING: Final = "the store is being restored from its topic: "
+_AGAIN: Final = re.compile(r"run `tenure (?P<verb>[a-z ]+) \S+` again, which continues from there$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +27,27 @@ class RestoreAttempt:
     """An attempt to restore or reconcile a service's store."""
 
     service: str
-    command: str
-    """The command line that starts it again."""
+    verb: str
+    """The verb that starts it again."""
     by: str
     """Who started it; "" if unknown."""
 
+    @property
+    def again(self) -> str:
+        """What its record ends with: how to continue it."""
+        return f"run `tenure {self.verb} {self.service}` again, which continues from there"
+
     def begun(self) -> str:
         return f"begun {_now()}" + (f" by {self.by}" if self.by else "")
+
+
+def continued_by(fence: str) -> str | None:
+    """Return the verb that continues an attempt, by the end of its record.
+
+    What people wrote stands before it.
+    """
+    found = _AGAIN.search(fence)
+    return None if found is None else found["verb"]
 
 
 def _now() -> str:
@@ -59,8 +75,7 @@ async def recorded(
 
     await _record(
         pool,
-        f"{begun}, at position {before:,} of {goal:,}. If it no longer runs: what it imported stays; run "
-        f"`{attempt.command}` again, which continues from there",
+        f"{begun}, at position {before:,} of {goal:,}. If it no longer runs: what it imported stays; {attempt.again}",
     )
     try:
         yield report
@@ -69,7 +84,7 @@ async def recorded(
         why = str(error) or "interrupted" if cancelled else f"{type(error).__name__}: {error}"
         with suppress(Exception):  # if the database is unavailable, the record of the beginning remains
             async with asyncio.timeout(10):
-                await _record_failure(pool, f"{step or 'the beginning'} ({why[:300]}), {begun}", goal, attempt.command)
+                await _record_failure(pool, f"{step or 'the beginning'} ({why[:300]}), {begun}", goal, attempt.again)
         raise
     await pool.execute(SQL["unfence"], MENDING, FENCE)
 
@@ -83,12 +98,10 @@ async def highest_position(reader: TopicReader, service: str) -> int:
     return max((each.position for tail in tails for each in tail if each.position <= reader.records), default=0)
 
 
-async def _record_failure(pool: Any, where: str, goal: int, command: str) -> None:
+async def _record_failure(pool: Any, where: str, goal: int, again: str) -> None:
     position = await pool.fetchval(SQL["position"])
     so_far = f"{position:,} of {goal:,} events are imported" if position < goal else f"all {goal:,} events are imported"
-    await _record(
-        pool, f"it stopped {_now()} at {where}; {so_far}. They stay: run `{command}` again, which continues from there"
-    )
+    await _record(pool, f"it stopped {_now()} at {where}; {so_far}. They stay: {again}")
 
 
 async def _record(pool: Any, text: str) -> None:

@@ -97,8 +97,9 @@ def sentence(text: str, template: str = "", **values: Any) -> dict[str, Any]:
 
 
 def restore(service: str, state: str = "open", **more: Any) -> dict[str, Any]:
-    nothing = {"why": "", "position": 41, "of": 41, "per_s": 0.0, "remaining_s": None, "folding": []}
-    return {"service": service, "state": state, **nothing, **more}
+    restored = {"why": "", "continued_by": None, "folding": list[Any]()}
+    pace = {"position": 41, "of": 41, "per_s": 0.0, "remaining_s": None}
+    return {"service": service, "state": state, **restored, **pace, **more}
 
 
 RESTORING: Final = restore(

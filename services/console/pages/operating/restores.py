@@ -14,6 +14,8 @@ from services.console.shapes.operations import Restores, ServiceRestore
 from services.console.verbs import SERVER, check_operator, result_of
 from services.console.visits import Visit
 
+RUNNING: Final = ("running", "restoring", "publishing")
+"""The states of a restore that goes on."""
 RESTORING: Final = ("restore-store", "restore-topic", "reconcile")
 OVER_S: Final = 1.0
 
@@ -27,7 +29,7 @@ class Shown:
     runs: Sequence[tuple[str, Run]]
     """Its runs on this operations server; a restore may also run elsewhere."""
     continued_by: str
-    """The verb that continues it; "" if there is none."""
+    """The verb that continues it, as it is in paths; "" if there is none."""
 
 
 async def restores(visit: Visit) -> Response:
@@ -42,7 +44,7 @@ async def restores(visit: Visit) -> Response:
         found=found,
         shown=[_shown(each, running, visit) for each in found.services if each.state != "open"],
         open=[each for each in found.services if each.state == "open"],
-        moves=bool(running) or any(each.state in ("restoring", "publishing") for each in found.services),
+        moves=bool(running) or any(each.state in RUNNING for each in found.services),
         titles={name: title_of(name, visit.texts) for name in RESTORING},
     )
 
@@ -53,7 +55,4 @@ def _shown(restore: ServiceRestore, running: Sequence[Run], visit: Visit) -> Sho
         for each in running
         if each.parameters.get("service") == restore.service
     ]
-    continued_by = ""
-    if restore.state in ("interrupted", "fenced"):
-        continued_by = "restore-store" if "tenure restore store" in restore.why else "reconcile"
-    return Shown(restore, worded(restore.why, visit.texts), runs, continued_by)
+    return Shown(restore, worded(restore.why, visit.texts), runs, (restore.continued_by or "").replace(" ", "-"))
