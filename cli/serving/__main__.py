@@ -34,6 +34,7 @@ async def _serve(server: Server, parts: ServerParts) -> None:
     measuring = asyncio.create_task(parts.latency.run())
     await server.serve()
     measuring.cancel()
+    await asyncio.gather(measuring, return_exceptions=True)
     await loading
     await parts.operations.stop(STOP_S)
     logger.info("stopped")

@@ -7,15 +7,18 @@ all the time: whoever opens a page wants to see what was before.
 import asyncio
 from collections import deque
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
 from datetime import datetime
 from typing import Final
 
 import httpx
+import structlog
 from pydantic import BaseModel
 
 from cli.scraped import Histogram, between, latency_in, quantile
 from shared.eventlog.write.log import utc_now
+from shared.runtime.clients import service_client
+
+logger = structlog.get_logger("operations")
 
 EVERY_S: Final = 15.0
 KEPT: Final = 120
@@ -64,14 +67,13 @@ class LatencyHistory:
 
     async def run(self) -> None:
         """Read the metrics again and again until cancelled."""
-        async with AsyncExitStack() as stack:
-            clients = {
-                service: await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=ANSWER_S))
-                for service, url in self._urls.items()
-            }
+        async with service_client(ANSWER_S) as client:
             while True:
-                read = await asyncio.gather(*map(_read, clients.values()))
-                self.take({service: page for service, page in zip(clients, read, strict=True) if page is not None})
+                try:
+                    read = await asyncio.gather(*(_read(client, url) for url in self._urls.values()))
+                    self.take({name: page for name, page in zip(self._urls, read, strict=True) if page is not None})
+                except Exception:
+                    logger.exception("the latency of commands could not be read: it is read again")
                 await asyncio.sleep(EVERY_S)
 
     def take(self, now: Mapping[str, Histogram]) -> None:
@@ -86,9 +88,9 @@ class LatencyHistory:
         self._before = dict(now)
 
 
-async def _read(client: httpx.AsyncClient) -> Histogram | None:
+async def _read(client: httpx.AsyncClient, url: str) -> Histogram | None:
     try:
-        answer = await client.get("/metrics")
+        answer = await client.get(f"{url}/metrics")
         answer.raise_for_status()
         return latency_in(answer.text)
     except (httpx.HTTPError, ValueError):

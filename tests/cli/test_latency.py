@@ -1,6 +1,11 @@
 """Command latency over time: intervals between two readings of the services' metrics."""
 
-from cli.scraped import latency_in, scraped
+import asyncio
+
+import httpx
+import pytest
+
+from cli.scraped import Histogram, latency_in, scraped
 from cli.serving import latency
 from cli.serving.latency import LatencyHistory
 from shared.eventlog.write.log import Accepted
@@ -37,6 +42,29 @@ def test_no_more_than_half_an_hour_is_kept() -> None:
     for _ in range(latency.KEPT + 5):
         history.take({"identity": latency_in(page(0.3))})
     assert len(history.view().intervals) == latency.KEPT
+
+
+async def test_an_error_does_not_end_the_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a service that answers something else than metrics."""
+    monkeypatch.setattr(latency, "EVERY_S", 0.0)
+    counts, enough = iter([0, 1, 2]), asyncio.Event()
+
+    async def read(_client: httpx.AsyncClient, url: str) -> Histogram:
+        assert url == "http://identity"
+        if (count := next(counts, None)) is None:
+            enough.set()
+            await asyncio.sleep(60)
+        if not count:
+            raise RuntimeError("a bug")
+        return {0.1: float(count)}
+
+    monkeypatch.setattr(latency, "_read", read)
+    history = LatencyHistory({"identity": "http://identity"})
+    reader = asyncio.create_task(history.run())
+    async with asyncio.timeout(10):
+        await enough.wait()
+    reader.cancel()
+    assert [each.services["identity"].commands for each in history.view().intervals] == [1]
 
 
 async def test_the_operator_sees_the_intervals() -> None:
