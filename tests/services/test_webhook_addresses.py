@@ -112,6 +112,21 @@ def test_an_address_in_another_notation_is_refused(address: str) -> None:
         target_of(address, ())
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["localhost", "LOCALHOST", "a.localhost", "printer.local", "metadata.google.internal", "receiver", "nas.home.arpa"],
+)
+def test_a_name_of_a_private_network_is_refused_unless_one_may_be_sent_to(name: str) -> None:
+    with pytest.raises(NotAllowed, match="one of a private network"):
+        target_of(f"https://{name}/", ())
+    assert target_of(f"https://{name}/", LOOPBACK).host == name.lower()
+
+
+@pytest.mark.parametrize("name", ["internal.example.org", "localhost.example", "arpa.example", "local.de"])
+def test_a_name_with_such_a_part_elsewhere_is_sent_to(name: str) -> None:
+    assert target_of(f"https://{name}/", ()).host == name
+
+
 def test_an_address_is_split_into_what_is_connected_to_and_what_is_said() -> None:
     target = target_of("https://Receiver.Example:8443/a/b?c=d", ())
     assert (target.host, target.port, target.path, target.authority) == (

@@ -70,6 +70,7 @@ async def test_neither_secret_nor_address_stands_readable_in_tables_and_events(b
     [
         (wanted(address="http://receiver.example/"), "webhook-address"),
         (wanted(address="https://127.0.0.1/"), "webhook-address"),
+        (wanted(address="https://localhost/"), "webhook-address"),
         (wanted(address="https://u:p@receiver.example/"), "webhook-address"),
         (wanted(topic="publisher.inbound.v1"), "webhook-events"),
         (wanted(types=["AccountOpened"]), "webhook-events"),

@@ -36,6 +36,16 @@ TRIED_AT_MOST: Final = 4
 """How many network addresses of a name are tried."""
 _LABEL: Final = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME: Final = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\Z")
+_LOCAL: Final = frozenset(
+    {
+        *("localhost", "localdomain", "local", "internal", "intranet", "private", "corp", "home", "lan", "home.arpa"),
+        *("test", "invalid"),
+    }
+)
+"""The ends of names that no public DNS has: a network's own, and those that nothing has. So is a name without a dot.
+
+Source: RFC 6761, RFC 6762 (appendix G), RFC 8375, and ICANN's reservation of `internal` in 2024.
+"""
 _NUMBER: Final = re.compile(r"(?:[0-9]+|0x[0-9a-f]*)\Z")
 """The last label of what some resolvers read as an IPv4 address, such as 2130706433 or 0x7f.1."""
 _PRINTABLE: Final = re.compile(r"[!-\[\]-~]+\Z")
@@ -123,9 +133,16 @@ def target_of(address: str, allowed: Sequence[Network]) -> Target:
         check(target, literal, allowed)
     elif not _NAME.match(target.host) or _NUMBER.match(target.host.rpartition(".")[2]):
         raise NotAllowed("The host is no name of the DNS and no network address in its usual form.")
+    elif not allowed and _is_local(target.host):
+        raise NotAllowed("The host is not on the Internet: its name is one of a private network.")
     elif not allowed and target.port != HTTPS_PORT and target.port < UNPRIVILEGED:
         raise _port(target)
     return target
+
+
+def _is_local(name: str) -> bool:
+    labels = name.split(".")
+    return len(labels) == 1 or labels[-1] in _LOCAL or ".".join(labels[-2:]) in _LOCAL
 
 
 def _literal(host: str) -> NetworkAddress | None:
