@@ -16,12 +16,13 @@ from rich.text import Text
 
 from shared.events.envelope import Envelope
 
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""Control characters, ends of lines among them, and those that change the direction of the text."""
 
 
 def plain(value: object) -> str:
-    """Return a value as text with control characters escaped, as events hold untrusted text."""
-    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", "" if value is None else str(value))
+    """Return a value as one line with control characters escaped, as events hold untrusted text."""
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), "" if value is None else str(value))
 
 
 def sandbox_mark(envelope: Envelope) -> str:

@@ -163,7 +163,7 @@ async def show_parked(
             ("stream", f"{each.stream}@{each.version}" if each.stream else "none, or unreadable"),
             ("behind it", count(each.behind, "record")),
             *headers,
-            ("body", value.decode(errors="replace")),
+            *(("" if n else "body", line) for n, line in enumerate(value.decode(errors="replace").split("\n"))),
         ]
     )
     return Result({**as_data(each), "key": each.raw.key, "headers": headers, "value": _readable(value)})

@@ -268,15 +268,16 @@ def _because(first: FoundEvent) -> str:
 def _label(each: FoundEvent, marked: Collection[str], start: datetime) -> Text:
     envelope, mark = each.envelope, "  <- asked" if each.key in marked else ""
     if not each.service:
-        return Text(
-            plain(
-                f"{envelope.type}  from {envelope.source}  {when(envelope.time)}{mark}\n{envelope.id} in {each.where}"
-            )
-        )
+        said = f"{envelope.type}  from {envelope.source}  {when(envelope.time)}{mark}"
+        return _lines(said, f"{envelope.id} in {each.where}")
     late = (envelope.time - start).total_seconds()  # negative if a publisher's clock is ahead
     shown = f"{'-' if late < 0 else '+'}{duration(abs(late))}"
     mark = sandbox_mark(envelope) + mark
-    return Text(plain(f"{envelope.type}  {each.service} {shown}{mark}\n{envelope.stream}@{envelope.version}"))
+    return _lines(f"{envelope.type}  {each.service} {shown}{mark}", f"{envelope.stream}@{envelope.version}")
+
+
+def _lines(*lines: str) -> Text:
+    return Text("\n".join(map(plain, lines)))
 
 
 def _grow(

@@ -44,7 +44,17 @@ def test_numbers_are_for_people() -> None:
 
 
 def test_what_strangers_wrote_does_not_steer_the_terminal() -> None:
-    assert plain("a\x1b[31mred\x07\u202eb\n") == "a\\x1b[31mred\\x07\\x202eb\n"
+    assert plain("a\x1b[31mred\x07\u202eb") == "a\\x1b[31mred\\x07\\u202eb"
+
+
+@pytest.mark.parametrize(("end", "shown"), [("\n", "\\n"), ("\r", "\\r"), ("\x85", "\\x85"), ("\u2028", "\\u2028")])
+def test_what_strangers_wrote_begins_no_line(capsys: pytest.CaptureFixture[str], end: str, shown: str) -> None:
+    """The type of a record may be `UpdatePublished\\nChecked: 0 records.`, and stands in the plan of a drop."""
+    output = Output()
+    output.line(f"a{end}b")
+    output.table(("type",), [(f"a{end}b",)])
+    output.fields([("type", f"a{end}b")])
+    assert capsys.readouterr().out.split() == [f"a{shown}b", "type", f"a{shown}b", "type", f"a{shown}b"]
 
 
 def test_a_time_is_read_as_it_is_typed() -> None:
