@@ -12,6 +12,7 @@ from shared.eventlog.repair import restore, scratch, topic
 from shared.eventlog.repair.parked import CannotApply
 from shared.eventlog.write.postgres import TRANSIENT
 from shared.eventlog.write.store import Conflict, Unavailable
+from shared.runtime.settings import Settings
 
 
 def explain(error: Exception) -> tuple[str, int]:
@@ -52,7 +53,7 @@ def explain(error: Exception) -> tuple[str, int]:
             return f"It could not be done now ({error}), and no partial change was left. Try again in a moment.", 3
         case InvalidKafkaSettings():
             return str(error), USAGE
-        case ValidationError():
+        case ValidationError() if error.title == Settings.__name__:
             return f"A setting in the environment is invalid: {error.errors()[0]['msg']}.", USAGE
         case _ if isinstance(error, TRANSIENT):
             return f"PostgreSQL can't be reached ({_named(error)}): start it, or correct DATABASE_URL.", UNREACHABLE

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from rich.console import Console
 
 from cli import horizon
 from cli.app import load_verbs
 from cli.context import environment
 from cli.event_search import FoundEvent
-from cli.exit_codes import MEANING
+from cli.exit_codes import MEANING, OWN_FAULT, USAGE
+from cli.explain import explain
 from cli.horizon import OpenTransaction
 from cli.output import Output, count, duration, plain, size, time_of
 from cli.verbs.status import Lag, ServiceStatus, faults, lags, show
@@ -23,7 +25,9 @@ from cli.verbs.topics import Filter
 from cli.verbs.why import same_root, trees
 from deploy import ROOT
 from shared.eventlog.write.store import Head
+from shared.events import Money
 from shared.events.envelope import Envelope
+from shared.runtime.settings import Settings
 from tests.cli.conftest import Tenure
 from tests.examples.engine import next_events
 
@@ -55,6 +59,18 @@ def test_what_strangers_wrote_begins_no_line(capsys: pytest.CaptureFixture[str],
     output.table(("type",), [(f"a{end}b",)])
     output.fields([("type", f"a{end}b")])
     assert capsys.readouterr().out.split() == [f"a{shown}b", "type", f"a{shown}b", "type", f"a{shown}b"]
+
+
+def test_only_what_is_set_is_called_a_setting() -> None:
+    """An answer of a service that can't be read would send the operator to the environment."""
+    with pytest.raises(ValidationError) as of_settings:
+        Settings(connections=0)
+    with pytest.raises(ValidationError) as of_an_answer:
+        Money.model_validate({"amount": 1})
+    said, code = explain(of_settings.value)
+    assert (said.startswith("A setting in the environment is invalid: "), code) == (True, USAGE)
+    said, code = explain(of_an_answer.value)
+    assert (said.startswith("This is a bug in tenure (ValidationError: "), code) == (True, OWN_FAULT)
 
 
 def test_a_time_is_read_as_it_is_typed() -> None:
