@@ -24,6 +24,7 @@ PARAMETERS: Final = 100
 """The greatest number of parameters in a query string."""
 SINGLE_HEADERS: Final = frozenset({b"authorization", b"content-type", b"idempotency-key", b"tenure-at-least"})
 """The headers that are read, which a request has once at most."""
+_CODING: Final = b"content-encoding"
 _BAD_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _MANY: Final = (list, tuple, set, frozenset, Sequence)
@@ -83,17 +84,31 @@ def dry_run(query_string: bytes) -> bool:
     return value == "true"
 
 
-def check_headers(headers: Iterable[tuple[bytes, bytes]]) -> None:
-    """Raise Problem 422 if a header that is read is given twice."""
+def check_headers(headers: Sequence[tuple[bytes, bytes]]) -> None:
+    """Raise Problem 422 if a header that is read is given twice, 415 if the body is encoded."""
+    codings = [part.strip().lower() for name, value in headers if name == _CODING for part in value.split(b",")]
+    encoded = [coding for coding in codings if coding not in (b"", b"identity")]
+    if encoded and _announced(headers):
+        raise Problem(
+            rule=rules.UNSUPPORTED_MEDIA_TYPE,
+            reason=f"The body is encoded with {encoded[0].decode('latin-1')[:40]!a}; bodies are read as they are.",
+            remedy="Send it without Content-Encoding.",
+            headers={"Accept-Encoding": "identity"},  # source: RFC 9110, section 12.5.3
+        )
     counted = Counter(name for name, _ in headers if name in SINGLE_HEADERS)
     if twice := [name.decode() for name, number in counted.items() if number > 1]:
         raise malformed_request([{"field": f"header.{name}", "error": "it is given twice"} for name in twice])
 
 
+def _announced(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Return whether a request announces a body."""
+    announced = {name: value for name, value in headers if name in (b"content-length", b"transfer-encoding")}
+    return announced.pop(b"content-length", b"0") != b"0" or bool(announced)
+
+
 def check_no_body(headers: Iterable[tuple[bytes, bytes]]) -> None:
     """Raise Problem 422 if a request to a route without a body announces one."""
-    announced = {name: value for name, value in headers if name in (b"content-length", b"transfer-encoding")}
-    if announced.pop(b"content-length", b"0") != b"0" or announced:
+    if _announced(headers):
         raise malformed_request([{"field": "body", "error": "this route takes no body"}])
 
 

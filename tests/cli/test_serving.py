@@ -154,6 +154,15 @@ async def test_who_prefers_an_operation_gets_one(monkeypatch: pytest.MonkeyPatch
     assert len((await server.get("/operations")).json()["items"]) == 2
 
 
+@pytest.mark.parametrize("unreadable", ["wait=soon", "wait=-1", 'wait="', ",;=", "respond-later"])
+async def test_a_preference_that_can_not_be_read_is_none(monkeypatch: pytest.MonkeyPatch, unreadable: str) -> None:
+    load_verbs()
+    Slow(monkeypatch).go.set()
+    server = Server()
+    server.client.headers["Prefer"] = unreadable
+    assert (await server.run("refusals-ls")).status_code == 200
+
+
 async def test_verbs_are_bounded_in_number(monkeypatch: pytest.MonkeyPatch) -> None:
     load_verbs()
     slow = Slow(monkeypatch)

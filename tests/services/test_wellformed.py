@@ -1,5 +1,6 @@
 """Requests that are not what they seem are refused, at every route of every service: 422 and nothing done."""
 
+import gzip
 import json
 import re
 from collections.abc import AsyncIterator
@@ -178,6 +179,20 @@ async def test_a_header_that_stands_there_twice_is_refused(
     answer = await bare.post("/counters/one", content=b"{}", headers=[*twice, *rest])
     assert (answer.status_code, answer.json()["rule"]) == (422, "malformed")
     assert header.lower() in answer.json()["detail"] and store.events == []
+
+
+@pytest.mark.parametrize("coding", ["gzip", "x-own", "identity, deflate"])
+async def test_a_body_that_is_encoded_is_refused_as_such(
+    client: httpx.AsyncClient, store: MemoryStore, coding: str
+) -> None:
+    """It was called malformed JSON, and an event's data that can't be read."""
+    body = gzip.compress(b"{}")
+    refused = await client.post("/counters/one", content=body, headers={"Content-Encoding": coding})
+    assert (refused.status_code, refused.json()["rule"]) == (415, "unsupported-media-type")
+    assert refused.headers["Accept-Encoding"] == "identity" and len(store.events) == 0
+    plain = await client.post("/counters/one", content=b"{}", headers={"Content-Encoding": "Identity"})
+    assert plain.status_code == 200
+    assert (await client.get("/clock", headers={"Content-Encoding": coding})).status_code == 200, "it has no body"
 
 
 @pytest.mark.parametrize("key", ["", "x" * 201, "é", "a\tb"])
