@@ -20,7 +20,7 @@ from cli.sentences import say
 from shared.eventlog.deliver.received import Raw
 from shared.eventlog.repair import parked as engine
 from shared.eventlog.repair.parked import Retried, Tried
-from shared.eventlog.repair.parked_record import Line, Parked, shape
+from shared.eventlog.repair.parked_record import Line, Parked
 
 group("parked", "Records that consumers could not process: show, retry, edit, drop.")
 
@@ -118,7 +118,7 @@ async def group_parked(
                 f"{len(members):,}",
                 f"{sum(each.behind for each in members):,}",
                 when(members[0].time),
-                f"{members[0].consumer} {members[0].type}: {shape(members[0].detail) or members[0].reason}",
+                f"{members[0].consumer} {members[0].type}: {members[0].shape or members[0].reason}",
             )
             for name, members in ordered
         ],

@@ -100,6 +100,15 @@ async def test_another_time_is_another_content(bench: Bench) -> None:
     assert await bench.reasons() == ["conflicting-duplicate"]
 
 
+async def test_all_of_them_are_one_group_whatever_their_ids(bench: Bench) -> None:
+    """The ids of a publisher's events are its own: a number, a reference, or words."""
+    for id_ in ("one", "PO/2026-11 (second)", "7"):
+        await bench.hear(bench.raw(says(), id_), bench.raw(says(amount=2), id_))
+    listed = await parked.list_parked(bench.pool)
+    assert len(listed) == 3 and len({each.fingerprint for each in listed}) == 1
+    assert listed[0].shape == "Conflicting: urn:publisher:autodesk has sent an event * with another content before"
+
+
 async def test_a_retry_parks_it_again_and_says_so_before(bench: Bench) -> None:
     await bench.hear(bench.raw(says()), bench.raw(says(contract_id="d")))
     (one,) = await parked.list_parked(bench.pool)

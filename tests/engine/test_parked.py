@@ -14,7 +14,7 @@ from shared.eventlog.deliver.consumer import Consumer
 from shared.eventlog.deliver.projection import Dispatch, Projection, ReactionContext, Reactions
 from shared.eventlog.deliver.received import Raw, Received, receive
 from shared.eventlog.repair import checkpoints, parked
-from shared.eventlog.repair.parked_record import Line, fingerprint
+from shared.eventlog.repair.parked_record import Line, fingerprint, shape
 from shared.eventlog.write.log import Log, Refused, utc_now
 from shared.eventlog.write.postgres import PostgresStore
 from shared.events import SeatUnassigned
@@ -363,12 +363,12 @@ async def test_a_reaction_judged_before_a_retry_is_judged_again(bench: Bench, mo
 
 def test_faults_that_differ_only_in_their_values_are_one_group() -> None:
     one, other = (
-        fingerprint("c", "T", "failed", f"KeyError: '{key}' at {n} of 0192f0a1-7e5b-7c33-9f3e-{n:012d}")
+        fingerprint("c", "T", "failed", shape(f"KeyError: '{key}' at {n} of 0192f0a1-7e5b-7c33-9f3e-{n:012d}"))
         for key, n in (("x", 7), ("a longer one", 8123))
     )
     assert one == other
-    assert one != fingerprint("c", "T", "failed", "ValueError: 'x' at 7")
-    assert one != fingerprint("other", "T", "failed", "KeyError: 'x' at 7 of *")
+    assert one != fingerprint("c", "T", "failed", shape("ValueError: 'x' at 7"))
+    assert one != fingerprint("other", "T", "failed", shape("KeyError: 'x' at 7 of *"))
 
 
 async def test_a_record_is_kept_whole(bench: Bench) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -45,7 +46,12 @@ class Parked:
 
     @property
     def fingerprint(self) -> str:
-        return fingerprint(self.consumer, self.type, self.reason, self.detail)
+        return fingerprint(self.consumer, self.type, self.reason, self.shape)
+
+    @property
+    def shape(self) -> str:
+        """The first line of the error, without what differs between records."""
+        return shape(self.detail, (self.header("ce_id"), self.header("ce_subject"), self.stream or ""))
 
     @property
     def line(self) -> "Line":
@@ -65,14 +71,20 @@ _VARYING: Final = re.compile(
 )
 
 
-def shape(detail: str) -> str:
-    """Replace what differs between records in an error: quoted values, ids, numbers, times."""
-    return _VARYING.sub("*", detail.splitlines()[0] if detail else "")
+def shape(detail: str, names: Collection[str] = ()) -> str:
+    """Replace what differs between records in an error.
+
+    These are quoted values, ids, numbers, times, and the given names.
+    """
+    line = detail.splitlines()[0] if detail else ""
+    for name in sorted({*names} - {""}, key=len, reverse=True):
+        line = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "*", line)
+    return _VARYING.sub("*", line)
 
 
-def fingerprint(consumer: str, event_type: str, reason: str, detail: str) -> str:
+def fingerprint(consumer: str, event_type: str, reason: str, shape: str) -> str:
     """Return a digest that is the same for records that fail for the same cause."""
-    return sha256(f"{consumer}\n{event_type}\n{reason}\n{shape(detail)}".encode()).hexdigest()[:8]
+    return sha256(f"{consumer}\n{event_type}\n{reason}\n{shape}".encode()).hexdigest()[:8]
 
 
 def parked_of(row: asyncpg.Record, handle: str = "", behind: int = 0) -> Parked:
