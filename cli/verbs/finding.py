@@ -12,8 +12,9 @@ from cli.app import Result, verb
 from cli.context import Context, stream_kinds
 from cli.event_search import FoundEvent, SearchTally, find_event, time_of_id
 from cli.exit_codes import USAGE, OperatorError
-from cli.output import Output, count, when
+from cli.output import Output, when
 from cli.people import account_of
+from cli.sentences import Count, say
 from cli.verbs import streams as _group_of_the_verb  # noqa: F401  # which declares `stream`
 from services import definition_of
 from shared.events.envelope import stamp
@@ -189,13 +190,20 @@ def _print(output: Output, finding: Finding, shown: Sequence[FoundStream], numbe
     )
     if finding.event is not None:
         envelope = finding.event.envelope
-        output.line(f"The event {envelope.id} is {envelope.type}, {envelope.stream}@{envelope.version}.")
+        place = f"{envelope.stream}@{envelope.version}"
+        output.line(
+            say("The event %(event)s is %(type)s, %(place)s.", event=envelope.id, type=envelope.type, place=place)
+        )
     output.table(
         ("stream", ">events", "last", "at"),
         [(each.stream, f"{each.versions:,}", each.last_type, when(each.last_time)) for each in shown],
     )
-    more = f", of {number:,}" if number > len(shown) else ""
-    output.line(f"{count(len(shown), 'stream')} found{more}.")
+    streams = Count(len(shown), "stream")
+    output.line(
+        say("%(streams)s found, of %(all)s.", streams=streams, all=number)
+        if number > len(shown)
+        else say("%(streams)s found.", streams=streams)
+    )
 
 
 def _as_data(found: FoundStream) -> dict[str, object]:

@@ -12,8 +12,9 @@ import typer
 
 from cli.app import Result, verb
 from cli.context import Context
-from cli.output import Output, count, duration
+from cli.output import Output, duration
 from cli.scraped import Histogram, Scraped, between, quantile, scraped, since
+from cli.sentences import Count, say
 from shared.eventlog.write.log import utc_now
 from shared.eventlog.write.postgres import TRANSIENT
 from shared.events.envelope import stamp
@@ -171,7 +172,9 @@ def _print(output: Output, found: Mapping[str, Any]) -> None:
         ("consumer", ">lag", ">oldest", ">parked"),
         [(each["consumer"], _number(each["lag"]), _seconds(each["lag_s"]), each["parked"]) for each in behind],
     )
-    output.line(f"{count(len(found['consumers']), 'consumer')}, {len(found['consumers']) - len(behind):,} up to date.")
+    number = len(found["consumers"])
+    consumers, others = Count(number, "consumer"), number - len(behind)
+    output.line(say("%(consumers)s, %(others)s up to date.", consumers=consumers, others=others))
     output.table(
         ("terms ending in", ">renewing", ">asked to end", ">ending"),
         [
@@ -193,7 +196,8 @@ def _print(output: Output, found: Mapping[str, Any]) -> None:
             for each in found["rollouts"]
         ],
     )
-    output.line(f"{count(len(found['rollouts']) + found['more_rollouts'], 'rollout')} under way.")
+    rollouts = Count(len(found["rollouts"]) + found["more_rollouts"], "rollout")
+    output.line(say("%(rollouts)s under way.", rollouts=rollouts))
     for fault in found["wrong"]:
         output.line(fault)
 

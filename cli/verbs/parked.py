@@ -16,7 +16,7 @@ from cli.operation import ChangePlan, Consent, Operation, Outcome
 from cli.options import Contents, ServedHelp, contents_of
 from cli.output import Output, count, when
 from cli.parked_sentences import answered, event_of, name_of, still_parked, was_retried, without, would_retry
-from cli.sentences import say
+from cli.sentences import Count, say
 from shared.eventlog.deliver.received import Raw
 from shared.eventlog.repair import parked as engine
 from shared.eventlog.repair.parked import Retried, Tried
@@ -96,7 +96,7 @@ async def list_parked(
             for each in found
         ],
     )
-    output.line(f"{count(len(found), 'record')} shown, of {len(selected):,} parked.")
+    output.line(say("%(those)s shown, of %(all)s parked.", those=Count(len(found), "record"), all=len(selected)))
     return Result({"looked_at": len(selected), "parked": [as_data(each) for each in found]})
 
 
@@ -123,7 +123,8 @@ async def group_parked(
             for name, members in ordered
         ],
     )
-    output.line(f"{count(len(groups), 'group')} of {count(len(selected), 'parked record')}.")
+    records = Count(len(selected), "parked record")
+    output.line(say("%(groups)s of %(records)s.", groups=Count(len(groups), "group"), records=records))
     return Result(
         {
             "looked_at": len(selected),

@@ -16,7 +16,7 @@ from cli.context import Context, projection_named
 from cli.exit_codes import FAULTS, REFUSED, USAGE, OperatorError
 from cli.operation import ChangePlan, Operation, Outcome
 from cli.options import ProjectionName, parse_time
-from cli.output import Output, count, sandbox_mark, when
+from cli.output import Output, sandbox_mark, when
 from cli.sentences import Count, say
 from cli.verbs.streams import find_stream
 from shared.eventlog.deliver.projection import Projection
@@ -59,7 +59,13 @@ async def step_by_step(
         _print_step(output, each)
     folded, changes = sum(each.folded for each in steps), sum(len(each.changes) for each in steps)
     output.line(
-        f"{count(len(steps), 'event')} read from {owner}'s store, {folded:,} folded, {count(changes, 'row change')}."
+        say(
+            "%(events)s read from %(service)s's store, %(folded)s folded, %(changes)s.",
+            events=Count(len(steps), "event"),
+            service=owner,
+            folded=folded,
+            changes=Count(changes, "row change"),
+        )
     )
     return Result(
         {
@@ -92,16 +98,26 @@ async def _stepped(name: str, found: Projection, events: Sequence[StoredEvent], 
 
 def _print_step(output: Output, each: Stepped) -> None:
     envelope = each.envelope
-    nothing = "" if each.changes else ": no change" if each.folded else ": not folded by this projection"
-    output.line(f"{envelope.version}  {envelope.type}  {when(envelope.time)}{sandbox_mark(envelope)}{nothing}")
+    event = f"{envelope.version}  {envelope.type}  {when(envelope.time)}{sandbox_mark(envelope)}"
+    if each.changes:
+        output.line(event)
+    elif each.folded:
+        output.line(say("%(event)s: no change", event=event))
+    else:
+        output.line(say("%(event)s: not folded by this projection", event=event))
     for row in each.changes:
-        change = "row inserted" if row.before is None else "row deleted" if row.after is None else "row updated"
-        output.line(f"   {row.table}: {change}")
+        if row.before is None:
+            output.line(say("   %(table)s: row inserted", table=row.table))
+        elif row.after is None:
+            output.line(say("   %(table)s: row deleted", table=row.table))
+        else:
+            output.line(say("   %(table)s: row updated", table=row.table))
         lines = _columns(row)
         for text in lines[:_LINES]:
             output.line(f"     {text}")
         if len(lines) > _LINES:
-            output.line(f"     and {count(len(lines) - _LINES, 'more column')} (--json shows all)")
+            columns = Count(len(lines) - _LINES, "more column")
+            output.line(say("     and %(columns)s (--json shows all)", columns=columns))
 
 
 def _columns(change: RowChange) -> list[str]:

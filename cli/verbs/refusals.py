@@ -7,7 +7,8 @@ import typer
 from cli.app import Result, group, verb
 from cli.context import Context, services_named
 from cli.exit_codes import NOT_FOUND, OperatorError
-from cli.output import Output, count, when
+from cli.output import Output, when
+from cli.sentences import Count, Sentence, say
 from shared.runtime.refusals import RefusalView, latest, refusal_of
 from shared.services import SERVICES
 
@@ -33,7 +34,7 @@ async def list_refusals(
         ("service", "when", "rule", "who", "command"),
         [(name, when(r.refused_at), r.rule, r.account_id or "", r.command_id) for name, r in found],
     )
-    output.line(f"{count(len(found), 'refusal')} shown.")
+    output.line(say("%(refusals)s shown.", refusals=Count(len(found), "refusal")))
     return Result({"refusals": [{"service": name, **refusal.model_dump()} for name, refusal in found]})
 
 
@@ -47,9 +48,27 @@ async def show_refusal(
     for service in SERVICES:
         refusal = await refusal_of(await context.db(service), command, None)
         if refusal is not None:
-            output.line(f"{refusal.rule} ({refusal.status}), by {service} at {when(refusal.refused_at)}")
-            output.line(f"{refusal.command or 'a command'} to {refusal.stream or refusal.request}: {refusal.reason}")
-            output.line(f"Remedy: {refusal.remedy or 'none'}")
-            output.line(f"Because of: {', '.join(refusal.because) or 'no event'}")
+            for line in _told(service, refusal):
+                output.line(line)
             return Result({"service": service, **refusal.model_dump()})
     raise OperatorError(f"No service has refused the command {command}.", NOT_FOUND)
+
+
+def _told(service: str, refusal: RefusalView) -> list[Sentence]:
+    return [
+        say(
+            "%(rule)s (%(status)s), by %(service)s at %(time)s",
+            rule=refusal.rule,
+            status=str(refusal.status),
+            service=service,
+            time=refusal.refused_at,
+        ),
+        say(
+            "%(command)s to %(subject)s: %(reason)s",
+            command=refusal.command or say("a command"),
+            subject=refusal.stream or refusal.request or "",
+            reason=refusal.reason,
+        ),
+        say("Remedy: %(remedy)s", remedy=refusal.remedy or say("none")),
+        say("Because of: %(events)s", events=", ".join(refusal.because) or say("no event")),
+    ]

@@ -161,8 +161,11 @@ async def _verify(context: Context, service: str, counter: Counter) -> Outcome:
     try:
         return await verify_restored(context, service, counter)
     except (KafkaError, asyncpg.PostgresError, *TRANSIENT) as error:
-        sentence, _ = explain(error)
-        return Outcome(False, [f"The result could NOT be verified: {sentence} Run `tenure verify {service}` later."])
+        why, _ = explain(error)
+        unverified = say(
+            "The result could NOT be verified: %(why)s Run `tenure verify %(service)s` later.", why=why, service=service
+        )
+        return Outcome(False, [unverified])
 
 
 async def _fenced(dsn: str) -> str | None:

@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 from cli.app import Result, verb
 from cli.context import ANSWER_S, Context, consumers
 from cli.output import Output, duration
+from cli.sentences import say
 from cli.verbs.status import Lag, gather
 from shared.eventlog.deliver.projection import Projection
 from shared.eventlog.repair.restore import OWNER
@@ -71,7 +72,8 @@ async def _standings(context: Context) -> Mapping[str, Row | str]:
         try:
             found: Row = await (await context.db(service)).fetchrow(STANDING, OWNER)
         except (*TRANSIENT, asyncpg.PostgresError) as fault:
-            return f"its database can't be read ({type(fault).__name__}: {fault})"
+            error = f"{type(fault).__name__}: {fault}"
+            return say("its database can't be read (%(error)s)", error=error)
         return found
 
     return dict(zip(SERVICES, await asyncio.gather(*map(one, SERVICES)), strict=True))
@@ -159,7 +161,7 @@ async def show_restores(
     _print(output, found)
     wrong = [each.service for each in found if each.state in _WRONG]
     if kafka:
-        output.line(f"{kafka}, so no end and no folding is known.")
+        output.line(say("%(why)s, so no end and no folding is known.", why=kafka))
     data = {"at": stamp(utc_now()), "over_s": over, "kafka": kafka, "services": [asdict(each) for each in found]}
     return Result(data, ok=not wrong and not kafka)
 
@@ -186,9 +188,9 @@ def _print(output: Output, found: Sequence[ServiceRestore]) -> None:
     )
     for each in found:
         if each.why:
-            output.line(f"{each.service}: {each.why}.")
+            output.line(say("%(service)s: %(why)s.", service=each.service, why=each.why))
     if all(each.state == "open" for each in found):
-        output.line("Every store takes commands: nothing is being restored.")
+        output.line(say("Every store takes commands: nothing is being restored."))
 
 
 def _number(value: int | None) -> str:

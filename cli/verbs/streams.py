@@ -15,7 +15,8 @@ from cli.context import Context, stream_kinds
 from cli.event_search import read_stream
 from cli.exit_codes import NOT_FOUND, OperatorError
 from cli.options import At
-from cli.output import Output, count, sandbox_mark, when
+from cli.output import Output, sandbox_mark, when
+from cli.sentences import Count, say
 from shared.eventlog.decision import Stream
 from shared.events.envelope import GENESIS, StoredEvent, chained, stamp
 from shared.events.upcasts import decode
@@ -190,17 +191,24 @@ def _print_event(output: Output, event: StoredEvent, changes: Sequence[Differenc
     envelope = event.envelope
     by = f"by {envelope.actor or '?'}{sandbox_mark(envelope)}"
     output.line(f"{envelope.version}  {envelope.type}  {when(envelope.time)}  {by}")
-    output.line(f"   {envelope.id} at position {envelope.position:,}")
+    output.line(say("   %(event)s at position %(position)s", event=envelope.id, position=envelope.position or 0))
     for change in changes[:_LINES]:
         output.line(f"     {change}")
     if len(changes) > _LINES:
-        output.line(f"     and {count(len(changes) - _LINES, 'more field')} (--json shows all)")
+        fields = Count(len(changes) - _LINES, "more field")
+        output.line(say("     and %(fields)s (--json shows all)", fields=fields))
 
 
 def _print_summary(
     output: Output, service: str, total: int, shown: Sequence[StoredEvent], at: datetime | None, fault: str | None
 ) -> None:
-    up_to = "" if at is None else f" up to {when(at)}"
-    as_of = f", {len(shown)} of them shown{up_to}" if up_to or len(shown) < total else ""
-    chain = "the hash chain is intact" if fault is None else f"THE HASH CHAIN IS BROKEN: {fault}"
-    output.line(f"{count(total, 'event')} read from {service}'s store{as_of}; {chain}.")
+    read = say("%(events)s read from %(service)s's store", events=Count(total, "event"), service=service)
+    if at is not None:
+        read = say("%(so)s, %(shown)s of them shown up to %(time)s", so=read, shown=len(shown), time=at)
+    elif len(shown) < total:
+        read = say("%(so)s, %(shown)s of them shown", so=read, shown=len(shown))
+    output.line(
+        say("%(so)s; the hash chain is intact.", so=read)
+        if fault is None
+        else say("%(so)s; THE HASH CHAIN IS BROKEN: %(fault)s.", so=read, fault=fault)
+    )

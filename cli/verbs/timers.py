@@ -11,7 +11,8 @@ from cli.app import Planned, Result, change, group, verb
 from cli.context import Context, services_named
 from cli.operation import ChangePlan, Operation, Outcome
 from cli.options import parse_time
-from cli.output import Output, count, duration, when
+from cli.output import Output, duration, when
+from cli.sentences import Count, say
 from shared.services import SERVICES
 from shared.sql import statements
 
@@ -40,7 +41,7 @@ async def list_timers(
     found.sort(key=lambda timer: timer["due_real"])
     now = datetime.now(UTC)
     output.table(("service", "timer", "key", "due", "in"), [_row(timer, now) for timer in found])
-    output.line(f"{count(len(found), 'timer')} shown, of {total:,}.")
+    output.line(say("%(timers)s shown, of %(all)s.", timers=Count(len(found), "timer"), all=total))
     return Result({"looked_at": total, "timers": found})
 
 
@@ -83,7 +84,14 @@ async def show_clocks(context: Context, output: Output) -> Result:
         for name, ahead in found.items()
     ]
     output.table(("organisation", ">ahead", "its time", ""), rows)
-    output.line(f"Real time is {when(now)}; {count(len(found), 'clock')} moved, read from {len(SERVICES)} services.")
+    output.line(
+        say(
+            "Real time is %(time)s; %(clocks)s moved, read from %(services)s.",
+            time=now,
+            clocks=Count(len(found), "clock"),
+            services=Count(len(SERVICES), "service"),
+        )
+    )
     return Result({"now": now, "clocks": found, "apart": disagreeing}, ok=not disagreeing)
 
 
@@ -109,21 +117,28 @@ async def move_clock(
     skipped = (to - datetime.fromisoformat(mine["now"])).total_seconds()
     due = await _due(context, organisation, to)
     summary = [
-        f"The clock of {organisation} would move from {when(datetime.fromisoformat(mine['now']))} to {when(to)}, "
-        f"{duration(skipped)} forward, in every service. It can't be moved back.",
-        f"{count(due, 'timer')} of it would be due at once.",
+        say(
+            "The clock of %(organisation)s would move from %(before)s to %(to)s, %(span)s forward, in every service. "
+            "It can't be moved back.",
+            organisation=organisation,
+            before=datetime.fromisoformat(mine["now"]),
+            to=to,
+            span=duration(skipped),
+        ),
+        say("%(timers)s of it would be due at once.", timers=Count(due, "timer")),
     ]
 
     async def apply(operation: Operation) -> Outcome:
         answer = await doors.call(context, "identity", "POST", "/clock", key, secret, body)
         operation.counter()
         waiting_for = answer["waiting_for"]
-        summary = [
-            f"These services do not have the new time yet: {', '.join(waiting_for)}. Check with `tenure clock show`."
-        ]
-        return Outcome(
-            not waiting_for, summary if waiting_for else ["Every service has the new time."], {"answer": answer}
-        )
+        result = say("Every service has the new time.")
+        if waiting_for:
+            result = say(
+                "These services do not have the new time yet: %(services)s. Check with `tenure clock show`.",
+                services=", ".join(waiting_for),
+            )
+        return Outcome(not waiting_for, [result], {"answer": answer})
 
     return ChangePlan(
         service="identity",

@@ -17,6 +17,7 @@ from cli.exit_codes import NOT_FOUND, OperatorError
 from cli.inbound import arrived
 from cli.options import Since, Until
 from cli.output import Output, count, sandbox_mark, when
+from cli.sentences import say
 from shared.events.envelope import Envelope, Unreadable, from_headers, stamp
 from shared.events.registry import is_inbound, topic_of, topics_read
 from shared.events.structured import in_binary_mode
@@ -39,7 +40,7 @@ async def list_topics(context: Context, output: Output) -> Result:
         found.append({"topic": topic, "partitions": len(numbers), "records": held, "newest": newest})
     output.table(("topic", ">partitions", ">records", "newest"), rows)
     for topic in missing:
-        output.line(f"{topic} is missing: run `python -m deploy.topics` to create it.")
+        output.line(say("%(topic)s is missing: run `python -m deploy.topics` to create it.", topic=topic))
     return Result({"topics": found, "missing": missing}, ok=not missing)
 
 
