@@ -45,7 +45,11 @@ _RESET: Final[Schema] = {
     "properties": {
         "after": {"type": "integer", "description": "The position."},
         "nearest": {"type": "integer", "description": "The oldest position after it that is kept."},
-        "snapshot": {"type": "string", "description": "Where the present state is read."},
+        "snapshot": {
+            "type": "string",
+            "format": "uri-template",
+            "description": "Where the present state is read: an address, or a URI template (RFC 6570) with variables.",
+        },
     },
 }
 _SECOND: Final[Schema] = {

@@ -33,7 +33,7 @@ CHECK_S: Final = 1.0
 
 
 OUTCOME: Final = "/events/{source}/{event_id}"
-"""Where the outcomes of one event are read."""
+"""Where the outcomes of one event are read, as a URI template."""
 
 
 SNAPSHOTS: Final = {
@@ -42,7 +42,7 @@ SNAPSHOTS: Final = {
     "entitlements": "/pools",
     "distribution": "/contracts/{contract_id}/rollouts",
 }
-"""By service, where its present state is read: the list that most of its events change."""
+"""By service, where its present state is read: the list that most of its events change, as a URI template."""
 
 
 async def _no_outcomes(_name: str) -> LiveTopic:
@@ -57,7 +57,7 @@ class LiveEdge:
     topics: Mapping[str, LiveTopic]
     """The services' topics."""
     snapshots: Mapping[str, str]
-    """By topic, the address of a list that shows the present state."""
+    """By topic, the URI template of the address of a list that shows the present state."""
     endings: FollowedEndings
     outcomes: Callable[[str], Awaitable[LiveTopic]] = field(default=_no_outcomes)
     """Makes the reader of a topic of outcomes. Raises Problem 404 if there is none."""
@@ -148,7 +148,7 @@ class LiveEdge:
             raise beyond(topic.topic, position, topic.window.head)
 
     def snapshot(self, topic: str) -> str:
-        """Return where the present state is read if events of a topic are not kept."""
+        """Return the URI template of where to read the state that a topic's lost events led to."""
         return self.snapshots.get(topic, OUTCOME)
 
     def _not_kept(self, topic: LiveTopic, lost: Lost) -> Problem:
