@@ -1,5 +1,6 @@
 """The operator's look at the running system: figures, streams, and why an event happened."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -88,10 +89,12 @@ async def test_command_latency_is_drawn_over_time_with_its_unit(browser: Browser
     page = await browser.get("/operator/now")
     said = words(page.text)
     assert "identity ↑ Milliseconds · 9 commands" in said and "30 min ago Time (minutes) → now" in said
-    assert "Command latency of marketplace in the last half an hour, in milliseconds. The greatest p99 was 250 ms." in (
+    assert "Command latency of marketplace in the last 30 minutes, in milliseconds. The greatest p99 was 250 ms." in (
         page.text
     )
-    assert "distribution has had no command in the last half an hour." in page.text
+    assert (
+        "distribution has had no command in the last 30 minutes." in page.text and 'viewBox="0 0 600 100"' in page.text
+    )
     assert "Command latency over time" in words((await browser.get("/operator/now/figures")).text)
 
 
@@ -101,6 +104,14 @@ def test_a_curve_ends_where_there_was_no_command() -> None:
     assert identity.p99 == "M300.0,50.0h0L305.0,0.0M600.0,25.0h0"
     assert identity.p50 == "M300.0,75.0h0L305.0,50.0M600.0,62.5h0"
     assert (marketplace.top_ms, marketplace.p99) == (500, "M305.0,50.0h0")
+
+
+def test_what_was_before_the_time_that_is_drawn_does_not_count() -> None:
+    history = LatencyHistory.model_validate(LATENCY)
+    oldest = history.intervals[0].model_copy(update={"at": history.at - timedelta(minutes=31)})
+    assert "identity" in oldest.services
+    later = history.model_copy(update={"intervals": [oldest, *history.intervals]})
+    assert latency_charts(later) == latency_charts(history)
 
 
 async def test_parked_counts_lead_to_the_records(browser: Browser) -> None:

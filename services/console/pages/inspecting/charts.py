@@ -100,6 +100,10 @@ class LatencyChart:
     most_ms: int
     """The greatest p99."""
     commands: int
+    minutes: int
+    """How long a time the chart shows."""
+    width: int = WIDTH
+    height: int = LATENCY_HEIGHT
 
 
 def latency_charts(history: LatencyHistory) -> Sequence[LatencyChart]:
@@ -108,15 +112,15 @@ def latency_charts(history: LatencyHistory) -> Sequence[LatencyChart]:
 
 
 def _latency_chart(service: str, history: LatencyHistory) -> LatencyChart:
-    points = [(history.at - each.at, each.services.get(service)) for each in history.intervals]
+    span_s = history.every_s * history.kept
+    ages = [((history.at - each.at).total_seconds(), each.services.get(service)) for each in history.intervals]
+    points = [(WIDTH * (1 - age_s / span_s), found) for age_s, found in ages if age_s <= span_s]
     most = max((found.p99_s or 0.0 for _, found in points if found), default=0.0) * 1000
-    top, span = scale(ceil(most)), history.every_s * history.kept
+    top = scale(ceil(most))
 
     def curve(value: Callable[[ServiceLatency], float | None]) -> str:
-        corners = [
-            (WIDTH * (1 - age.total_seconds() / span), None if found is None else value(found)) for age, found in points
-        ]
-        return _curve([(x, None if y is None else LATENCY_HEIGHT * (1 - 1000 * y / top)) for x, y in corners if x >= 0])
+        corners = [(x, None if found is None else value(found)) for x, found in points]
+        return _curve([(x, None if y is None else LATENCY_HEIGHT * (1 - 1000 * y / top)) for x, y in corners])
 
     return LatencyChart(
         service=service,
@@ -125,6 +129,7 @@ def _latency_chart(service: str, history: LatencyHistory) -> LatencyChart:
         top_ms=top,
         most_ms=ceil(most),
         commands=sum(found.commands for _, found in points if found),
+        minutes=round(span_s / 60),
     )
 
 
