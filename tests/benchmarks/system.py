@@ -1,4 +1,4 @@
-"""The real system with all its consumers: how long a command takes, and what idling costs.
+"""The whole system: how long a command takes, and what idling costs.
 
 It takes as long as the slowest read model of another service:
 
@@ -63,7 +63,7 @@ class Seen:
         await self.db.add_listener("checkpoints", lambda *_: self._moved.set())
 
     def at(self, stream: str, version: int) -> asyncio.Future[int]:
-        """When this version was seen, in nanoseconds."""
+        """Wait until this version is seen. Return the time, in nanoseconds."""
         self._moved.set()
         return self._waiting.setdefault(stream, {}).setdefault(version, asyncio.get_running_loop().create_future())
 
@@ -82,7 +82,7 @@ class Seen:
 
 
 def processes(folder: Path) -> Iterator[psutil.Process]:
-    """Everything that the system consists of."""
+    """Yield all processes of the system."""
     own = [each for each in psutil.process_iter() if str(folder) in " ".join(_line(each))]
     for each in {*own, *psutil.Process().children(recursive=True)}:
         yield each
@@ -98,7 +98,7 @@ def _line(process: psutil.Process) -> list[str]:
 
 
 def used(folder: Path) -> Mapping[int, tuple[float, int]]:
-    """The processor time in seconds and the memory in bytes (without shared pages) of each process."""
+    """Return each process's processor time in seconds and its memory in bytes, without shared pages."""
     found = {}
     for each in processes(folder):
         try:
@@ -120,7 +120,7 @@ async def transactions(db: "asyncpg.Connection[asyncpg.Record]") -> int:
 
 
 def meter(folder: Path) -> Callable[[], float]:
-    """Tells the processor time of the system since now, in seconds."""
+    """Return a function that returns the processor time of the system since now, in seconds."""
     before = used(folder)
     return lambda: sum(cpu - before.get(pid, (0.0, 0))[0] for pid, (cpu, _) in used(folder).items())
 

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -99,16 +99,6 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[stack.Kafka]:
         kafka.kill()
 
 
-@contextmanager
-def stopped(pid: int | None) -> Iterator[None]:
-    assert pid is not None
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
-
-
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "EVERY_S", 1)
@@ -140,7 +130,7 @@ SILENT = "Kafka does not answer a login within 2 s"
 )
 @pytest.mark.usefixtures("live", "impatient")
 def test_verbs_end_where_kafka_does_not_answer(broker: stack.Kafka, tenure: Tenure, verb: tuple[str, ...]) -> None:
-    with stopped(broker.pid):
+    with parts.stopped(broker.pid):
         said = tenure(*verb)
     assert said.code == 3 and SILENT in said.err
 
@@ -168,7 +158,7 @@ def test_a_verb_ends_where_kafka_stops_answering(
 
 @pytest.mark.usefixtures("live")
 def test_what_needs_no_kafka_is_shown_where_it_does_not_answer(broker: stack.Kafka, tenure: Tenure) -> None:
-    with stopped(broker.pid):
+    with parts.stopped(broker.pid):
         said = tenure("status", "--over", "0")
         assert said.code == 1 and "Kafka at" in said.out and "identity" in said.out
         assert tenure("verify", "identity", "--store-only").code == 0

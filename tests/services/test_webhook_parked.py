@@ -79,9 +79,7 @@ async def test_who_wants_no_mail_of_it_finds_it_in_the_inbox(mina: Scene) -> Non
 
 
 async def test_it_is_said_what_is_to_be_done(mina: Scene) -> None:
-    mina.topic.grow(200)
-    mina.topic.kept = 100
-    await mina.register()
+    await mina.register_on_a_topic_of_lost_events()
     async with mina.sending():
         await until(lambda: parked(mina))
         await mina.bench.settle()

@@ -370,9 +370,7 @@ async def _drained(mina: Scene) -> bool:
 
 
 async def test_events_that_the_topic_has_not_kept_park_it(mina: Scene) -> None:
-    mina.topic.grow(200)
-    mina.topic.kept = 100
-    await mina.register()
+    await mina.register_on_a_topic_of_lost_events()
     async with mina.sending():
         await until(lambda: _parked(mina))
         view = await mina.view()

@@ -161,6 +161,12 @@ class Scene:
         self.webhook_id, self.secret = said.json()["webhook_id"], said.json()["secret"]
         await self.bench.settle()
 
+    async def register_on_a_topic_of_lost_events(self) -> None:
+        """Register it from the beginning of a topic that has events after position 100 only."""
+        self.topic.grow(200)
+        self.topic.kept = 100
+        await self.register()
+
     async def change(self, what: str, **body: Any) -> None:
         said = await self.bench.when(self.token, "POST", f"/webhooks/{self.webhook_id}/{what}", body)
         assert said.status_code == 200, said.text

@@ -104,23 +104,15 @@ def reacts_after_commit() -> AbstractContextManager[object]:
 
 def commits_after() -> AbstractContextManager[object]:
     """The effect and the checkpoint are two transactions, and nobody looks whether a zombie is at work."""
-
-    async def fold(pool: Any, tables: Any, shares: Sequence[Share], **_: Any) -> dict[str, BatchPlan]:
-        result = {}
-        for share in shares:
-            async with pool.acquire() as tx, tx.transaction():
-                done = result[share.consumer] = await _planned(share, tables(tx))
-            async with pool.acquire() as tx, tx.transaction():
-                await _applied(share, tx, done)
-            async with pool.acquire() as tx, tx.transaction():
-                await together.note(tables(tx), {share.consumer: done})
-        return result
-
-    return patch.object(together, "fold", fold)
+    return _without_lock(checkpoint_apart=True)
 
 
 def zombies_are_not_fenced() -> AbstractContextManager[object]:
     """The checkpoint is read in one transaction and moved in another, together with the effect."""
+    return _without_lock(checkpoint_apart=False)
+
+
+def _without_lock(*, checkpoint_apart: bool) -> AbstractContextManager[object]:
 
     async def fold(pool: Any, tables: Any, shares: Sequence[Share], **_: Any) -> dict[str, BatchPlan]:
         result = {}
@@ -129,7 +121,11 @@ def zombies_are_not_fenced() -> AbstractContextManager[object]:
                 done = result[share.consumer] = await _planned(share, tables(tx))
             async with pool.acquire() as tx, tx.transaction():
                 await _applied(share, tx, done)
-                await together.note(tables(tx), {share.consumer: done})
+                if not checkpoint_apart:
+                    await together.note(tables(tx), {share.consumer: done})
+            if checkpoint_apart:
+                async with pool.acquire() as tx, tx.transaction():
+                    await together.note(tables(tx), {share.consumer: done})
         return result
 
     return patch.object(together, "fold", fold)

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -103,6 +104,17 @@ def containers() -> bool:
         return True
     print("CONTAINERS=1, but no Docker engine answers: PostgreSQL and Kafka run as local processes.", file=sys.stderr)
     return False
+
+
+@contextlib.contextmanager
+def stopped(pid: int | None) -> Iterator[None]:
+    """The process does nothing, and is not gone."""
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 class _Contained(ABC):

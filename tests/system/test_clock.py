@@ -1,10 +1,6 @@
 """A sandbox's clock on the running system: answered, it holds in every process of every service."""
 
 import asyncio
-import os
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from secrets import token_hex
@@ -14,6 +10,7 @@ import httpx
 import pytest
 
 from shared.services import SERVICES, url_variable
+from tests.system.parts import stopped
 from tests.system.people import Somebody, signed_up
 from tests.system.running import System, another_process
 
@@ -25,17 +22,6 @@ TIMES = 6
 @pytest.fixture
 def somebody(running: System) -> Somebody:
     return signed_up(running, {"organisation": {"name": f"Trials {token_hex(4)}", "kind": "customer", "sandbox": True}})
-
-
-@contextmanager
-def stopped(pid: int | None) -> Iterator[None]:
-    """The process does nothing, and is not gone."""
-    assert pid is not None
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 async def _moves(urls: list[str], token: str) -> list[tuple[str, str, str]]:
