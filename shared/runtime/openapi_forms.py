@@ -13,7 +13,11 @@ _REF: Final = re.compile(r'"#/components/schemas/([^"]+)"')
 
 
 def close_forms(document: dict[str, Any]) -> None:
-    """Close every shape that a request body has parts of."""
+    """Close every shape that a request body has parts of.
+
+    Raises:
+        ValueError: The name of a second shape is another shape's.
+    """
     shapes: dict[str, Any] = document["components"]["schemas"]
     parts = {name: _names_in(shape) for name, shape in shapes.items()}
     operations = [operation for methods in document["paths"].values() for operation in methods.values()]
@@ -22,6 +26,8 @@ def close_forms(document: dict[str, Any]) -> None:
     opened = {name for name, shape in shapes.items() if "properties" in shape and "additionalProperties" not in shape}
     changed = {name for name in _reached(_names_in(bodies), parts) if _reached({name}, parts) & opened}
     names = {name: f"Given{name}" for name in changed & answered}
+    if taken := shapes.keys() & names.values():
+        raise ValueError(f"two shapes of the OpenAPI document have the name {min(taken)}: rename one")
     for name in sorted(changed):
         shape = _with_names(shapes[name], names)
         if name in opened:
