@@ -1,4 +1,4 @@
-"""The run of a verb as a trace, whose requests to services it leads to."""
+"""A trace of a verb's run, with its requests to services."""
 
 import os
 from collections.abc import Iterator

@@ -59,7 +59,7 @@ class Tracer(Protocol):
 
 
 class Active(NamedTuple):
-    """What a task does it as a part of."""
+    """The span that a task belongs to."""
 
     tracer: Tracer
     context: str

@@ -1,6 +1,6 @@
 """The output of a verb that is run for a request: sentences, result and progress."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import StringIO
@@ -75,6 +75,3 @@ class CapturedOutput(Output):
     @contextmanager
     def progress(self, what: str, total: int | None) -> Iterator[Counter]:
         yield CapturedCounter(self.steps, what, total)
-
-    def shown_progress(self) -> Sequence[Mapping[str, JsonValue]]:
-        return [{"step": each.step, "done": each.done, "of": each.of} for each in list(self.steps.values())]

@@ -96,7 +96,7 @@ class Server(uvicorn.Server):
 
 
 def _collect_seldom() -> None:
-    """Leave what was imported out of the garbage collector's work, which stops the process."""
+    """Run the garbage collector, which stops the process, less often, and not over imports."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(_YOUNG, 10, 10)

@@ -17,6 +17,9 @@ COLUMNS: Final = 8
 CELL: Final = 160
 _SAID_ELSEWHERE: Final = frozenset({"verb", "dry_run", "ok", "count", "operation", "plan"})
 _NOTHING: Final[Sequence[JsonValue]] = (None, "", [], {})
+_NAME: Final = " name"
+_VALUE: Final = " value"
+"""The columns of what is listed by name, which no field of a result is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +78,8 @@ def _rows(value: JsonValue) -> Sequence[Mapping[str, JsonValue]]:
         rows = [each for each in value if isinstance(each, dict)]
         return rows if len(rows) == len(value) else []
     if isinstance(value, dict):
-        named = [{"": name, **each} for name, each in value.items() if isinstance(each, dict)]
-        return named if len(named) == len(value) else [{"": name, " ": each} for name, each in value.items()]
+        named = [{_NAME: name, **each} for name, each in value.items() if isinstance(each, dict)]
+        return named if len(named) == len(value) else [{_NAME: name, _VALUE: each} for name, each in value.items()]
     return []
 
 
@@ -84,4 +87,5 @@ def _table(title: str, rows: Sequence[Mapping[str, JsonValue]], texts: Texts) ->
     columns = list(dict.fromkeys(name for row in rows[:ROWS] for name, value in row.items() if value not in _NOTHING))
     columns = columns[:COLUMNS]
     cells = [[cell(row.get(name), texts) for name in columns] for row in rows[:ROWS]]
-    return Table(title, [_title(name) for name in columns], cells, max(0, len(rows) - ROWS))
+    titles = {_NAME: texts.gettext("Name"), _VALUE: texts.gettext("Value")}
+    return Table(title, [titles.get(name) or _title(name) for name in columns], cells, max(0, len(rows) - ROWS))
