@@ -72,6 +72,11 @@ class Installation:
         """The value of a metric of one series; 0 without it."""
         return max(self.metrics(name, **labels), default=0.0)
 
+    def waiting_for(self) -> dict[str, str]:
+        """Why identity is not ready, by part."""
+        found: dict[str, str] = httpx.get(f"{self.identity.url}/ready", timeout=10).json()["waiting_for"]
+        return found
+
     def until(self, holds: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + PATIENCE_S
         while True:
@@ -169,6 +174,17 @@ def test_mails_wait_for_their_server_and_are_sent_by_themselves(at: Installation
     assert len(at.mails.to("waiting")) == 1
 
 
+def test_a_process_that_ended_is_started_again(at: Installation, tenure: Tenure) -> None:  # noqa: F811
+    """TenureProcessDown."""
+    at.identity.kill()
+    said = tenure("status", "--over", "0")
+    assert said.code == 1 and f"identity: service: no answer at {at.identity.url}" in said.out
+    at.identity.start()
+    at.until_well()
+    assert f"no answer at {at.identity.url}" not in tenure("status", "--over", "0").out
+    assert at.sign_up() == 200
+
+
 def test_a_database_that_is_away_is_connected_to_again(at: Installation, tenure: Tenure) -> None:  # noqa: F811
     """TenureStoreUnreachable, which is due after a minute."""
     at.postgres.kill()
@@ -224,7 +240,7 @@ def test_a_store_from_a_backup_is_fenced_and_reconciled(at: Installation, tenure
 
 
 def test_a_relay_whose_topic_was_lost_goes_on_after_a_restore(at: Installation, tenure: Tenure) -> None:  # noqa: F811
-    """TenureRelayStopped; nothing is published meanwhile."""
+    """TenureRelayStopped, while nothing is published; TenurePartNotReady, whose checkpoints are beyond the end."""
     topic = topic_of("identity")
     assert at.sign_up() == 200
     at.until_well()
@@ -232,8 +248,13 @@ def test_a_relay_whose_topic_was_lost_goes_on_after_a_restore(at: Installation, 
     at.until_metric("tenure_waiting_for", 1, part="relay")
     said = tenure("status", "--over", "0")
     assert said.code == 1 and f"identity: relay: there is no topic {topic}" in said.out
-    assert "tenure restore topic" in httpx.get(f"{at.identity.url}/ready", timeout=10).json()["waiting_for"]["relay"]
+    assert "tenure restore topic" in at.waiting_for()["relay"]
     in_a_loop(topics.ensure(at.kafka.access))  # `python -m deploy.topics`
+    beyond = "its checkpoint is beyond the end"
+    at.until(lambda: any(beyond in why for why in at.waiting_for().values()), "no consumer notices")
+    (part, *_) = (part for part, why in at.waiting_for().items() if beyond in why)
+    assert at.metric("tenure_waiting_for", part=part) == 1
+    assert f"identity: {part}: {beyond}" in tenure("status", "--over", "0").out
     verified = tenure("verify", "identity")
     assert verified.code == 1 and topic in verified.out
     at.identity.stop()
