@@ -54,6 +54,7 @@ async def loaded(dsn: str, saved: dict[str, list[Any]]) -> None:
     db = await asyncpg.connect(dsn)
     async with db.transaction():
         for table, rows in saved.items():
+            await db.execute(f"lock table {table} in share row exclusive mode")  # the service may write to it now
             await db.execute(f"delete from {table}")
             if rows:
                 await db.copy_records_to_table(table, columns=list(rows[0].keys()), records=[tuple(r) for r in rows])
