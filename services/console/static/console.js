@@ -16,6 +16,21 @@ function prepare() {
   }
 }
 
+// A part of a page that is loaded again keeps which details are open. htmx keeps the focus. Both need an id.
+let open = [];
+
+function noteDetails() {
+  open = [...document.querySelectorAll("details[open][id]")].map((each) => each.id);
+}
+
+function openDetails() {
+  for (const id of open) {
+    document.getElementById(id)?.setAttribute("open", "");
+  }
+}
+
 document.documentElement.dataset.scripted = "";
 prepare();
 document.addEventListener("htmx:afterSwap", prepare);
+document.addEventListener("htmx:beforeSwap", noteDetails);
+document.addEventListener("htmx:afterSwap", openDetails);
