@@ -78,6 +78,10 @@ class Member:
         self.go_on = asyncio.Event()
         self.go_on.set()
 
+    @property
+    def folds(self) -> bool:
+        return isinstance(self.definition, Projection)
+
     async def set_back(self, _partitions: Any) -> list[Any]:
         if self.unreadable:
             raise Fault("its checkpoints cannot be read")

@@ -1,8 +1,7 @@
 """The application of a batch's records: in order or by stream, with what fails parked."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Final, TypeAlias
+from typing import Final
 
 import asyncpg
 import structlog
@@ -12,7 +11,8 @@ from shared.eventlog.deliver import duplicates
 from shared.eventlog.deliver.bundles import Bundles
 from shared.eventlog.deliver.plan import BatchPlan, park
 from shared.eventlog.deliver.projection import Connection, Projection
-from shared.eventlog.deliver.received import Raw, Reason, Received
+from shared.eventlog.deliver.received import Reason, Received
+from shared.eventlog.deliver.traced import Act
 from shared.eventlog.write.log import KeyReused
 from shared.eventlog.write.postgres import TRANSIENT
 from shared.eventlog.write.store import Conflict, Unavailable
@@ -43,9 +43,6 @@ class Fault(Exception):
 
     Nothing that a repetition would double has happened.
     """
-
-
-Act: TypeAlias = Callable[[Received], Awaitable[object]]
 
 
 async def apply_each(done: BatchPlan, act: Act, careful: bool) -> None:
@@ -86,11 +83,7 @@ async def apply_concurrently(done: BatchPlan, act: Act) -> None:
     for result in results:
         if isinstance(result, BaseException):
             raise result
-    done.parked.sort(key=lambda parked: _place(parked.record.raw))
-
-
-def _place(raw: Raw) -> tuple[str, int, int]:
-    return raw.topic, raw.partition, raw.offset
+    done.parked.sort(key=lambda parked: parked.record.raw.place)
 
 
 async def _apply_in_order(done: BatchPlan, waiting: list[Received], act: Act, careful: bool) -> None:

@@ -17,10 +17,10 @@ from shared.eventlog.deliver import duplicates, leaving, together
 from shared.eventlog.deliver.applying import PASSING, Failed, Fault, apply_concurrently
 from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.lag import PartitionLag
-from shared.eventlog.deliver.outcomes import Place, of_dropped, outcome_of, outcomes_of, place_of
+from shared.eventlog.deliver.outcomes import of_dropped, outcome_of, outcomes_of
 from shared.eventlog.deliver.plan import BatchPlan, ParkedRecord, plan
 from shared.eventlog.deliver.projection import Connection, Projection, ReactionContext, Reactions
-from shared.eventlog.deliver.received import Partition, Received
+from shared.eventlog.deliver.received import Partition, Place, Received
 from shared.eventlog.deliver.tables import ConsumerTables, Lock, PostgresTables
 from shared.eventlog.deliver.together import Share
 from shared.eventlog.deliver.traced import UNTRACED, BatchSpans, Traced
@@ -241,7 +241,7 @@ class Consumer:
         answers: dict[Place, Sequence[Answer]] = {}
 
         async def react(record: Received) -> None:
-            answers[place_of(record.raw)] = await self._reaction(reactions, record, contents, share.spans)
+            answers[record.raw.place] = await self._reaction(reactions, record, contents, share.spans)
 
         await apply_concurrently(done, share.spans.around(react))
         failed = [each.record for each in done.parked if each.reason == "failed" and not each.record.sequenced]

@@ -13,7 +13,6 @@ from shared.eventlog.deliver.consumer import Consumer, Observer
 from shared.eventlog.deliver.lag import Lags, PartitionLag, Times, times_of
 from shared.eventlog.deliver.lane import Lane, Source
 from shared.eventlog.deliver.plan import BatchPlan
-from shared.eventlog.deliver.projection import Projection
 from shared.eventlog.deliver.received import Partition, Received
 from shared.eventlog.deliver.records import receive_all
 from shared.events.registry import INBOUND, is_inbound
@@ -70,7 +69,6 @@ class Feed:
 
     def __init__(self, consumer: Consumer, source: Source, observer: Observer | None) -> None:
         self.consumer, self._source, self._observer = consumer, source, observer
-        self._folds = isinstance(consumer.definition, Projection)
         self._types, self._topics = consumer.definition.types, frozenset(consumer.definition.topics)
         self._lane = Lane(self, source)
         self._senders: dict[Partition, Lane] = {}
@@ -123,7 +121,7 @@ class Feed:
 
     def place(self, partition: Partition, offset: int) -> None:
         """Go on in a partition from this offset."""
-        if is_inbound(partition[0]) and not self._folds and partition not in self._senders:
+        if is_inbound(partition[0]) and not self.consumer.folds and partition not in self._senders:
             self._senders[partition] = Lane(self, self._source)
         self._stands.pop(partition, None)
         self._lane_of(partition).place(partition, offset)
@@ -156,7 +154,7 @@ class Feed:
         for lane, records in mine.items():
             if not records:
                 continue
-            if lane is self._lane and lane.idle and (self._folds or all(r.event is None for r in records)):
+            if lane is self._lane and lane.idle and (self.consumer.folds or all(r.event is None for r in records)):
                 offer = Offer(self, lane, records, lane.begun(records))
             else:
                 lane.add(records)

@@ -10,14 +10,12 @@ from typing import Any, Final, Literal, TypeAlias
 
 from shared.eventlog.deliver.plan import BatchPlan, ParkedRecord
 from shared.eventlog.deliver.projection import Reactions
-from shared.eventlog.deliver.received import Raw, Received, as_text
+from shared.eventlog.deliver.received import Place, Received, as_text
 from shared.eventlog.write.log import Answer, Refused
 from shared.events.envelope import Envelope
 from shared.events.registry import EVENTS, is_inbound
 
 Status = Literal["accepted", "rejected", "waiting"]
-Place: TypeAlias = tuple[str, int, int]
-"""A topic, a partition and an offset."""
 Answers: TypeAlias = Mapping[Place, Sequence[Answer]]
 REASON_CHARACTERS: Final = 500
 WAITS: Final = "It could not be processed, for no fault of the event's: the operator decides."
@@ -55,11 +53,6 @@ class Outcome:
         return ("", "", "") if self.envelope is None else (self.envelope.source, self.envelope.id, self.envelope.type)
 
 
-def place_of(raw: Raw) -> Place:
-    """Return where a record is."""
-    return raw.topic, raw.partition, raw.offset
-
-
 def outcomes_of(reactions: Reactions[Any], done: BatchPlan, answers: Answers) -> list[Outcome]:
     """Return the outcomes of those of a batch's records that this consumer answers.
 
@@ -68,7 +61,7 @@ def outcomes_of(reactions: Reactions[Any], done: BatchPlan, answers: Answers) ->
     """
     applied = [each for each in done.apply if is_inbound(each.raw.topic)]
     parked = [each for each in done.parked if _answers(reactions, each.record)]
-    found = [outcome_of(each, answers.get(place_of(each.raw), ())) for each in applied]
+    found = [outcome_of(each, answers.get(each.raw.place, ())) for each in applied]
     return found + [_of_parked(each) for each in parked]
 
 
@@ -85,9 +78,9 @@ def outcome_of(record: Received, answers: Sequence[Answer]) -> Outcome:
     refused = next((each for each in answers if isinstance(each, Refused)), None)
     if refused is None:
         made = tuple(event.id for answer in answers if not isinstance(answer, Refused) for event in answer.events)
-        return Outcome(place=place_of(record.raw), envelope=record.envelope, status="accepted", events=made)
+        return Outcome(place=record.raw.place, envelope=record.envelope, status="accepted", events=made)
     return Outcome(
-        place=place_of(record.raw),
+        place=record.raw.place,
         envelope=record.envelope,
         status="rejected",
         rule=refused.rule,
@@ -103,7 +96,7 @@ def of_dropped(reactions: Reactions[Any], record: Received) -> list[Outcome]:
         return []
     return [
         Outcome(
-            place=place_of(record.raw),
+            place=record.raw.place,
             envelope=record.envelope,
             status="rejected",
             rule=DROPPED,
@@ -114,7 +107,7 @@ def of_dropped(reactions: Reactions[Any], record: Received) -> list[Outcome]:
 
 
 def _of_parked(parked: ParkedRecord) -> Outcome:
-    place, envelope = place_of(parked.record.raw), parked.record.envelope
+    place, envelope = parked.record.raw.place, parked.record.envelope
     if parked.reason == "failed":
         return Outcome(place=place, envelope=envelope, status="waiting", rule=parked.reason, reason=WAITS)
     return Outcome(

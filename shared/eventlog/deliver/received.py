@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from hashlib import sha256
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from shared.events.base import Event
 from shared.events.envelope import Envelope, Unreadable, counted, flaw, from_headers, publisher_of
@@ -44,6 +44,10 @@ AHEAD: Final = timedelta(minutes=5)
 """How far a publisher's clock may be ahead of ours."""
 
 
+Place: TypeAlias = tuple[str, int, int]
+"""A topic, a partition and an offset."""
+
+
 class Raw(NamedTuple):
     """A record as it was fetched from Kafka."""
 
@@ -58,6 +62,10 @@ class Raw(NamedTuple):
     """Why the record could not be parsed, if so. Then `value` is the bytes of the record or of its batch."""
     arrived: datetime | None = None
     """When it arrived, for a publisher's event that says no time."""
+
+    @property
+    def place(self) -> Place:
+        return self.topic, self.partition, self.offset
 
     @property
     def attributes(self) -> Sequence[tuple[str, bytes | None]]:
