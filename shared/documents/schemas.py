@@ -21,6 +21,8 @@ from shared.events.registry import EVENTS, PUBLISHERS_EVENTS
 
 Schema = dict[str, Any]
 
+REFERENCE: Final = "#/components/schemas/{model}"
+"""A reference to a schema of an OpenAPI document."""
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 SEALED: Final = "^(enc:1:[A-Za-z0-9+/]{38,11000}={0,2})?$"
 """What a personal field is on a topic: sealed under its person's key, or empty if it is empty or erased."""
@@ -44,7 +46,7 @@ def parts_of(events: Mapping[str, type[Event]], template: str, *, sent: bool = F
     """Return the schemas of several events and of the records in them, by name.
 
     Args:
-        template: the reference from one schema to another, such as `#/components/schemas/{model}`.
+        template: the reference from one schema to another, such as `REFERENCE`.
     """
     models: list[tuple[type[Event], JsonSchemaMode]] = [(event, "serialization") for event in events.values()]
     _, found = models_json_schema(models, ref_template=template)

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode
 from starlette.routing import BaseRoute
 
+from shared.documents.schemas import REFERENCE
 from shared.events.base import Event
 from shared.runtime.csv_items import MEDIA_TYPE as CSV
 from shared.runtime.csv_items import columns_of
@@ -22,7 +23,6 @@ from shared.runtime.scopes import scheme, scopes_of
 from shared.runtime.scopes import security as scope_security
 from shared.runtime.sizes import BODY_BYTES
 
-_REF: Final = "#/components/schemas/{model}"
 _EVENT: Final[dict[str, Any]] = {
     "title": "Event",
     "type": "object",
@@ -259,7 +259,7 @@ class _Schemas:
         """
         if self._schemas.setdefault(name, schema) != schema:
             raise ValueError(f"two shapes of the OpenAPI document have the name {name}: rename one")
-        return {"$ref": _REF.format(model=name)}
+        return {"$ref": REFERENCE.format(model=name)}
 
     def of_model(
         self, model: type[BaseModel], name: str = "", mode: JsonSchemaMode = "validation", *, whole: bool = True
@@ -269,7 +269,7 @@ class _Schemas:
         Args:
             whole: Whether the fields that the model needs are always there; a dry run lacks those of its answer.
         """
-        schema = model.model_json_schema(ref_template=_REF, mode=mode)
+        schema = model.model_json_schema(ref_template=REFERENCE, mode=mode)
         if not whole:
             schema.pop("required", None)
         for part, shape in schema.pop("$defs", {}).items():
@@ -300,7 +300,7 @@ def _referred(part: object, kind: str = "schemas") -> set[str]:
 
 def _problems(meanings: Mapping[str, str]) -> dict[str, Any]:
     """Return the problem responses by status."""
-    schema = {"$ref": _REF.format(model="ProblemDetails")}
+    schema = {"$ref": REFERENCE.format(model="ProblemDetails")}
     return {
         status: {
             "description": meaning,
@@ -428,7 +428,7 @@ def _operation(route: CommandRoute, schemas: _Schemas) -> dict[str, Any]:
 def _answer(route: CommandRoute, schemas: _Schemas) -> dict[str, Any]:
     """Return the schema of a route's answer, whose events are of the kinds that its stream has."""
     if not route.events:
-        return {"$ref": _REF.format(model="BulkAnswer" if route.bulk else "Answer")}
+        return {"$ref": REFERENCE.format(model="BulkAnswer" if route.bulk else "Answer")}
     kinds = {kind.type(): schemas.of(f"{kind.__name__}Event", _event(kind, schemas)) for kind in route.events}
     mapping = {name: kind["$ref"] for name, kind in kinds.items()}
     event = {"oneOf": [*kinds.values()], "discriminator": {"propertyName": "type", "mapping": mapping}}

@@ -9,7 +9,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-_REF: Final = re.compile(r'"#/components/schemas/([^"]+)"')
+from shared.documents.schemas import REFERENCE
+
+_REFERENCE: Final = re.compile(f'"{re.escape(REFERENCE.format(model=""))}([^"]+)"')
 
 
 def close_forms(document: dict[str, Any]) -> None:
@@ -40,7 +42,7 @@ def close_forms(document: dict[str, Any]) -> None:
 
 
 def _names_in(part: Any) -> set[str]:
-    return set(_REF.findall(json.dumps(part)))
+    return set(_REFERENCE.findall(json.dumps(part)))
 
 
 def _reached(names: set[str], parts: Mapping[str, set[str]]) -> set[str]:
@@ -55,5 +57,7 @@ def _reached(names: set[str], parts: Mapping[str, set[str]]) -> set[str]:
 def _with_names(part: Any, names: Mapping[str, str]) -> Any:
     """Return a copy of a part that refers to the shapes by other names."""
     return json.loads(
-        _REF.sub(lambda found: f'"#/components/schemas/{names.get(found[1], found[1])}"', json.dumps(part))
+        _REFERENCE.sub(
+            lambda found: json.dumps(REFERENCE.format(model=names.get(found[1], found[1]))), json.dumps(part)
+        )
     )

@@ -5,7 +5,7 @@ from typing import Final, TypeAlias
 
 from pydantic import JsonValue
 
-from shared.documents.schemas import parts_of, schema_at
+from shared.documents.schemas import REFERENCE, parts_of, schema_at
 from shared.events.base import Event
 from shared.events.envelope import TYPE_PREFIX
 from shared.events.registry import EVENTS_ON, INBOUND
@@ -14,7 +14,6 @@ Schema: TypeAlias = dict[str, object]
 
 ANY_EVENT: Final = "PublishedEvent"
 """The name of the schema of any event that a topic has."""
-_REF: Final = "#/components/schemas/{model}"
 _REQUIRED: Final = ("specversion", "id", "source", "type", "datacontenttype", "data", "position")
 _ENVELOPE: Final[Schema] = {
     "type": "object",
@@ -75,7 +74,7 @@ def _published() -> Mapping[str, type[Event]]:
 def schemas() -> dict[str, Schema]:
     """Return the schemas of all events that the topics have, by name."""
     events, found = _published(), dict[str, Schema]()
-    found |= {name: {"title": name, **schema} for name, schema in parts_of(events, _REF).items()}
+    found |= {name: {"title": name, **schema} for name, schema in parts_of(events, REFERENCE).items()}
     found |= {"CloudEvent": _ENVELOPE, "Reset": _RESET, "Second": _SECOND}
     mapping = dict[str, str]()
     for name, event in events.items():
@@ -101,7 +100,7 @@ def schemas() -> dict[str, Schema]:
 
 
 def _ref(name: str) -> str:
-    return _REF.format(model=name)
+    return REFERENCE.format(model=name)
 
 
 def any_event() -> Schema:
