@@ -1,8 +1,9 @@
 """The notifications of roles, people, sessions and webhooks."""
 
+from collections.abc import Callable
 from typing import Final
 
-from services.identity.domain.notification_rows import Notification, tell
+from services.identity.domain.notification_rows import Facts, Notification, tell
 from shared.events import (
     IdentityLinked,
     InvitationAccepted,
@@ -17,6 +18,23 @@ from shared.events import (
     SessionsEnded,
     WebhookParked,
 )
+
+
+def _webhook_parked(
+    reason: str, text: str, facts: Callable[[WebhookParked], Facts] = lambda e: {"webhook": e.webhook_id}
+) -> Notification:
+    """Return the row of a webhook that is parked for this reason."""
+    return tell(
+        WebhookParked,
+        "webhook-parked",
+        "registrant",
+        title="Your webhook {webhook} is parked",
+        text=text,
+        facts=facts,
+        variant=reason,
+        applies=lambda e: e.reason == reason,
+    )
+
 
 ROWS: Final[tuple[Notification, ...]] = (
     # Roles, people and sessions
@@ -125,38 +143,21 @@ ROWS: Final[tuple[Notification, ...]] = (
         applies=lambda e: e.reason == "refresh-token-reused",
         own=True,
     ),
-    tell(
-        WebhookParked,
-        "webhook-parked",
-        "registrant",
-        title="Your webhook {webhook} is parked",
-        text="The address of your webhook {webhook} has not accepted an event for too long. Its last answer was:\n\n"
+    _webhook_parked(
+        "not-accepted",
+        "The address of your webhook {webhook} has not accepted an event for too long. Its last answer was:\n\n"
         "{answer:quoted}\n\nNothing is sent until you resume the webhook. It then goes on with that event; none is "
         "lost.",
         facts=lambda e: {"webhook": e.webhook_id, "answer": e.last_answer},
-        variant="not-accepted",
-        applies=lambda e: e.reason == "not-accepted",
     ),
-    tell(
-        WebhookParked,
-        "webhook-parked",
-        "registrant",
-        title="Your webhook {webhook} is parked",
-        text="The topic of your webhook {webhook} does not have its next event any more. Nothing is sent until you "
-        "say from which position it goes on.",
-        facts=lambda e: {"webhook": e.webhook_id},
-        variant="events-not-kept",
-        applies=lambda e: e.reason == "events-not-kept",
+    _webhook_parked(
+        "events-not-kept",
+        "The topic of your webhook {webhook} does not have its next event any more. Nothing is sent until you say from "
+        "which position it goes on.",
     ),
-    tell(
-        WebhookParked,
-        "webhook-parked",
-        "registrant",
-        title="Your webhook {webhook} is parked",
-        text="The secret of your webhook {webhook} is missing, so nothing can be signed. Nothing is sent until you "
-        "make a new secret, give it to the receiver, and resume the webhook.",
-        facts=lambda e: {"webhook": e.webhook_id},
-        variant="secret-missing",
-        applies=lambda e: e.reason == "secret-missing",
+    _webhook_parked(
+        "secret-missing",
+        "The secret of your webhook {webhook} is missing, so nothing can be signed. Nothing is sent until you make a "
+        "new secret, give it to the receiver, and resume the webhook.",
     ),
 )

@@ -89,32 +89,31 @@ async def change(visit: Visit) -> Response:
 
 
 def _pause(visit: Visit) -> Deed:
-    texts, webhook_id = visit.texts, visit.id("webhook_id")
-    return Deed(
-        service="identity",
-        method="POST",
-        path=path("/webhooks/{id}/pause", id=webhook_id),
-        question=texts.gettext("Pause this webhook?"),
-        button=texts.gettext("Pause it"),
-        says=lambda _: [texts.gettext("Nothing is sent until you resume it. Then it goes on where it stopped.")],
-        moves=True,
-        then=path("/webhooks/{id}", id=webhook_id),
-        notice="webhook-paused",
-    )
+    texts = visit.texts
+    says = texts.gettext("Nothing is sent until you resume it. Then it goes on where it stopped.")
+    question, button = texts.gettext("Pause this webhook?"), texts.gettext("Pause it")
+    return _command(visit, "/webhooks/{id}/pause", question, button, says, "webhook-paused")
 
 
 def _resumption(visit: Visit) -> Deed:
-    texts, webhook_id = visit.texts, visit.id("webhook_id")
+    texts = visit.texts
+    says = texts.gettext("It goes on with the event that it stopped at.")
+    question, button = texts.gettext("Resume this webhook?"), texts.gettext("Resume it")
+    return _command(visit, "/webhooks/{id}/resume", question, button, says, "webhook-resumed")
+
+
+def _command(visit: Visit, route: str, question: str, button: str, says: str, notice: str) -> Deed:
+    webhook_id = visit.id("webhook_id")
     return Deed(
         service="identity",
         method="POST",
-        path=path("/webhooks/{id}/resume", id=webhook_id),
-        question=texts.gettext("Resume this webhook?"),
-        button=texts.gettext("Resume it"),
-        says=lambda _: [texts.gettext("It goes on with the event that it stopped at.")],
+        path=path(route, id=webhook_id),
+        question=question,
+        button=button,
+        says=lambda _: [says],
         moves=True,
         then=path("/webhooks/{id}", id=webhook_id),
-        notice="webhook-resumed",
+        notice=notice,
     )
 
 
