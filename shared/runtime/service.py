@@ -22,6 +22,7 @@ from shared.eventlog.deliver.answering import OutcomeRelay
 from shared.eventlog.deliver.consumer import Consumer
 from shared.eventlog.deliver.host import ConsumerHost
 from shared.eventlog.deliver.kafka import InvalidKafkaSettings
+from shared.eventlog.deliver.notices import Pause
 from shared.eventlog.deliver.offsets import group_of
 from shared.eventlog.deliver.projection import Projection, Reactions
 from shared.eventlog.deliver.readers import Reader
@@ -218,11 +219,10 @@ class ServiceProcess:
             await self._compare_with_topic(guard, store)
             await clocks.refresh(pool)
             self.parts.opened_log, self.parts.opened_db = event_log, pool
-            tasks.append(asyncio.create_task(clocks.follow(pool), name="clocks"))
+            tasks.append(asyncio.create_task(clocks.follow(pool, Pause(self.parts.notices)), name="clocks"))
             tasks.append(asyncio.create_task(self.figures.follow(pool), name="figures"))
             notices = self.parts.notices
-            if self.only & {"api", "consumers"}:
-                tasks.append(asyncio.create_task(notices.run(dsn, listens="api" in self.only), name="notices"))
+            tasks.append(asyncio.create_task(notices.run(dsn), name="notices"))
             if self.service.on_start is not None:
                 await self.service.on_start(self)
             tasks += [asyncio.create_task(work(self), name="background") for work in self.service.in_each_process]
@@ -242,13 +242,20 @@ class ServiceProcess:
                 )
                 tasks.append(asyncio.create_task(self.relay.run(), name="relay"))
                 if self.service.name in ANSWERING:
-                    answers = OutcomeRelay(self.service.name, store, pool, self.settings.kafka, observer=self.metrics)
+                    answers = OutcomeRelay(
+                        self.service.name,
+                        store,
+                        pool,
+                        self.settings.kafka,
+                        observer=self.metrics,
+                        pause=Pause(notices),
+                    )
                     tasks.append(asyncio.create_task(answers.run(), name="outcomes"))
             if "consumers" in self.only:
                 timers = self.service.timers
                 consumers = [self._consumer(declared, pool, event_log) for declared in self.service.all_consumers]
                 if timers:
-                    timer_service = TimerService(self.service.name, timers, pool, event_log, clocks)
+                    timer_service = TimerService(self.service.name, timers, pool, event_log, clocks, Pause(notices))
                     tasks.append(asyncio.create_task(timer_service.run(), name="timers"))
                 tasks += [asyncio.create_task(work(self), name="background") for work in self.service.background]
                 self.metrics.expect(consumer.name for consumer in consumers)

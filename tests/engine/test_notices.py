@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from shared.eventlog.deliver.notices import CHANNEL, NOTICE_EVERY_S, CheckpointNotices
+from shared.eventlog.deliver.notices import CHANNEL, NOTICE_EVERY_S, CheckpointNotices, Pause
 
 PATIENCE_S = 20.0
 
@@ -39,8 +39,8 @@ def a_process() -> tuple[CheckpointNotices, Woken]:
 
 
 @asynccontextmanager
-async def exchanging(dsn: str, notices: CheckpointNotices, *, listens: bool = False) -> AsyncIterator[None]:
-    exchange = asyncio.create_task(notices.run(dsn, listens=listens))
+async def exchanging(dsn: str, notices: CheckpointNotices) -> AsyncIterator[None]:
+    exchange = asyncio.create_task(notices.run(dsn))
     try:
         yield
     finally:
@@ -53,7 +53,7 @@ async def exchanging(dsn: str, notices: CheckpointNotices, *, listens: bool = Fa
 async def listening(dsn: str) -> AsyncIterator[tuple[CheckpointNotices, Woken]]:
     """A process that hears of others already."""
     notices, woken = a_process()
-    async with exchanging(dsn, notices, listens=True):
+    async with exchanging(dsn, notices):
         await woken.more_than(0)
         yield notices, woken
 
@@ -97,6 +97,25 @@ async def test_a_move_after_a_rest_wakes_at_once_again() -> None:
     await quiet()
     notices.moved()
     assert woken.times == 2
+
+
+async def test_a_pause_ends_at_a_notice_also_at_one_that_came_while_the_poller_was_busy() -> None:
+    notices = CheckpointNotices()
+    pause = Pause(notices)
+    notices.moved()
+    async with asyncio.timeout(PATIENCE_S):
+        await pause.wait(0, 3600)
+        waiting = asyncio.create_task(pause.wait(0, 3600))
+        await quiet()
+        assert not waiting.done(), "each notice ends one pause"
+        notices.moved()
+        await waiting
+
+
+async def test_a_pause_without_a_notice_ends_after_its_longest_time() -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        await Pause(CheckpointNotices()).wait(0, 0.01)
+        await Pause().wait(0.01, 0)
 
 
 @pytest.mark.system

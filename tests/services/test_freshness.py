@@ -67,7 +67,7 @@ async def connected(bench: Bench, notices: CheckpointNotices) -> AsyncIterator[a
     """The notices of a process that hears of others; set with each wake-up."""
     woken = asyncio.Event()
     notices.subscribe(woken.set)
-    exchange = asyncio.create_task(notices.run(bench.dsn, listens=True))
+    exchange = asyncio.create_task(notices.run(bench.dsn))
     async with asyncio.timeout(PATIENCE_S):
         await woken.wait()
     yield woken

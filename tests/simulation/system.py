@@ -18,6 +18,7 @@ from typing import Any, Final
 from services import definitions
 from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.consumer import Consumer
+from shared.eventlog.deliver.notices import Pause
 from shared.eventlog.deliver.offsets import group_of
 from shared.eventlog.deliver.projection import Projection, Reactions
 from shared.eventlog.deliver.reader import SharedReader
@@ -170,7 +171,7 @@ class System:
         access: Any = Access(self.broker)
         relay = Relay(store, topic_of(name), access, owner=process.name)
         process.spawn(relay.run())
-        process.spawn(clocks.follow(pool))
+        process.spawn(clocks.follow(pool, Pause()))
         if made.timers is not None:
             process.spawn(TimerService(name, made.timers, pool, log, clocks).run())
         kafka: Any = Subscriptions(self.broker, process)

@@ -20,6 +20,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from shared.eventlog.deliver.kafka import KafkaAccess
+from shared.eventlog.deliver.notices import Pause
 from shared.eventlog.deliver.relay import BATCH_BYTES, LEASE_S, SendObserver
 from shared.eventlog.write.postgres import TRANSIENT
 from shared.eventlog.write.store import Lease, Store, Unavailable
@@ -32,7 +33,9 @@ logger = structlog.get_logger(__name__)
 
 SQL: Final = statements(__file__)
 READ_OUTCOMES: Final = 500
-POLL_S: Final = 0.25
+POLL_S: Final = 0.1
+QUIET_S: Final = 1.0
+"""How often outcomes are polled while no checkpoint moves."""
 SEND_S: Final = 30.0
 LEFT_S: Final = 10.0
 """How long the outcomes of a topic's records wait after they could not be sent."""
@@ -125,7 +128,9 @@ class OutcomeRelay:
         *,
         owner: str = f"{socket.gethostname()}:{os.getpid()}",
         observer: OutcomeObserver | None = None,
+        pause: Pause | None = None,
     ) -> None:
+        self._pause = pause or Pause()
         self._service, self._store, self._pool, self._access = service, store, pool, access
         self._owner, self._observer = owner, observer
         self.name = f"outcomes:{service}"
@@ -167,7 +172,7 @@ class OutcomeRelay:
             await producer.start()
             while await self._leads(lease):
                 if not await self.publish(producer, lease):
-                    await asyncio.sleep(POLL_S)
+                    await self._pause.wait(POLL_S, QUIET_S)
         finally:
             with suppress(Exception):  # A producer that failed is discarded, whether or not it stops cleanly.
                 async with asyncio.timeout(2):

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import structlog
 
+from shared.eventlog.deliver.notices import Pause
 from shared.eventlog.write.postgres import TRANSIENT
 from shared.sql import Queryable, statements
 
@@ -19,7 +20,9 @@ SQL: Final = statements(__file__)
 logger = structlog.get_logger(__name__)
 
 REFRESH_EVERY_S: Final = 0.1
-"""How often a process reads which clocks were moved."""
+"""How often a process reads which clocks were moved, while checkpoints move."""
+QUIET_S: Final = 0.4
+"""How often it reads them while none moves."""
 FRESH_S: Final = 0.5
 """The greatest age, in seconds, of the clocks that a decision uses. See `Clocks.fresh`."""
 
@@ -107,11 +110,11 @@ class Clocks:
         if self._refreshed_at is not None and asyncio.get_running_loop().time() - self._refreshed_at > FRESH_S:
             await self.refresh(db)
 
-    async def follow(self, db: Any) -> None:
+    async def follow(self, db: Any, pause: Pause) -> None:
         """Refresh the clocks regularly, until cancelled."""
         while True:
             try:
                 await self.refresh(db)
             except TRANSIENT as fault:
                 logger.warning("the clocks cannot be read", fault=repr(fault))
-            await asyncio.sleep(REFRESH_EVERY_S)
+            await pause.wait(REFRESH_EVERY_S, QUIET_S)

@@ -1,4 +1,4 @@
-"""Notices that a consumer's checkpoint has moved, for queries that wait in any process.
+"""Notices that a checkpoint has moved, for queries and pollers that wait in any process.
 
 A notice is sent after the commit: in the fold's transaction, NOTIFY would take a lock at the commit that all notifying
 transactions of the server share. A notice can be lost; a waiting query must ask once more at its deadline.
@@ -6,6 +6,7 @@ transactions of the server share. A notice can be lost; a waiting query must ask
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 import asyncpg
@@ -68,22 +69,20 @@ class CheckpointNotices:
         for wake in self._wakes:
             wake()
 
-    async def run(self, dsn: str, *, listens: bool) -> None:
+    async def run(self, dsn: str) -> None:
         """Exchange notices with other processes until cancelled.
 
         The connection is opened again when it breaks.
 
         Args:
             dsn: The service's own database.
-            listens: Whether queries of this process wait.
         """
         pause = FIRST_PAUSE_S
         while True:
             try:
                 connection = self._connection = await asyncpg.connect(dsn, command_timeout=10, timeout=5)
-                if listens:
-                    await connection.add_listener(CHANNEL, self._hear)
-                    self._wake()
+                await connection.add_listener(CHANNEL, self._hear)
+                self._wake()
                 pause = FIRST_PAUSE_S
                 await self._send(connection)
             except (asyncpg.PostgresError, *TRANSIENT) as fault:
@@ -115,3 +114,25 @@ class CheckpointNotices:
     def _hear(self, connection: Any, process: int, _channel: str, _payload: object) -> None:
         if process != connection.get_server_pid():  # `moved` has woken this process
             self._wake()
+
+
+class Pause:
+    """The pause between two polls of a table that the service's consumers fill.
+
+    It ends when a checkpoint has moved. As notices can be lost, and tables can be changed by others, it also ends after
+    a time.
+    """
+
+    def __init__(self, notices: CheckpointNotices | None = None) -> None:
+        """Create the pause of one poller. Without notices it always takes its longest time."""
+        self._moved = asyncio.Event()
+        if notices is not None:
+            notices.subscribe(self._moved.set)
+
+    async def wait(self, least_s: float, most_s: float) -> None:
+        """Wait for a notice since the last wait, but no shorter and no longer than this."""
+        await asyncio.sleep(least_s)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, most_s - least_s)):
+                await self._moved.wait()
+        self._moved.clear()

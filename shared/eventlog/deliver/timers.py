@@ -16,6 +16,7 @@ import uuid_utils
 
 from shared.eventlog.decision import Stream
 from shared.eventlog.deliver.clocks import Clocks
+from shared.eventlog.deliver.notices import Pause
 from shared.eventlog.deliver.projection import Connection, Projection, ReactionContext
 from shared.eventlog.write.log import Log, Meta, Refused
 from shared.eventlog.write.postgres import TRANSIENT
@@ -30,6 +31,8 @@ E = TypeVar("E", bound=Event)
 X = TypeVar("X")
 
 POLL_EVERY_S: Final = 0.2
+QUIET_S: Final = 1.0
+"""How often timers are polled while no checkpoint moves; a timer may fire so much later than it is due."""
 REST: Final = 20
 """After a poll that fires nothing, the pause is this many times as long as the poll.
 
@@ -242,7 +245,10 @@ class Timers:
 class TimerService:
     """The task that fires timers, in one process of the service at a time."""
 
-    def __init__(self, service: str, timers: Timers, db: Any, commands: Log, clocks: Clocks) -> None:
+    def __init__(
+        self, service: str, timers: Timers, db: Any, commands: Log, clocks: Clocks, pause: Pause | None = None
+    ) -> None:
+        self._pause = pause or Pause()
         self._service, self._timers, self._commands, self._clocks = service, timers, commands, clocks
         self._table = timers.table(db)
         self._owner = str(uuid_utils.uuid7())
@@ -267,7 +273,7 @@ class TimerService:
                     logger.warning("timers cannot be fired: trying again", service=self._service, fault=repr(fault))
                     await asyncio.sleep(1)
                 if not fired:
-                    await asyncio.sleep(max(POLL_EVERY_S, REST * self._poll_s))
+                    await self._pause.wait(max(POLL_EVERY_S, REST * self._poll_s), QUIET_S)
         finally:
             if lease is not None:
                 await self._commands.store.release(self._name, lease)
