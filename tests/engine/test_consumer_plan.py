@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.eventlog.deliver.plan import BatchPlan, ConsumerCheckpoint, Known, park, plan
+from shared.eventlog.deliver.plan import BatchPlan, ConsumerCheckpoint, Known, park, plan, plan_alike
 from shared.eventlog.deliver.received import Raw, digest_of, receive
 from shared.events.envelope import former_headers, from_headers
 from shared.events.registry import ENTITLEMENTS, EVENTS, INBOUND
@@ -220,3 +220,31 @@ def test_no_bytes_whatever_make_reading_fail(
 ) -> None:
     record = receive(Raw(INBOUND if foreign else ENTITLEMENTS, 0, 0, value, headers, value), TYPES)
     assert record.problem is not None or record.envelope is not None
+
+
+@given(
+    st.lists(st.sampled_from("abc"), max_size=6),
+    st.lists(st.tuples(st.integers(0, 5), st.sampled_from(["drop", "repeat", "mute", "unknown", "body"])), max_size=2),
+    st.integers(-1, 3),
+    st.booleans(),
+)
+def test_a_plan_that_is_made_from_anothers_is_the_consumers_own(
+    streams: list[str], damages: list[tuple[int, str]], offset: int, assigned: bool
+) -> None:
+    """Of a consumer at the same point that ignores what the other one handles, and the other way round."""
+    kinds = dict(damages)
+    bodies = {n: b"{}" for n, kind in kinds.items() if kind == "body"}
+    types = {n: "SomethingNew" for n, kind in kinds.items() if kind == "unknown"}
+    raws = topic(*streams, bodies=bodies, types=types)
+    for n, kind in kinds.items():
+        if n < len(raws) and kind != "drop":
+            raws[n] = without(raws[n], "ce_type") if kind == "mute" else raws[n]
+            raws += [raws[n]._replace(offset=len(raws))] if kind == "repeat" else []
+    raws = [raw for raw in raws if kinds.get(raw.offset) != "drop"]
+    point = at(offset) if assigned else ConsumerCheckpoint(offsets={}, seen={})
+    both = [[receive(raw, handled) for raw in raws] for handled in (TYPES, frozenset[str]())]
+    for one, other in (both, both[::-1]):
+        alike = plan_alike(one, other, plan(other, point))
+        assert alike is None or alike == plan(one, point)
+    if not damages and offset == -1 and assigned:
+        assert plan_alike(both[0], both[1], plan(both[1], point)) is not None

@@ -142,6 +142,31 @@ def plan(records: Iterable[Received], checkpoint: ConsumerCheckpoint) -> BatchPl
     return result
 
 
+def plan_alike(records: Sequence[Received], other: Sequence[Received], planned: BatchPlan) -> BatchPlan | None:
+    """Return a consumer's plan by that of another one at the same point.
+
+    It is the same if each record was taken and can be read, but for the types that the consumers handle. None if it has
+    to be made by itself.
+
+    Args:
+        records: The records as the consumer receives them.
+        other: The records as the other one receives them.
+        planned: The other one's plan.
+    """
+    if planned.parked or planned.refetch or planned.repeats or len(records) != len(other):
+        return None
+    for record, beside in zip(records, other, strict=True):
+        raw = record.raw
+        if raw is not beside.raw or record.problem is not None or (raw.topic, raw.partition) not in planned.offsets:
+            return None
+    return BatchPlan(
+        apply=[record for record in records if record.event is not None],
+        offsets=dict(planned.offsets),
+        seen=dict(planned.seen),
+        known=dict(planned.known),
+    )
+
+
 def _take(record: Received, envelope: Envelope, result: BatchPlan) -> bool:
     """Apply, ignore or park the next record of a stream.
 

@@ -10,7 +10,7 @@ from asyncpg import LockNotAvailableError
 from shared.eventlog.deliver import leaving
 from shared.eventlog.deliver.applying import PASSING_IN_A_FOLD, Failed, Fault, apply_each, folding
 from shared.eventlog.deliver.bundles import Bundles
-from shared.eventlog.deliver.plan import BatchPlan, ConsumerCheckpoint, Known, plan
+from shared.eventlog.deliver.plan import BatchPlan, ConsumerCheckpoint, Known, plan, plan_alike
 from shared.eventlog.deliver.projection import Projection, Reactions
 from shared.eventlog.deliver.received import Partition, Received
 from shared.eventlog.deliver.tables import ConsumerTables, Lock, OwnHead, PartitionProgress, StreamProgress, Version
@@ -81,11 +81,18 @@ async def fold(
         progress = tables(tx)
         checkpoints = await read_checkpoints(progress, shares, lock)
         done: dict[str, BatchPlan] = {}
+        before: tuple[Share, BatchPlan] | None = None
         for share in shares:
             checkpoint = checkpoints[share.consumer]
             if lock == "skip" and not checkpoint.offsets.keys() >= set(share.partitions):
                 continue
-            done[share.consumer] = planned = plan(share.records, checkpoint)
+            planned = None
+            if before is not None and checkpoints[before[0].consumer] == checkpoint:
+                planned = plan_alike(share.records, before[0].records, before[1])
+            if planned is None:
+                planned = plan(share.records, checkpoint)
+                before = share, planned
+            done[share.consumer] = planned
             if isinstance(share.definition, Projection):
                 try:
                     await _apply(share, share.definition, planned, tx, careful)

@@ -24,6 +24,7 @@ from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.projection import Projection, Reactions
 from shared.eventlog.migrate import migrate
 from shared.eventlog.repair import anchors
+from shared.eventlog.repair.ahead import ahead
 from shared.eventlog.repair.chains import OwnRecord
 from shared.eventlog.repair.importing import AT_ONCE, Importer, claims_of, put_claims
 from shared.eventlog.repair.resuming import fold, resume
@@ -263,7 +264,7 @@ async def _import(
     goal = result.events or reading.reader.records
     result.events, result.first = 0, None
     merge = reading.merge()
-    async for records in reading.events(merge):
+    async for records in ahead(reading.events(merge)):
         if merge.ambiguous is not None:
             raise LogMismatch(merge.ambiguous)
         for start in range(0, len(records), AT_ONCE):

@@ -26,8 +26,9 @@ from shared.eventlog.deliver.feed import Portion
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.offsets import group_of, offset_of
 from shared.eventlog.deliver.projection import Projection, Reactions
-from shared.eventlog.deliver.received import Partition, Raw, receive
+from shared.eventlog.deliver.received import Partition, Raw, Received, receive
 from shared.eventlog.deliver.together import Share
+from shared.eventlog.repair.ahead import ahead
 from shared.eventlog.repair.chains import Chains, OwnRecord, own_record
 from shared.eventlog.repair.topic import ReportProgress, TopicReader
 from shared.eventlog.write.log import Log, utc_now
@@ -68,8 +69,7 @@ async def _fold(topic: str, consumers: Sequence[Consumer], access: KafkaAccess, 
         done = [await consumer.assigned(partitions) for consumer in consumers]
         at = {n: max(reader.starts[n], min(each[topic, n] for each in done) + 1) for n in reader.ends}
         total, goal = 0, sum(reader.ends[n] - offset for n, offset in at.items()) * len(consumers)
-        while batches := await reader.read(at, at):
-            received = [receive(raw, types) for batch in batches.values() for raw in batch]
+        async for received in ahead(_received(reader, at, types)):
             portion, shares = Portion.of(received), list[tuple[Consumer, Share]]()
             for consumer, reached in zip(consumers, done, strict=True):
                 records = [
@@ -86,6 +86,11 @@ async def _fold(topic: str, consumers: Sequence[Consumer], access: KafkaAccess, 
                     await consumer.consume(share.records, partitions)
             progress(f"folding {topic}", total, goal)
     return total
+
+
+async def _received(reader: TopicReader, at: dict[int, int], types: frozenset[str]) -> AsyncIterator[list[Received]]:
+    while batches := await reader.read(at, at):
+        yield [receive(raw, types) for batch in batches.values() for raw in batch]
 
 
 class Mark(NamedTuple):
