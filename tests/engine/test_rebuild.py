@@ -121,7 +121,7 @@ async def test_it_can_be_given_up(bench: Bench) -> None:
 
 
 async def test_killed_it_goes_on_where_it_was(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "BATCH", 20)
+    monkeypatch.setattr(sources, "READ_AT_ONCE", 40)
     await bench.pools(60)
     await bench.feed()
     before = await bench.rows("seats")

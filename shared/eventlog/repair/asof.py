@@ -19,7 +19,8 @@ from shared.eventlog.deliver.bundles import Rewriting, renaming
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.projection import Projection
 from shared.eventlog.deliver.received import Partition
-from shared.eventlog.repair.scratch import CannotRebuild, Counts, Scratch, Source, bare, code_of, make
+from shared.eventlog.repair.ahead import ahead
+from shared.eventlog.repair.scratch import STORE, CannotRebuild, Counts, Scratch, bare, code_of, make, read_up_to
 from shared.eventlog.repair.sources import OwnStore, Topics, applied, pieces
 from shared.events.envelope import Envelope, StoredEvent, source_of
 from shared.events.registry import is_inbound, topic_of
@@ -28,7 +29,6 @@ from shared.sql import qualified, statements, with_names
 SQL: Final = statements(__file__)
 
 WORKERS: Final = 4
-_STORE: Final = "store"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -166,9 +166,9 @@ class _Folding:
         ends = await self._ends(db, topics)
         try:
             async with asyncio.TaskGroup() as group:
+                if self._own in self._projection.topics:
+                    group.create_task(self._from_store(scratch, read_up_to(progress)))
                 for worker in range(WORKERS):
-                    if self._own in self._projection.topics:
-                        group.create_task(self._from_store(scratch, worker, progress))
                     if mine := dict(sorted(ends.items())[worker::WORKERS]):
                         group.create_task(self._from_topics(scratch, types, mine))
         except ExceptionGroup as faults:
@@ -189,18 +189,17 @@ class _Folding:
             ends = await reading.ends(checkpoints)
             return {partition: min(end, checkpoints[partition]) for partition, end in ends.items()}
 
-    async def _from_store(self, scratch: Scratch, worker: int, progress: Mapping[Source, int]) -> None:
+    async def _from_store(self, scratch: Scratch, after: int) -> None:
         """Fold the store's events, from the progress of the kept tables.
 
         Progress stops before the first event that was too late for the moment, because a later moment may include it.
         """
         own = OwnStore(scratch.pool, source_of(self._service), self._projection.types)
         all_count = True
-        async for position, batch in own.share(
-            worker, WORKERS, progress.get((_STORE, worker), 0), self._moment.position
-        ):
+        async for position, batch in ahead(own.events(after, self._moment.position)):
             all_count = all_count and all(piece.envelope.time <= self._moment.time for piece in batch)
-            await scratch.fold(batch, self._bound, {(_STORE, worker): position} if all_count else {})
+            read = {(STORE, 0): position} if all_count else {}
+            await scratch.fold_side_by_side(batch, self._bound, read, WORKERS)
 
     async def _from_topics(self, scratch: Scratch, types: frozenset[str], ends: Mapping[Partition, int]) -> None:
         """Fold the topics' events, always from the start.

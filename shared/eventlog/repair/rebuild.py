@@ -21,9 +21,12 @@ import structlog
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.projection import Projection
 from shared.eventlog.deliver.received import Partition
+from shared.eventlog.repair.ahead import ahead
 from shared.eventlog.repair.scratch import (
+    STORE,
     CannotRebuild,
     Counts,
+    Piece,
     Scratch,
     Source,
     bare,
@@ -32,6 +35,7 @@ from shared.eventlog.repair.scratch import (
     home,
     live,
     make,
+    read_up_to,
 )
 from shared.eventlog.repair.sources import OwnStore, Topics, applied
 from shared.events.envelope import Envelope, source_of, type_on_wire
@@ -46,7 +50,6 @@ NEAR: Final = 1_000
 """Once the rebuild is fewer events than this behind, the rest is folded while the live consumer waits."""
 COMPARISONS: Final = 3
 LOCK_TRIES: Final = 60
-_STORE: Final = "store"
 
 From = Literal["store", "kafka"]
 
@@ -248,8 +251,11 @@ class Rebuild:
 
         return counts
 
-    async def _fold(self, batch: Sequence[Any], read: dict[Source, int]) -> int:
-        folded = await self._scratch.fold(batch, self._bound, read)
+    async def _fold(self, batch: Sequence[Piece], read: dict[Source, int], workers: int = 1) -> int:
+        if workers > 1:
+            folded = await self._scratch.fold_side_by_side(batch, self._bound, read, workers)
+        else:
+            folded = await self._scratch.fold(batch, self._bound, read)
         self._progress(RebuildProgress("folding", self._scratch.folded, self._total))
         return folded
 
@@ -264,23 +270,26 @@ class Rebuild:
         return OwnStore(db, source_of(self._service), self._projection.types)
 
     async def _fold_all(self) -> None:
-        """Fold with all workers; each has a share of the store's streams and of the partitions."""
+        """Fold with all workers.
+
+        Each has a share of the partitions, and of the streams of each batch of the store.
+        """
         progress = await self._scratch.progress()
         targets = sorted((await self._offsets(self._scratch.pool)).items())
         workers = self._open.workers
         try:
             async with asyncio.TaskGroup() as group:
+                if (own := self._own(self._scratch.pool)) is not None:
+                    group.create_task(self._from_store(own, read_up_to(progress)))
                 for worker in range(workers):
-                    if (own := self._own(self._scratch.pool)) is not None:
-                        group.create_task(self._from_store(own, worker, progress.get((_STORE, worker), 0)))
                     if mine := dict(targets[worker::workers]):
                         group.create_task(self._from_topics(mine, progress))
         except ExceptionGroup as faults:
             raise faults.exceptions[0] from None
 
-    async def _from_store(self, own: OwnStore, worker: int, after: int) -> None:
-        async for position, batch in own.share(worker, self._open.workers, after, self._open.upto):
-            await self._fold(batch, {(_STORE, worker): position})
+    async def _from_store(self, own: OwnStore, after: int) -> None:
+        async for position, batch in ahead(own.events(after, self._open.upto)):
+            await self._fold(batch, {(STORE, 0): position}, self._open.workers)
 
     async def _from_topics(self, targets: dict[Partition, int], progress: dict[Source, int]) -> None:
         async with Topics(self._access, self._projection.types) as topics:
@@ -336,7 +345,7 @@ class Rebuild:
                 await action()
         except _Reread:
             self._reread = True
-            await self._scratch.pool.execute(SQL["read_again"], _STORE)
+            await self._scratch.pool.execute(SQL["read_again"], STORE)
             await self._catch_up(db)
             await self._at_one_point(db, action)
 

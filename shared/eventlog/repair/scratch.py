@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+from zlib import crc32
 
 import asyncpg
 
@@ -29,8 +30,9 @@ TRIES: Final = 8
 _PASSING: Final = tuple(fault for fault in TRANSIENT if fault is not asyncpg.InterfaceError)
 """Transient errors. An InterfaceError on an open connection is none: the fold calls the driver wrongly."""
 
+STORE: Final = "store"
 Source = tuple[str, int]
-"""("store", worker) or (topic, partition)."""
+"""(STORE, 0) or (topic, partition). Earlier versions had (STORE, worker) for each worker."""
 Counts = Callable[[Envelope], bool]
 Bound = Callable[[Any, Sequence[str]], Awaitable[Counts]]
 """Returns, for a connection and streams, whether an event of these is to be folded now."""
@@ -90,6 +92,11 @@ def code_of(projection: Projection) -> str:
     files |= {sql for file in files if (sql := file.with_suffix(".sql")).exists()}
     sources = sorted(file.read_text() for file in files)
     return sha256("\0".join([*sources, *projection.tables, *sorted(projection.types)]).encode()).hexdigest()[:32]
+
+
+def read_up_to(progress: Mapping[Source, int]) -> int:
+    """Return the position up to which the store was read."""
+    return min((done for (source, _), done in progress.items() if source == STORE), default=0)
 
 
 async def make(db: Any, projection: Projection, schema: str) -> None:
@@ -199,6 +206,26 @@ class Scratch:
                     raise
                 await asyncio.sleep(0.05 * 2**number)
         raise AssertionError("the last attempt returns or raises")
+
+    async def fold_side_by_side(
+        self, pieces: Sequence[Piece], bound: Bound, read: Mapping[Source, int], workers: int
+    ) -> int:
+        """Fold events as `fold` does, different streams by several workers.
+
+        The progress is noted last.
+        If it ends before that, the events are read again, and those that are folded already are skipped.
+        """
+        shares: list[list[Piece]] = [[] for _ in range(workers)]
+        for piece in pieces:
+            shares[crc32(piece.envelope.stream.encode()) % workers].append(piece)
+        try:
+            async with asyncio.TaskGroup() as group:
+                folding = [group.create_task(self.fold(share, bound, {})) for share in shares if share]
+        except ExceptionGroup as faults:
+            raise faults.exceptions[0] from None
+        if read:
+            await self.fold((), bound, read)
+        return sum(task.result() for task in folding)
 
     async def _fold(self, tx: Any, pieces: Sequence[Piece], bound: Bound, read: Mapping[Source, int]) -> int:
         streams = sorted({piece.envelope.stream for piece in pieces})

@@ -18,6 +18,8 @@ from shared.sql import statements, with_names
 SQL: Final = statements(__file__)
 
 BATCH: Final = 2_000
+READ_AT_ONCE: Final = 8_000
+"""The number of events of the own store that are read at once, to be folded side by side."""
 
 
 def pieces(stored: Sequence[StoredEvent], types: frozenset[str]) -> list[Piece]:
@@ -35,15 +37,13 @@ class OwnStore:
     def __init__(self, db: Any, source: str, types: frozenset[str]) -> None:
         self._db, self._source, self._types = db, source, sorted(types)
 
-    async def share(self, worker: int, workers: int, after: int, upto: int) -> AsyncIterator[tuple[int, list[Piece]]]:
-        """Yield the events of one worker's streams in batches.
-
-        Each batch comes with the position up to which all of the worker's events were yielded.
-        """
+    async def events(self, after: int, upto: int) -> AsyncIterator[tuple[int, list[Piece]]]:
+        """Yield the events between two positions in batches, each with the position that it reaches."""
         while after < upto:
-            rows = await self._db.fetch(SQL["share"], self._types, after, upto, workers, worker, BATCH)
-            after = rows[-1]["position"] if len(rows) == BATCH else upto
-            yield after, [_piece(row, self._source) for row in rows]
+            end = min(after + READ_AT_ONCE, upto)
+            rows = await self._db.fetch(SQL["between"], self._types, after, end)
+            yield end, [_piece(row, self._source) for row in rows]
+            after = end
 
     async def behind(self, consumer: str, schema: str) -> list[Piece]:
         """Read the first events, in order, that the consumer has processed and the schema lacks."""

@@ -1,9 +1,9 @@
--- share: read the events of one worker's ($5 of $4) streams, after a position ($2); data only of these types ($1).
+-- between: read the events after a position ($2), up to another one ($3); data only of these types ($1).
 select e.position, e.stream, e.version, e.id, e.type, e.schema, e.time, e.correlation_id, e.causation_id, e.actor,
     e.tenant, e.traceparent, e.prevhash, e.hash, case when e.type = any($1::text[]) then e.data::text end
 from log.events e
-where position > $2 and position <= $3 and (hashtext(stream) & 2147483647) % $4 = $5
-order by position limit $6;
+where position > $2 and position <= $3
+order by position;
 
 -- behind: read the events that a consumer ($2) has processed and a schema lacks; data only of these types ($1).
 select e.position, e.stream, e.version, e.id, e.type, e.schema, e.time, e.correlation_id, e.causation_id, e.actor,
