@@ -304,6 +304,8 @@ def contradiction(
 
 def _only_relayed(raw: Raw, envelope: Envelope) -> bool:
     """Return whether a record has no other headers than the relay writes, now or formerly."""
+    if is_relayed(raw.headers, envelope):  # as nearly all are, and sets take a third longer
+        return True
     given = set(raw.headers)
     return given <= set(to_headers(envelope)) or given <= set(former_headers(envelope))
 
