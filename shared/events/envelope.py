@@ -32,10 +32,40 @@ MAX_VERSION: Final = 2**31 - 1
 """The highest version of a stream that a store can hold."""
 MAX_POSITION: Final = 2**63 - 1
 NAME_CHARACTERS: Final = 500
-_NAME: Final = re.compile(rf"[!-~][ -~]{{0,{NAME_CHARACTERS - 1}}}\Z")
+_PRINTABLE: Final = rf"[!-~][ -~]{{0,{NAME_CHARACTERS - 1}}}"
+_NAMES: Final = re.compile(rf"{_PRINTABLE}(?:\n{_PRINTABLE})*\Z")
+_NAME: Final = re.compile(rf"{_PRINTABLE}\Z")
 """The form of an attribute: printable ASCII. A hash includes attributes, and a line break ends a field there."""
 _SHORTENED: Final = "sha256-"
 _SHORTENED_CHARACTERS: Final = len(_SHORTENED) + 64
+
+
+_WRITTEN: Final = frozenset(
+    {
+        "content-type",
+        "ce_specversion",
+        "ce_id",
+        "ce_source",
+        "ce_type",
+        "ce_subject",
+        "ce_time",
+        "ce_dataschema",
+        "ce_partitionkey",
+        "ce_correlationid",
+        "ce_causationid",
+        "ce_actor",
+        "ce_tenant",
+        "ce_traceparent",
+        "ce_tracestate",
+        "ce_sequence",
+        "ce_position",
+        "ce_prevhash",
+        "ce_hash",
+        "ce_commandid",
+        "ce_sandbox",
+    }
+)
+"""The headers of services' events."""
 
 
 class Unreadable(ValueError):
@@ -257,6 +287,22 @@ def _attribute(name: str) -> str:
     return f"attribute {name.removeprefix('ce_')}" if name.startswith("ce_") else "the content type"
 
 
+def _as_written(headers: Sequence[tuple[str, bytes | None]]) -> Mapping[str, str] | None:
+    """Return the text of headers that services write, all at once.
+
+    None if each has to be looked at.
+    """
+    values = [value for _, value in headers if value is not None]
+    try:
+        text = b"\n".join(values).decode("ascii")
+    except UnicodeDecodeError:
+        return None
+    parts = text.split("\n")
+    texts = dict(zip([name for name, _ in headers], parts, strict=False))
+    one_each = len(headers) == len(values) == len(parts) == len(texts)
+    return texts if one_each and texts.keys() <= _WRITTEN and _NAMES.match(text) else None
+
+
 def _texts(headers: Sequence[tuple[str, bytes | None]]) -> Mapping[str, str]:
     """Return the `ce_` headers and the content type as text.
 
@@ -265,6 +311,8 @@ def _texts(headers: Sequence[tuple[str, bytes | None]]) -> Mapping[str, str]:
     Raises:
         Unreadable: if a header has no such text, or two values.
     """
+    if (written := _as_written(headers)) is not None:
+        return written
     texts: dict[str, str] = {}
     for name, value in headers:
         if not name.isprintable():

@@ -76,6 +76,31 @@ def test_headers_lose_nothing(envelope: Envelope) -> None:
     assert from_headers(list(reversed(to_headers(envelope))), None) == envelope, "their order says nothing"
 
 
+_values = st.sampled_from(
+    (None, b"", b" a", b"a", b"a\nb", b"\n", b"a\n", b"\xff", b"a" * 500, b"a" * 501, b"\x7f", b"a\x1cb")
+)
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), _values), min_size=1, max_size=3))
+def test_headers_are_read_at_once_as_they_are_read_one_by_one(changes: list[tuple[int, bytes | None]]) -> None:
+    """A header of somebody else, which is passed over, makes reading look at each one."""
+    headers: list[tuple[str, bytes | None]] = [*to_headers(OURS)]
+    for place, value in changes:
+        headers[place % len(headers)] = headers[place % len(headers)][0], value
+        if place == 20:
+            headers.append(headers[0])
+    assert _outcome(headers) == _outcome([*headers, ("x-proxy", b"1")])
+    with pytest.raises(Unreadable, match="name of a header"):
+        from_headers([*to_headers(OURS), ("caf\udce9", b"1")], b"key")
+
+
+def _outcome(headers: list[tuple[str, bytes | None]]) -> Envelope | str:
+    try:
+        return from_headers(headers, b"key")
+    except Unreadable as why:
+        return str(why)
+
+
 def test_records_from_before_types_had_a_prefix_are_read_for_ever() -> None:
     """Vectors: what lies on topics out there, and what is written now."""
     former = [
