@@ -22,6 +22,7 @@ from cli.exit_codes import NOT_FOUND, OperatorError
 from services import definition_of
 from shared.eventlog.decision import Stream
 from shared.eventlog.deliver.clocks import Clocks
+from shared.eventlog.deliver.connecting import start_reading, stop_reading
 from shared.eventlog.deliver.consumer import Consumer
 from shared.eventlog.deliver.kafka import VARIABLES as KAFKA_VARIABLES
 from shared.eventlog.deliver.kafka import KafkaAccess
@@ -177,9 +178,9 @@ class Context:
             request_timeout_ms=_ANSWER_MS,
             max_partition_fetch_bytes=2 * 1024 * 1024,
         )
-        self._stack.push_async_callback(_quietly, reader)
+        self._stack.push_async_callback(stop_reading, reader)
         try:
-            await reader.start()
+            await start_reading(reader)
         except BaseException:
             self.asks_kafka = False  # the verb ends, or goes on without it
             raise

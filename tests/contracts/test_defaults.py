@@ -137,8 +137,9 @@ MAKE_WRITERS = (
 )
 MAY_USE = {
     "AIOKafkaProducer": MAKE_WRITERS,
-    # As a type in the reader: FastStream makes it. The others have no group and commit nothing.
-    "AIOKafkaConsumer": ("shared/eventlog/deliver/reader.py", *MAKE_READERS),
+    # As a type in the reader, where FastStream makes it, and in what opens and closes the others. Those have no group
+    # and commit nothing.
+    "AIOKafkaConsumer": ("shared/eventlog/deliver/reader.py", "shared/eventlog/deliver/connecting.py", *MAKE_READERS),
     "KafkaBroker": ("shared/eventlog/deliver/reader.py", "shared/eventlog/deliver/subscribing.py"),
 }
 

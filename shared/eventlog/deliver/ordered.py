@@ -18,6 +18,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import UnknownTopicOrPartitionError
 
+from shared.eventlog.deliver.connecting import start_reading, stop_reading
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.received import Raw, receive
 from shared.eventlog.deliver.records import raw_of
@@ -43,9 +44,6 @@ COMES_S: Final = 1.0
 HEAD_EVENTS: Final = 600
 """How many of the newest events are read to find the head."""
 EXISTS_S: Final = 5.0
-STOP_S: Final = 0.5
-STOPS: Final = 6
-"""How long a connection may take to close, and how often that is tried."""
 MARKS: Final = 1_000
 """Of how many positions the offsets are remembered at which the events after them begin."""
 _NO_TYPES: Final[frozenset[str]] = frozenset()
@@ -159,21 +157,6 @@ async def exists(topic: str, access: KafkaAccess) -> bool:
         await client.close()
 
 
-async def stop_reading(kafka: AIOKafkaConsumer) -> None:
-    """Stop a consumer, whatever its tasks do.
-
-    aiokafka's fetcher may miss its cancellation and be waited for without end, or pass it on to who stops it.
-    """
-    stopping = asyncio.ensure_future(kafka.stop())
-    for _ in range(STOPS):
-        done, _pending = await asyncio.wait({stopping}, timeout=STOP_S)
-        if done:
-            break
-        stopping.cancel()  # which cancels what it waits for
-    if stopping.done() and not stopping.cancelled() and stopping.exception() is not None:
-        logger.warning("a connection did not close", fault=repr(stopping.exception()))
-
-
 async def head_before(topic: str, position: int, access: KafkaAccess) -> int | None:
     """Return the position of a topic's newest event if the topic ends before a position.
 
@@ -219,7 +202,7 @@ class OrderedTopic:
     async def __aenter__(self) -> Self:
         """Connect. Raises KafkaError if Kafka can't be reached or the topic does not exist."""
         try:
-            await self._kafka.start()
+            await start_reading(self._kafka)
             self._partitions = sorted(each.partition for each in self._kafka.assignment())
             if not self._partitions:
                 raise UnknownTopicOrPartitionError(f"there is no topic {self.topic}")

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from shared.eventlog.deliver.connecting import start_reading, stop_reading
 from shared.eventlog.deliver.consumer import BATCH_RECORDS
 from shared.eventlog.deliver.kafka import KafkaAccess
-from shared.eventlog.deliver.ordered import stop_reading
 from shared.eventlog.deliver.received import Partition
 
 FETCH_BYTES: Final = 512 * 1024
@@ -78,7 +78,7 @@ class Refetcher:
             )
             try:
                 async with asyncio.timeout(OPEN_S):
-                    await kafka.start()
+                    await start_reading(kafka)
             except BaseException:
                 await stop_reading(kafka)
                 raise

@@ -8,6 +8,7 @@ from typing import Final
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
+from shared.eventlog.deliver.connecting import start_reading, stop_reading
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.received import Raw
 
@@ -66,7 +67,7 @@ class Tail:
             self._topic, **self._access.client(), enable_auto_commit=False, fetch_max_wait_ms=FETCH_WAIT_MS
         )
         try:
-            await kafka.start()
+            await start_reading(kafka)
             following = await self._last(kafka)
             for partition, offset in following.items():
                 kafka.seek(partition, offset)
@@ -80,7 +81,7 @@ class Tail:
                         following[partition] += 1
         finally:
             self._kafka, self._next = None, {}
-            await kafka.stop()
+            await stop_reading(kafka)
 
     async def _last(self, kafka: AIOKafkaConsumer) -> dict[TopicPartition, int]:
         """Return the offset in each partition at which the last `keep_s` seconds begin."""

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from shared.eventlog.deliver.connecting import start_reading, stop_reading
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.plan import contradiction
 from shared.eventlog.deliver.received import Partition, receive
@@ -80,7 +81,7 @@ class Topics:
 
     async def __aexit__(self, *_: object) -> None:
         if self._kafka is not None:
-            await self._kafka.stop()
+            await stop_reading(self._kafka)
 
     async def _assigned(self, partitions: Sequence[TopicPartition]) -> Any:
         """Return the client with these partitions assigned. It connects when first needed."""
@@ -92,7 +93,7 @@ class Topics:
                 fetch_max_wait_ms=50,
                 max_partition_fetch_bytes=4 * 1024 * 1024,
             )
-            await self._kafka.start()
+            await start_reading(self._kafka)
         self._kafka.assign(list(partitions))
         return self._kafka
 

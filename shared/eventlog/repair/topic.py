@@ -16,6 +16,7 @@ from typing import Final, NamedTuple, Self
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import UnknownTopicOrPartitionError
 
+from shared.eventlog.deliver.connecting import start_reading, stop_reading
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.received import Raw
 from shared.eventlog.deliver.records import raw_of
@@ -66,10 +67,10 @@ async def ends_of(topic: str, access: KafkaAccess, patience_s: float) -> dict[in
         request_timeout_ms=int(patience_s * 1000),
     )
     try:
-        await kafka.start()
+        await start_reading(kafka)
         return {p.partition: end for p, end in (await kafka.end_offsets(list(kafka.assignment()))).items()}
     finally:
-        await kafka.stop()
+        await stop_reading(kafka)
 
 
 class TopicReader:
@@ -95,7 +96,7 @@ class TopicReader:
     async def __aenter__(self) -> Self:
         """Connect. Raises KafkaError if Kafka can't be reached or the topic does not exist."""
         try:
-            await self._kafka.start()
+            await start_reading(self._kafka)
             partitions = sorted(self._kafka.assignment())
             if not partitions:
                 raise UnknownTopicOrPartitionError(
@@ -104,14 +105,14 @@ class TopicReader:
             self.starts = {p.partition: o for p, o in (await self._kafka.beginning_offsets(partitions)).items()}
             self.ends = {p.partition: o for p, o in (await self._kafka.end_offsets(partitions)).items()}
         except BaseException:
-            await self._kafka.stop()
+            await stop_reading(self._kafka)
             raise
         return self
 
     async def __aexit__(
         self, _t: type[BaseException] | None, _e: BaseException | None, _b: TracebackType | None
     ) -> None:
-        await self._kafka.stop()
+        await stop_reading(self._kafka)
 
     @property
     def records(self) -> int:
