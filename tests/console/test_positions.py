@@ -17,10 +17,14 @@ class Topic(TopicInMemory):
 
     def __init__(self) -> None:
         super().__init__(50)
-        self.complete = True
+        self.complete, self.gone = True, False
 
     def complete_since(self, time_s: float) -> bool:
         return self.complete
+
+    @property
+    def emptied(self) -> bool:
+        return self.gone
 
 
 async def get(topic: Topic, path: str, **headers: str) -> httpx.Response:
@@ -56,6 +60,14 @@ async def test_a_position_from_an_edge_that_is_ahead_is_waited_for() -> None:
     topic.grow(4)
     page = (await asked).json()
     assert ([event["position"] for event in page["items"]], page["position"]) == (["54"], 54)
+
+
+async def test_a_position_is_taken_at_once_where_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What became of a publisher's records is kept for a time: then nobody knows where its topic ends."""
+    monkeypatch.setattr(topics, "COMES_S", 3_600.0)
+    topic = Topic()
+    topic.complete, topic.gone = False, True
+    assert (await get(topic, f"/feed/{ENTITLEMENTS}?after=52")).json()["position"] == 52
 
 
 async def test_a_position_is_not_refused_while_the_head_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:

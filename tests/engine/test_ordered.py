@@ -152,6 +152,21 @@ async def test_a_position_is_known_to_be_beyond_the_head_also_while_a_relay_repe
 
 
 @pytest.mark.system
+async def test_where_all_is_gone_the_head_is_unknown(kafka: parts.Kafka, topic: str) -> None:
+    await publish(kafka.access, topic, Store().grow(20))
+    admin = AIOKafkaAdminClient(**kafka.access.client())
+    await admin.start()
+    try:
+        await admin.delete_records({TopicPartition(topic, n): RecordsToDelete(-1) for n in range(PARTITIONS)})
+    finally:
+        await admin.close()
+    async with OrderedTopic(topic, kafka.access) as reader:
+        newest, order = await reader.newest(60)
+        assert (newest, order.known, reader.complete_since(order, 0.0)) == ([], False, False)
+    assert await head_before(topic, 1_000, kafka.access) is None
+
+
+@pytest.mark.system
 async def test_what_follows_is_complete_once_kafka_has_said_so(kafka: parts.Kafka, topic: str) -> None:
     store = Store()
     await publish(kafka.access, topic, store.grow(20))

@@ -206,11 +206,16 @@ class LiveTopic:
         the position is from.
         """
         asked, until = time.time(), time.monotonic() + COMES_S
-        while position > self.window.head and time.monotonic() < until:
+        while position > self.window.head and not self.emptied and time.monotonic() < until:
             if self.complete_since(asked):
                 return False
             await self.news(_EVERYTHING, COMES_CHECK_S)
         return True
+
+    @property
+    def emptied(self) -> bool:
+        """Whether nothing that the topic had is kept: its head is unknown until the next event."""
+        return self._following is not None and not self._following[1].known
 
     def complete_since(self, time_s: float) -> bool:
         """Return whether Kafka has said since a time that there is nothing after the head."""
