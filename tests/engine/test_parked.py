@@ -371,6 +371,11 @@ def test_faults_that_differ_only_in_their_values_are_one_group() -> None:
     assert one != fingerprint("other", "T", "failed", shape("KeyError: 'x' at 7 of *"))
 
 
+def test_the_names_of_a_record_are_left_out_where_they_are_no_part_of_a_word() -> None:
+    assert shape("sent (a) as an a again: a", ("a", "")) == "sent (*) as an * again: *"
+    assert shape("x.y of x", ("x", "x.y")) == "* of *"
+
+
 async def test_a_record_is_kept_whole(bench: Bench) -> None:
     bench.fails = {("a", 1): KeyError("x")}
     (raw,) = topic("a")
