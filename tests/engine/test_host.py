@@ -70,7 +70,7 @@ async def test_what_kafka_was_told_does_not_count(bench: Bench, told: int) -> No
     await bench.fill(3)
     await bench.applied()
     await stopped(running)
-    liar = AIOKafkaConsumer(**bench.kafka.access.client(), group_id=f"test.{bench.name}")
+    liar = AIOKafkaConsumer(**bench.kafka.access.client(), group_id=f"test.{bench.name}", enable_auto_commit=False)
     await liar.start()
     partitions = [TopicPartition(MARKETPLACE, n) for n in range(6)]
     liar.assign(partitions)
@@ -117,7 +117,9 @@ async def test_what_a_consumer_reached_is_known_to_a_restore_by_its_own_offset(
     await bench.fill(1)
     partition = TopicPartition(MARKETPLACE, number)
     for former, offset in (("test-former", 1), (service, marked[number] + 2)):
-        liar = AIOKafkaConsumer(**bench.kafka.access.client(), group_id=f"{former}.{bench.name}")
+        liar = AIOKafkaConsumer(
+            **bench.kafka.access.client(), group_id=f"{former}.{bench.name}", enable_auto_commit=False
+        )
         await liar.start()
         liar.assign([partition])
         async with asyncio.timeout(30):
