@@ -102,7 +102,7 @@ WHO_MAY: Final[Mapping[str, Table]] = {
     "marketplace": {
         "GET /refusals": EVERYBODY,  # their own
         "GET /refusals/{command_id}": NOBODY,  # the manager's, by identity
-        "GET /events/{source}/{event_id}": NOBODY,  # no such event
+        "GET /events/{source}/{event_id}": NOBODY,  # the event is distribution's
         "GET /clock": EVERYBODY,
         "GET /publisher/plans": PUBLISHER,
         "POST /publisher/plans": PUBLISHER,
@@ -154,7 +154,7 @@ WHO_MAY: Final[Mapping[str, Table]] = {
     "entitlements": {
         "GET /refusals": EVERYBODY,  # their own
         "GET /refusals/{command_id}": NOBODY,  # the manager's, by identity
-        "GET /events/{source}/{event_id}": NOBODY,  # no such event
+        "GET /events/{source}/{event_id}": NOBODY,  # the event is distribution's
         "GET /clock": EVERYBODY,
         "GET /pools": EVERYBODY,
         "GET /pools/{subscription_id}": CUSTOMER | SELLERS | CLERK,
@@ -176,7 +176,7 @@ WHO_MAY: Final[Mapping[str, Table]] = {
     "distribution": {
         "GET /refusals": EVERYBODY,  # their own
         "GET /refusals/{command_id}": NOBODY,  # the manager's, by identity
-        "GET /events/{source}/{event_id}": NOBODY,  # no such event
+        "GET /events/{source}/{event_id}": SELLERS,
         "GET /clock": EVERYBODY,
         "GET /me/updates": EVERYBODY,
         "GET /publisher/updates": PUBLISHER,
