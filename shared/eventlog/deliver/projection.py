@@ -48,7 +48,7 @@ class Projection:
         topics: The topics to read.
         tables: All tables that the folds write. No other projection writes them. A rebuild builds them in another
             schema, so the folds name them without a schema (or with `log.`). It also sends the `execute` calls of folds
-            in bundles, so a fold must not use what `execute` returns.
+            in bundles, as a restore does, so a fold must not use what `execute` returns.
         ignores: The events of the topics that the projection has no fold for, on purpose. A service does not start
             with a projection that neither folds nor ignores an event of its topics (`readers.py`).
         excluded_from_digest: Columns that depend on the order of events of different streams.
