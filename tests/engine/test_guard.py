@@ -8,6 +8,8 @@ from typing import Any
 
 import asyncpg
 import pytest
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaTimeoutError, UnknownTopicOrPartitionError
 from structlog.testing import capture_logs
 
 from deploy.processes import free_port
@@ -354,6 +356,26 @@ async def test_what_was_published_to_a_topic_made_again_does_not_hide_what_it_lo
     await published_again(bench)
     assert (await bench.relay()).alarm is None
     assert len(await read_topic(topic_of(SERVICE), bench.access)) == 23
+
+
+async def test_a_topic_of_which_kafka_tells_late_is_not_taken_for_a_lost_one(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.fill(5)
+    await bench.relay()
+    store = await PostgresStore(bench.dsn, SERVICE).open()
+    guard, start = guard_of(store, bench.access), AIOKafkaConsumer.start
+
+    async def late(kafka: AIOKafkaConsumer) -> None:
+        await start(kafka)
+        raise UnknownTopicOrPartitionError
+
+    monkeypatch.setattr(AIOKafkaConsumer, "start", late)
+    with pytest.raises(KafkaTimeoutError):
+        await guard.recheck(5)
+    monkeypatch.undo()
+    assert await guard.recheck(5) is None
+    await store.close()
 
 
 async def test_a_kafka_that_is_away_is_not_taken_for_a_loss(

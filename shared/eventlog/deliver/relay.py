@@ -295,6 +295,7 @@ class Relay:
         """
         if self._guard is None:
             return
+        await self._keep_lease(lease, 0)
         try:
             async with asyncio.timeout(LEASE_S / 2):
                 why = await self._guard.recheck(lease.position)

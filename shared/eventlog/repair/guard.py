@@ -28,7 +28,7 @@ FENCE: Final = "the store and its topic differ: "
 """The prefix of the guard's reasons; `log.fence` and `log.unfence` accept no others."""
 CHECK_S: Final = 3.0
 """How long a write waits for Kafka after its connection was replaced."""
-RECHECK_S: Final = 1.0
+RECHECK_S: Final = 0.7
 """How long a topic is looked for before it counts as deleted, in less time than a relay's lease lasts."""
 FURTHER: Final = 20 * READ_EVENTS
 """How many of each partition's last records are read before events count as missing from the topic."""

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import UnknownTopicOrPartitionError
+from aiokafka.errors import KafkaTimeoutError, UnknownTopicOrPartitionError
 
 from shared.eventlog.deliver.connecting import start_reading, stop_reading
 from shared.eventlog.deliver.kafka import KafkaAccess
@@ -67,7 +67,12 @@ async def ends_of(topic: str, access: KafkaAccess, patience_s: float) -> dict[in
         request_timeout_ms=int(patience_s * 1000),
     )
     try:
-        await start_reading(kafka)
+        try:
+            await start_reading(kafka)
+        except UnknownTopicOrPartitionError:
+            if topic in await kafka.topics():  # its answer came late
+                raise KafkaTimeoutError(f"nothing was learned of {topic} within {patience_s} s") from None
+            raise
         return {p.partition: end for p, end in (await kafka.end_offsets(list(kafka.assignment()))).items()}
     finally:
         await stop_reading(kafka)
