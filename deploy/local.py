@@ -43,6 +43,8 @@ _LOG: Final = _LOGS / "tenure.log"
 _STATE_FILE: Final = _RUN / "state.json"
 _PID_FILE: Final = _RUN / "tenure.pid"
 _ADDRESSES: Final = _RUN / "addresses.env"
+_URLS: Final = _RUN / "urls.env"
+"""The addresses of the services alone, without secrets, for programs such as clients."""
 _KCAT: Final = _RUN / "kcat.conf"
 _EXAMPLE: Final = STATE / "data" / "example"
 """Exists once the example's people were prepared: what becomes of them afterwards is left alone."""
@@ -421,6 +423,8 @@ def _write_addresses(env: Mapping[str, str], running: Sequence[Part]) -> None:
     lines += ['if [ -z "${KAFKA_BOOTSTRAP:-}" ]; then\n']
     lines += [f"export {name}=${{{name}:-{shlex.quote(value)}}}\n" for name, value in kafkas.items()]
     secrets.write(_ADDRESSES, "".join([*lines, "fi\n"]))
+    urls = {url_variable(name) for name in (*SERVICES, *EDGES)} & env.keys()
+    _URLS.write_text("".join(f"export {name}={shlex.quote(env[name])}\n" for name in sorted(urls)))
     for part in running:
         if isinstance(part, Kafka):
             settings = part.access_of("operator").librdkafka().items()
