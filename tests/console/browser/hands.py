@@ -208,13 +208,18 @@ def confirm(page: "Page", hand: Hand, *says: str, notice: str = "") -> None:
     page.wait_for_url(f"**notice={notice}*")
 
 
-def until(page: "Page", words: str, within_s: float = 30) -> None:
-    """Wait until the page says this: by itself, or without JavaScript by loading it again."""
+def until(page: "Page", words: str, within_s: float = 30, at: str = "main") -> None:
+    """Wait until the page says this: by itself, or without JavaScript by loading it again.
+
+    A page that has just come and says it is not loaded again: it may be the answer to a form, whose file is not sent
+    twice.
+    """
     for _ in range(round(2 * within_s)):
-        if words in page.inner_text("main"):
+        if words in page.inner_text(at):
             return
         page.wait_for_timeout(500)
-        if page not in LEAVING and page.locator("html[data-scripted]").count() == 0:
+        still = page not in LEAVING and words not in page.inner_text(at)
+        if still and page.locator("html[data-scripted]").count() == 0:
             page.reload()
     raise AssertionError(f"{page.url} does not say {words!r}: {page.inner_text('main')[:3000]}")
 

@@ -127,8 +127,7 @@ def test_a_run_that_waits_is_cancelled(page: "Page", hand: Hand, operator: None)
         hand.press("button:text-is('Cancel the run')")
         page.wait_for_url("**/operations/*")
         until(page, "Why: It waits for somebody's transaction.")
-        until(page, "cancelled")
-    assert page.locator(".heading .tag").inner_text() == "cancelled"
+        until(page, "cancelled", at=".heading .tag")
     assert page.locator("text=Cancel it").count() == 0
     hand.look("cancelled")
 
