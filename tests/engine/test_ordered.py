@@ -9,7 +9,18 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.structs import TopicPartition
 
-from shared.eventlog.deliver.ordered import InOrder, Lost, OrderedTopic, Placed, dense_end, exists, head_before, placed
+from shared.eventlog.deliver.ordered import (
+    COMES_S,
+    InOrder,
+    Lost,
+    OrderedTopic,
+    Placed,
+    dense_end,
+    exists,
+    head_before,
+    placed,
+)
+from shared.eventlog.deliver.relay import partition_of
 from shared.events.envelope import StoredEvent
 from tests.examples.engine import new_id
 from tests.examples.positions import PARTITIONS, Store, all_placed, make_topic, publish, records
@@ -129,6 +140,22 @@ async def test_a_position_that_is_not_kept_is_told_with_the_nearest(kafka: parts
             await reader.after(3, 100)
         assert lost.value.nearest > 4
         assert positions(await reader.after(119, 100)) == [120]
+
+
+@pytest.mark.system
+async def test_a_later_event_that_is_there_first_is_no_loss(kafka: parts.Kafka, topic: str) -> None:
+    """A relay publishes to all partitions at once, and whoever reads from Kafka may see one before the others."""
+    store = Store()
+    events = store.grow(40)
+    there = {event.envelope.position: partition_of(event.envelope.stream, PARTITIONS) for event in events}
+    late = next(n for n in range(20, 40) if there[n] != there[n + 1])
+    await publish(kafka.access, topic, [*events[: late - 1], events[late]])
+    async with OrderedTopic(topic, kafka.access) as reader:
+        reading = asyncio.create_task(reader.after(late - 1, 100))
+        await asyncio.sleep(COMES_S / 2)
+        assert not reading.done()
+        await publish(kafka.access, topic, events[late - 1 :])
+        assert positions(await reading) == [*range(late, 41)]
 
 
 @pytest.mark.system

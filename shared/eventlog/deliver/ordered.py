@@ -40,7 +40,7 @@ FETCH_WAIT_MS: Final = 50
 READ_S: Final = 15.0
 """How long reading what is there may take."""
 COMES_S: Final = 1.0
-"""After how long a position that was not found is looked for again."""
+"""After how long a position is looked for again that was not found, or that only later ones were found for."""
 HEAD_EVENTS: Final = 600
 """How many of the newest events are read to find the head."""
 EXISTS_S: Final = 5.0
@@ -266,19 +266,26 @@ class OrderedTopic:
             TimeoutError: Kafka does not answer.
         """
         async with asyncio.timeout(READ_S):
-            begins, ends = await self._edges()
             try:
-                at = self._marks.pop(position, None)
-                if at is not None and all(begins[n] <= at[n] <= ends[n] for n in self._partitions):
-                    return await self._after(position, at, ends, at_most)
-                at = await self._offsets(position, begins, ends)
                 try:
-                    return await self._after(position, at, ends, at_most)
-                except Lost:  # repeats that came late may have misled the search
-                    earlier = {n: max(begins[n], offset - QUEUED) for n, offset in at.items()}
-                    return await self._after(position, earlier, ends, at_most)
+                    return await self._sought(position, at_most)
+                except Lost:  # Events of several partitions are published at once, and a later one may be there first.
+                    await asyncio.sleep(COMES_S)
+                    return await self._sought(position, at_most)
             finally:
                 self.rest()
+
+    async def _sought(self, position: int, at_most: int) -> list[Placed]:
+        begins, ends = await self._edges()
+        at = self._marks.pop(position, None)
+        if at is not None and all(begins[n] <= at[n] <= ends[n] for n in self._partitions):
+            return await self._after(position, at, ends, at_most)
+        at = await self._offsets(position, begins, ends)
+        try:
+            return await self._after(position, at, ends, at_most)
+        except Lost:  # repeats that came late may have misled the search
+            earlier = {n: max(begins[n], offset - QUEUED) for n, offset in at.items()}
+            return await self._after(position, earlier, ends, at_most)
 
     async def position_at(self, time: datetime) -> int | None:
         """Return a position that all events since a time come after; None if there are none yet.
