@@ -159,6 +159,22 @@ async def test_a_later_event_that_is_there_first_is_no_loss(kafka: parts.Kafka, 
 
 
 @pytest.mark.system
+async def test_a_forged_position_far_ahead_keeps_nothing_back(kafka: parts.Kafka, topic: str) -> None:
+    """No hash is over the position, so an intact event may have any."""
+    store = Store()
+    await publish(kafka.access, topic, store.grow(60))
+    forged = [StoredEvent(envelope._replace(position=10**9), data) for envelope, data in store.events[:20]]
+    await publish(kafka.access, topic, forged)
+    async with OrderedTopic(topic, kafka.access) as reader:
+        newest, order = await reader.newest(600)
+        assert positions(newest) == [*range(1, 61)]
+        await publish(kafka.access, topic, store.grow(40))
+        assert positions(await read_on(reader, order, 40)) == [*range(61, 101)]
+        assert positions(await reader.after(60, 100)) == [*range(61, 101)]
+        assert await reader.after(100, 100) == []
+
+
+@pytest.mark.system
 async def test_an_empty_topic_is_followed_from_its_first_event(kafka: parts.Kafka, topic: str) -> None:
     async with OrderedTopic(topic, kafka.access) as reader:
         assert await reader.after(0, 10) == []

@@ -41,6 +41,9 @@ READ_S: Final = 15.0
 """How long reading what is there may take."""
 COMES_S: Final = 1.0
 """After how long a position is looked for again that was not found, or that only later ones were found for."""
+FAR: Final = 10_000
+"""How far beyond the number of the topic's records a position may be. Each event has a record, and a relay publishes
+fewer at once, so a record with a greater position is forged. It would be waited for, and keep others back."""
 HEAD_EVENTS: Final = 600
 """How many of the newest events are read to find the head."""
 EXISTS_S: Final = 5.0
@@ -198,6 +201,8 @@ class OrderedTopic:
         self._next: dict[int, int] = {}
         """The offset of each partition's next record, for those that were sought."""
         self._marks: OrderedDict[int, Mapping[int, int]] = OrderedDict()
+        self._records = 0
+        """The number of records that the topic has had, when it was last asked for."""
 
     async def __aenter__(self) -> Self:
         """Connect. Raises KafkaError if Kafka can't be reached or the topic does not exist."""
@@ -377,7 +382,23 @@ class OrderedTopic:
                 self._next[partition.partition] = raw.offset + 1
                 if (event := placed(raw)) is not None:
                     events.append(event)
+        if any(event.position > self._records + FAR for event in events):
+            _, ends = await self._edges()
+            self._records = sum(ends.values())
+            events = [event for event in events if self._believes(event)]
         return events
+
+    def _believes(self, event: Placed) -> bool:
+        if event.position <= self._records + FAR:
+            return True
+        logger.warning(
+            "skipping an event whose position its topic can't have come to",
+            topic=self.topic,
+            partition=event.raw.partition,
+            offset=event.raw.offset,
+            position=event.position,
+        )
+        return False
 
     def complete_since(self, order: InOrder, time_s: float) -> bool:
         """Return whether `following` has returned all, as Kafka has said since a time."""
