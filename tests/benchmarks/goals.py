@@ -10,7 +10,9 @@ from tests.benchmarks.pages import MOST_BYTES as MOST_PAGE_BYTES
 from tests.benchmarks.pages import MOST_MS as MOST_PAGE_MS
 from tests.benchmarks.runs import Found
 
-MOST_WAL_BYTES: Final = 1_500
+MOST_WAL_BYTES: Final = {1: 2_500, 64: 1_500, 256: 1_500}
+"""For an event of about 300 bytes, by the number of clients. With one, pages that are written for the first time after
+a checkpoint weigh the more, the fewer events a run has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +68,7 @@ def _system() -> Iterator[Goal]:
     ):
         yield Goal(what=what, run="system", figure=("Tenure", figure), at_most=most)
     for figure, what, most in (
-        ("20_transactions", "transactions a command, in all services, at 20/s", 40),
+        ("20_transactions", "transactions a command, in all services, at 20/s", 60),
         ("connections", "connections to PostgreSQL", 90),
     ):
         yield Goal(what=what, run="system", figure=("Tenure", figure), at_most=most, counts=True)
@@ -82,7 +84,7 @@ def _appends() -> Iterator[Goal]:
             what=f"append, {many}: bytes of WAL an event",
             run=f"append {clients}",
             figure=("execute()", "wal_bytes"),
-            at_most=MOST_WAL_BYTES,
+            at_most=MOST_WAL_BYTES[clients],
             counts=True,
         )
     yield Goal(
