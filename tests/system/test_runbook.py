@@ -228,7 +228,8 @@ def test_a_kafka_that_is_away_is_connected_to_again(at: Installation, tenure: Te
     at.kafka.start()
     at.until(lambda: unchecked_s() < AWAY_S, "it is not reached again")
     at.until_well()
-    assert at.metric("tenure_relay_behind_seconds") == 0 and tenure("topics").code == 0
+    at.until_metric("tenure_relay_behind_seconds", 0)
+    assert tenure("topics").code == 0
 
 
 def test_a_store_from_a_backup_is_fenced_and_reconciled(at: Installation, tenure: Tenure) -> None:  # noqa: F811
