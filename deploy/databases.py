@@ -24,8 +24,8 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import asyncpg
 
-from deploy import OperatorError
-from deploy.secrets import FOLDER, renewed, secret
+from deploy import OperatorError, secrets
+from deploy.secrets import FOLDER, secret
 from services import migrations_of
 from shared.eventlog.migrate import migrate, operator_of, owner_of
 from shared.runtime.settings import settings
@@ -170,15 +170,21 @@ async def rotate(url: str, login: str, password: str) -> None:
     """Set a login's password and end its open sessions.
 
     `url` must be that of a user with the privilege to do so.
+
+    Raises:
+        OperatorError: The server can't be reached, or refuses.
     """
     role = f"{prefix_of(url)}_{login}"
-    admin = await asyncpg.connect(_database(url, "postgres"), timeout=5)
     try:
-        statement = SQL["operator" if login == OPERATOR else "login"]
-        await admin.execute(with_names(statement, role=role, verifier=verifier(password, os.urandom(16))))
-        await admin.execute(SQL["end_sessions"], role)
-    finally:
-        await admin.close()
+        admin = await asyncpg.connect(_database(url, "postgres"), timeout=5)
+        try:
+            statement = SQL["operator" if login == OPERATOR else "login"]
+            await admin.execute(with_names(statement, role=role, verifier=verifier(password, os.urandom(16))))
+            await admin.execute(SQL["end_sessions"], role)
+        finally:
+            await admin.close()
+    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+        raise OperatorError(f"PostgreSQL refused the password ({type(error).__name__}: {error}). Is it up?") from error
 
 
 def service_environment(url: str, service: str, secrets_folder: Path = FOLDER) -> dict[str, str]:
@@ -221,7 +227,9 @@ def main() -> int:
         if chosen.sql:
             print("\n".join(role_statements(prefix_of(url), generated, SERVICES, whole_cluster=chosen.whole_cluster)))
         elif chosen.rotate:
-            asyncio.run(rotate(url, chosen.rotate, renewed(f"postgres-{chosen.rotate}")))
+            password = secrets.generated()
+            asyncio.run(rotate(url, chosen.rotate, password))
+            secrets.replace(f"postgres-{chosen.rotate}", password)
             print(f"{prefix_of(url)}_{chosen.rotate} has a new password: restart the processes that use it.")
         else:
             asyncio.run(prepare(url, whole_cluster=chosen.whole_cluster))

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 import uuid_utils
 
 from deploy import OperatorError
+from deploy.reaching import asking_database
 from services import migrations_of
 from services.identity.domain.account import address_digest, normalised
 from services.identity.domain.invitation import INVITATION, OPERATOR, IssueInvitation, already_member
@@ -30,17 +31,22 @@ from shared.runtime.settings import settings
 
 @asynccontextmanager
 async def _identity() -> AsyncIterator[tuple[Pool, PostgresStore, keys.Keys]]:
-    """Open identity's database, the store of its log, and its signing keys."""
-    current = settings()
-    dsn = current.dsn("identity")
-    await require_migrated(dsn, migrations_of("identity"))
-    db = await open_pool(dsn, 1, 1)
-    store = PostgresStore(dsn, "identity", readers=1)
-    try:
-        yield db, await store.open(), await keys.load(db, current, str(uuid_utils.uuid7()))
-    finally:
-        await store.close()
-        await db.close()
+    """Open identity's database, the store of its log, and its signing keys.
+
+    Raises:
+        OperatorError: The database can't be asked.
+    """
+    with asking_database("identity"):
+        current = settings()
+        dsn = current.dsn("identity")
+        await require_migrated(dsn, migrations_of("identity"))
+        db = await open_pool(dsn, 1, 1)
+        store = PostgresStore(dsn, "identity", readers=1)
+        try:
+            yield db, await store.open(), await keys.load(db, current, str(uuid_utils.uuid7()))
+        finally:
+            await store.close()
+            await db.close()
 
 
 async def invite(kind: OrganisationKind, name: str, email: str, publisher: str = "") -> str:
@@ -52,8 +58,7 @@ async def invite(kind: OrganisationKind, name: str, email: str, publisher: str =
         publisher: The publisher's name in contracts; by default the organisation's name in lower case.
 
     Raises:
-        OperatorError: The invitation was refused.
-        asyncpg.PostgresError, OSError: The database can't be reached, or refuses.
+        OperatorError: The invitation was refused, or the database can't be asked.
     """
     async with _identity() as (db, store, loaded):
         invitation_id, now = str(uuid_utils.uuid7()), utc_now()
@@ -83,7 +88,7 @@ async def reset(email: str) -> str | None:
     It is valid for a day and can be used once.
 
     Raises:
-        asyncpg.PostgresError, OSError: The database can't be reached, or refuses.
+        OperatorError: The database can't be asked.
     """
     async with _identity() as (db, store, loaded):
         holder = await holder_of(store, email)
@@ -100,8 +105,7 @@ async def verification(email: str) -> str:
     It is for example people, whose mails nobody reads.
 
     Raises:
-        OperatorError: No account has this address.
-        asyncpg.PostgresError, OSError: The database can't be reached, or refuses.
+        OperatorError: No account has this address, or the database can't be asked.
     """
     async with _identity() as (_, store, loaded):
         holder = await holder_of(store, email)
@@ -123,14 +127,13 @@ def main() -> None:
         help="the publisher's name in contracts; default: the organisation's name in lower case",
     )
     chosen = parser.parse_args()
-    if chosen.kind == "password":
-        made = asyncio.run(reset(chosen.name))
-        print(made or sys.exit("No account has this address."))
-        return
-    if chosen.email is None:
+    if chosen.kind != "password" and chosen.email is None:
         parser.error("the e-mail address to invite is missing")
     try:
-        print(asyncio.run(invite(chosen.kind, chosen.name, chosen.email, chosen.publisher)))
+        if chosen.kind == "password":
+            print(asyncio.run(reset(chosen.name)) or sys.exit("No account has this address."))
+        else:
+            print(asyncio.run(invite(chosen.kind, chosen.name, chosen.email, chosen.publisher)))
     except OperatorError as error:
         sys.exit(str(error))
 

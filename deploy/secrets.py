@@ -43,9 +43,14 @@ def secret(name: str, folder: Path = FOLDER) -> str:
 def renewed(name: str, folder: Path = FOLDER) -> str:
     """Replace a secret by a new one, and return it."""
     made = generated()
-    make_folder(folder)
-    write(folder / name, made)
+    replace(name, made, folder)
     return made
+
+
+def replace(name: str, value: str, folder: Path = FOLDER) -> None:
+    """Replace a secret by this value."""
+    make_folder(folder)
+    write(folder / name, value)
 
 
 def generated() -> str:

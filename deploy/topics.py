@@ -23,7 +23,7 @@ from typing import Any, Final, TypeVar
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
-from deploy import PORT_BASE, OperatorError, declaration, secrets, users
+from deploy import PORT_BASE, OperatorError, certificates, declaration, secrets, users
 from deploy.broker import Protection
 from deploy.declaration import Topic as Topic
 from shared.eventlog.deliver.kafka import InvalidKafkaSettings, KafkaAccess
@@ -229,9 +229,17 @@ def rotate(access: KafkaAccess, folder: Path, user: str) -> None:
 
 
 def _administrator(folder: Path) -> KafkaAccess:
-    """Return the access in the environment, or else of this machine's administrator."""
+    """Return the access in the environment, or else of this machine's administrator.
+
+    Raises:
+        OperatorError: There is neither.
+    """
     if os.environ.get("KAFKA_BOOTSTRAP"):
         return KafkaAccess.from_environment()
+    if not (folder / certificates.AUTHORITY).exists():
+        raise OperatorError(
+            "There is no Kafka on this machine: run `make up`, or set KAFKA_BOOTSTRAP to that of another server."
+        )
     return Protection(folder).access(f"127.0.0.1:{PORT_BASE + 11}")
 
 

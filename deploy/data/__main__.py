@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 from deploy import OperatorError
 from deploy.data import CATALOGUE, TOPIC, as_publisher, catalogue
 from deploy.data.folded import until_folded
+from deploy.reaching import remedy
 from shared.eventlog.deliver.kafka import InvalidKafkaSettings, KafkaAccess
 from shared.runtime.settings import settings
 
@@ -36,7 +37,9 @@ async def emit(access: KafkaAccess) -> dict[int, int]:
             sent = [await producer.send(TOPIC, e.value, key=e.key, headers=e.headers) for e in events]
             acknowledged = await asyncio.gather(*sent)
     except (KafkaError, TimeoutError) as error:
-        raise OperatorError(f"Kafka at {access.bootstrap} did not accept the catalogue: {error!r}.") from error
+        raise OperatorError(
+            f"Kafka at {access.bootstrap} did not accept the catalogue: {error!r}. {remedy('KAFKA_BOOTSTRAP')}"
+        ) from error
     finally:
         await producer.stop()
     return {each.partition: each.offset for each in sorted(acknowledged, key=lambda each: int(each.offset))}

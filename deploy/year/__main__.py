@@ -18,12 +18,15 @@ import asyncpg
 import uvloop
 from aiokafka import AIOKafkaConsumer
 
+from deploy import OperatorError
 from deploy.invite import invite
+from deploy.reaching import remedy
 from deploy.story.doors import Doors, Json, Person, Wrong, open_doors
 from deploy.year import customers as life
 from deploy.year.check import INVARIANTS, Findings, check
 from deploy.year.customers import FATES, PASSWORD, Customer, World
 from deploy.year.publisher import Publisher
+from shared.eventlog.deliver.kafka import InvalidKafkaSettings
 from shared.events.registry import MARKETPLACE
 from shared.runtime.settings import settings
 from shared.services import SERVICES
@@ -150,10 +153,17 @@ async def _year(world: World, customers: list[Customer], numbers: Sequence[tuple
 
 
 def dsns() -> dict[str, str]:
-    """Return each service's database URL."""
+    """Return each service's database URL.
+
+    Raises:
+        Wrong: DATABASE_URL is not set, or the variables of Kafka contradict each other.
+    """
     if not os.environ.get("DATABASE_URL"):
-        raise Wrong("The check reads the stores: set DATABASE_URL (`make year` does).")
-    return {service: settings().dsn(service) for service in SERVICES}
+        raise Wrong(f"The check reads the stores. {remedy('DATABASE_URL')}")
+    try:
+        return {service: settings().dsn(service) for service in SERVICES}
+    except InvalidKafkaSettings as why:
+        raise Wrong(str(why)) from None
 
 
 async def rest(stores: dict[str, str]) -> None:
@@ -220,7 +230,7 @@ def main() -> None:
     began = time.monotonic()
     try:
         status = uvloop.run(run(chosen.customers))
-    except* Wrong as wrong:
+    except* (Wrong, OperatorError) as wrong:
         first = wrong.exceptions[0]
         while isinstance(first, BaseExceptionGroup):
             first = first.exceptions[0]
