@@ -22,7 +22,7 @@ from tests.benchmarks import peers, report, runs
 from tests.benchmarks.goals import judged
 from tests.benchmarks.runs import BENCH, Found
 
-ALL: Final = ("append", "pipeline", "system", "repair", "live", "lists", "pages")
+ALL: Final = ("append", "web", "pipeline", "system", "repair", "live", "lists", "pages")
 LONG: Final = ("lists", "pages")
 """What is measured only on request: it takes an hour."""
 QUICK_S: Final = 10
@@ -57,6 +57,7 @@ def measured(options: argparse.Namespace, folder: Path, postgres: Postgres) -> d
     for clients in runs.CLIENTS:
         variants = runs.appends(postgres, env, clients, 1 if options.quick else runs.APPEND_S)
         measure(f"append {clients}", partial(runs.in_turn, variants, rounds))
+    measure("web", lambda: runs.web(postgres, folder, rounds, runs.WEB_S))
     for rate in runs.RATES:
         variants = runs.pipelines(postgres, env, folder, rate, seconds)
         measure(f"pipeline {rate}", partial(runs.in_turn, variants, rounds))

@@ -103,6 +103,23 @@ def _appends() -> Iterator[Goal]:
     )
 
 
+def _web() -> Iterator[Goal]:
+    yield Goal(
+        what="durable command over HTTP, one core: requests/s beside empty Starlette + pydantic",
+        run="web",
+        figure=("POST /carts", "requests_s"),
+        beside=("empty Starlette + pydantic", "requests_s"),
+        at_least=0.4,
+    )
+    yield Goal(
+        what="bulk of 1,000 commands: commands/s beside one command a request",
+        run="web",
+        figure=("grants of credits, in bulk", "commands_s"),
+        beside=("grants of credits, one by one", "commands_s"),
+        at_least=5,
+    )
+
+
 def _pipelines() -> Iterator[Goal]:
     for rate in (100, 1_000):
         for quantile, most in (("p50", 1.2), ("p99", 1.5)):
@@ -132,6 +149,7 @@ def _repairs() -> Iterator[Goal]:
 
 GOALS: Final[Sequence[Goal]] = (
     *_appends(),
+    *_web(),
     *_pipelines(),
     *_system(),
     *_repairs(),

@@ -34,6 +34,8 @@ SYSTEM_S: Final = 300
 """How long the whole system may take, with its start."""
 REPAIR_S: Final = 1_800
 """How long one step of restore and rebuild may take."""
+WEB_S: Final = 3
+"""How long each kind of request is sent."""
 
 BENCH: Final = LOCAL / "bench"
 
@@ -128,6 +130,24 @@ def whole_system(rounds: int, seconds: int, idle_s: int, rates: Sequence[int]) -
     """Measure from a command to the slowest read model of another service, and what the system takes when idle."""
     command = ["-m", "tests.benchmarks.system", str(seconds), str(idle_s), *map(str, rates)]
     return {"Tenure": [asked(command, {}, ROOT, timeout_s=SYSTEM_S) for _ in range(rounds)]}
+
+
+def web(postgres: Postgres, folder: Path, rounds: int, seconds: float) -> Found:
+    """Measure a durable command over HTTP beside an empty application, and many commands in a request."""
+    with tempfile.TemporaryDirectory(dir=folder) as place, Kafka(Path(place)) as kafka:
+        asyncio.run(topics.ensure(kafka.access))
+        env = {"DATABASE_URL": postgres.url, **kafka.access.environment()}
+
+        async def variant(name: str) -> Result:
+            return asked(["-m", "tests.benchmarks.web", name, str(seconds)], env, ROOT)
+
+        named = {
+            "empty Starlette + pydantic": "bare",
+            "POST /carts": "command",
+            "grants of credits, one by one": "single",
+            "grants of credits, in bulk": "bulk",
+        }
+        return in_turn({name: partial(variant, each) for name, each in named.items()}, rounds)
 
 
 def repairs(postgres: Postgres, folder: Path, events: int, rounds: int) -> Found:
