@@ -31,6 +31,7 @@ _TEXTS: Final[Mapping[str, str]] = {
     "event_source": "urn:publisher:autodesk",
     "currency": "EUR",
     "issuer": "https://login.example.org",
+    "kind": "webhook-parked",
     "locale": "de-DE",
     "location": "https://updates.example.org/atlas-2027.1.msp",
     "machine": "WS-0117",
@@ -45,6 +46,7 @@ _TEXTS: Final[Mapping[str, str]] = {
     "reason": "No longer needed.",
     "reference": "4500017",
     "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "starts": "22:00",
     "time_zone": "Europe/Berlin",
     "title": "Atlas 2027.1",
     "topic": inbound_topic("autodesk"),
@@ -54,7 +56,10 @@ _TEXTS: Final[Mapping[str, str]] = {
 """Values for the fields that are no ids of this system."""
 _IDS: Final = ("_id", "_by", "customer", "partner", "purchaser", "request")
 """How the names of fields with ids of this system end."""
+_OTHER_IDS: Final = frozenset({"acts_for", "group", "order", "to"})
+"""The names of other fields with ids of this system."""
 _NUMBERS: Final[Mapping[str, int]] = {
+    "after": 0,
     "ahead_s": 86_400,
     "amount": 120_000,
     "commitment_months": 12,
@@ -63,6 +68,8 @@ _NUMBERS: Final[Mapping[str, int]] = {
     "days_before": 90,
     "error_percent": 5,
     "minutes": 240,
+    "phase": 1,
+    "share": 100,
     "size_bytes": 734_003_200,
     "success_percent": 95,
     "targets": 40,
@@ -136,9 +143,14 @@ def _example_answer(answer: Mapping[str, Any]) -> Envelope:
     )
 
 
+def is_id(name: str) -> bool:
+    """Return whether the text fields of this name are ids of this system."""
+    return name not in _TEXTS and (name in _OTHER_IDS or name.endswith(_IDS))
+
+
 def text_for(name: str) -> str:
     """Return the value of the text fields of this name, "" if any text does."""
-    return _TEXTS.get(name, _id(name.removesuffix("_id")) if name.endswith(_IDS) else "")
+    return _TEXTS.get(name, _id(name.removesuffix("_id")) if is_id(name) else "")
 
 
 def number_for(name: str) -> int:

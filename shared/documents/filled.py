@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
-from shared.documents.examples import number_for, text_for
+from shared.documents.examples import is_id, number_for, text_for
 
 Schema: TypeAlias = Mapping[str, Any]
 _FORMATS: Final[Mapping[str, str]] = {
@@ -17,14 +18,22 @@ _FORMATS: Final[Mapping[str, str]] = {
 }
 _TEXTS: Final = ("example", "An example.", "DE", "EUR", "22:00", "123456789012345", "0" * 64, "https://example.org/")
 """For texts of other names: the first one that the schema allows."""
+_ANYWHERE: Final = frozenset({"password", "email", "uri"})
+"""The formats whose examples are right in every installation."""
 
 
 class SchemaExamples:
     """The examples of a document's schemas."""
 
-    def __init__(self, schemas: Mapping[str, Schema]) -> None:
-        """Take the schemas that references `#/components/schemas/<name>` mean."""
+    def __init__(self, schemas: Mapping[str, Schema], asked_at: datetime | None = None) -> None:
+        """Take the schemas that references `#/components/schemas/<name>` mean.
+
+        Args:
+            asked_at: The present, if the examples are sent as they are. Then their times are later, and optional fields
+                whose values depend on the installation (ids, tokens, times) are left out.
+        """
         self._schemas = schemas
+        self._later = None if asked_at is None else later_than(asked_at)
 
     def of(self, schema: Schema, name: str = "", within: tuple[str, ...] = ()) -> Any:
         """Return a value that the schema allows.
@@ -65,7 +74,8 @@ class SchemaExamples:
             case "integer" | "number":
                 return _number(schema, name)
             case "string":
-                return _text(schema, name)
+                format_ = str(schema.get("format"))
+                return (self._later or _FORMATS).get(format_, "") or _text(schema, name)
             case _:
                 return None
 
@@ -73,6 +83,9 @@ class SchemaExamples:
         properties: Mapping[str, Schema] = schema.get("properties", {})
         required = [*schema.get("required", ())]
         optional = [each for each in properties if each not in required and not self._repeats(properties[each], within)]
+        if self._later is not None:
+            portable = [each for each in optional if self._is_right_anywhere(properties[each], each)]
+            optional = portable if required or portable else optional[:1]
         wanted = [*required, *optional][: schema.get("maxProperties", len(properties))]
         found = {each: self.of(properties[each], each, within) for each in properties if each in wanted}
         more = schema.get("additionalProperties")
@@ -80,9 +93,36 @@ class SchemaExamples:
             found[text_for("account_id")] = self.of(more, name, within)
         return found
 
+    def _is_right_anywhere(self, schema: Schema, name: str) -> bool:
+        """Return whether the value is no id, token or time, and has none as a part."""
+        if "$ref" in schema:
+            return self._is_right_anywhere(self._schemas[str(schema["$ref"]).rpartition("/")[2]], name)
+        if schema.keys() & {"const", "example", "enum"}:
+            return True
+        if choices := schema.get("anyOf") or schema.get("oneOf"):
+            return self._is_right_anywhere(next(each for each in choices if each.get("type") != "null"), name)
+        match schema.get("type"):
+            case "object":
+                parts = schema.get("properties", {})
+                return all(self._is_right_anywhere(parts[each], each) for each in schema.get("required", ()))
+            case "array":
+                return self._is_right_anywhere(schema["items"], name.removesuffix("s"))
+            case "string":
+                known = _known(name) != "" and not is_id(name)
+                return schema["format"] in _ANYWHERE if "format" in schema else known
+            case _:
+                return True
+
     def _repeats(self, schema: Schema, within: Sequence[str]) -> bool:
         """Return whether a field contains what contains it."""
         return any(reference in within for reference in _references(schema))
+
+
+def later_than(now: datetime) -> Mapping[str, str]:
+    """Return a time and a day some months after now, by format, the same for all of a month."""
+    month = now.year * 12 + now.month - 1 + 6
+    first = datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC)
+    return {"date": first.date().isoformat(), "date-time": first.isoformat().replace("+00:00", "Z")}
 
 
 def _references(schema: Any) -> Iterator[str]:
@@ -103,13 +143,18 @@ def _number(schema: Schema, name: str) -> int:
     return number
 
 
+def _known(name: str) -> str:
+    if name.endswith("email"):
+        return "ada@example.org" if name.startswith("to_") else "grace@example.org"
+    return text_for(name)
+
+
 def _text(schema: Schema, name: str) -> str:
     if schema.get("format") in _FORMATS:
         return _FORMATS[schema["format"]]
     pattern = re.compile(schema.get("pattern", ""))
     least, most = schema.get("minLength", 0), schema.get("maxLength", 2**31)
-    known = "grace@example.org" if name.endswith("email") else text_for(name)
-    for text in (known, schema.get("default"), *_TEXTS):
+    for text in (_known(name), schema.get("default"), *_TEXTS):
         if text and pattern.search(text) and least <= len(text) <= most:
             return str(text)
     raise LookupError(f"there is no example for the field {name} with the pattern {pattern.pattern}: add one to _TEXTS")

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -42,15 +43,22 @@ _REFUSED: Final = (
 )
 
 
+_INVENTED: Final = """
+
+The ids and tokens in examples are invented: send those that your installation has answered with."""
+
+
 def add_examples(document: dict[str, Any], commands: CommandRoutes) -> None:
     """Add an example to each body of the document."""
+    document["info"]["description"] += _INVENTED
     problems = {f"Problem{each.status}": {"value": json.loads(bytes(each.response().body))} for each in _REFUSED}
     document["components"]["examples"] = problems
-    filled = SchemaExamples(document["components"]["schemas"])
+    schemas = document["components"]["schemas"]
+    filled, asked = SchemaExamples(schemas), SchemaExamples(schemas, datetime.now(UTC))
     routes = {route.operation: route for route in commands.routes}
     for operation in _operations(document):
         for media in _bodies(operation.get("requestBody", {})):
-            media["example"] = filled.of(media["schema"])
+            media["example"] = asked.of(media["schema"])
         for status, response in operation["responses"].items():
             if MEDIA_TYPE in response.get("content", {}):
                 reference = {"$ref": f"#/components/examples/Problem{status}"}

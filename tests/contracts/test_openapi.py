@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -84,6 +85,46 @@ def test_every_body_has_an_example_that_its_schema_allows(name: str) -> None:
                 assert [error.message for error in validator.iter_errors(value)] == [], called
                 shown += 1
     assert shown > 100
+
+
+def test_an_example_that_is_sent_stays_right(name: str) -> None:
+    """Its times are in the future, but within a year, and its optional fields are no ids that somebody invented."""
+    soon, latest = datetime.now(UTC) + timedelta(days=120), datetime.now(UTC) + timedelta(days=360)
+    checked = 0
+    for called, operation in operations(name):
+        for media in operation.get("requestBody", {}).get("content", {}).values():
+            for field, value in texts_in(media.get("example")):
+                checked += 1
+                assert field not in ("client_id", "acts_for", "organisation_id", "grant_id") or field in required(
+                    name, media["schema"]
+                ), (called, field)
+                if re.match(r"\d{4}-\d\d-\d\d", value):
+                    time = datetime.fromisoformat(value)
+                    assert soon < (time if time.tzinfo else time.replace(tzinfo=UTC)) < latest, (called, field)
+    assert checked > 5
+
+
+def texts_in(value: Any, field: str = "") -> Iterator[tuple[str, str]]:
+    """The texts of an example, each with the name of its field."""
+    if isinstance(value, dict):
+        for name, part in value.items():
+            yield from texts_in(part, name)
+    elif isinstance(value, list):
+        for part in value:
+            yield from texts_in(part, field)
+    elif isinstance(value, str):
+        yield field, value
+
+
+def required(name: str, schema: dict[str, Any]) -> set[str]:
+    """The required fields of a body, and of its parts."""
+    shapes = document(name)["components"]["schemas"]
+    found, todo = set[str](), [schema]
+    while todo:
+        shape = todo.pop()
+        todo += [shapes[each] for each in re.findall(r"#/components/schemas/(\w+)", repr(shape))]
+        found |= {*shape.get("required", ())}
+    return found
 
 
 def test_what_a_document_asks_for_is_what_a_service_takes(name: str) -> None:

@@ -72,7 +72,9 @@ class Invite(BaseModel):
     The invitation is into the caller's organisation; the operator can name another one.
     """
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(
+        extra="forbid", strict=True, json_schema_extra={"example": {"email": "grace@example.org"}}
+    )
 
     email: Address
     organisation: InvitedInto | None = None
