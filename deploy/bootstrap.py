@@ -28,6 +28,9 @@ BROWSER_LOCK: Final = ROOT / "requirements-browser.lock"
 DOCUMENTS_LOCK: Final = ROOT / "requirements-documents.lock"
 DOCUMENTS_VENV: Final = LOCAL / "documents"
 """A venv of its own: the tools want other versions of some packages."""
+PEERS_LOCK: Final = ROOT / "requirements-peers.lock"
+PEERS_VENV: Final = LOCAL / "peers"
+"""The venv of what the benchmarks measure beside this: it has nothing in common with the services."""
 _STAMP: Final = VENV / "installed"
 _BROWSER_STAMP: Final = VENV / "installed-browser"
 _LOG: Final = LOCAL / "logs" / "install.log"
@@ -69,15 +72,24 @@ def install_browser() -> None:
 
 def install_documents() -> None:
     """Install the tools that check the OpenAPI documents, where they are missing."""
-    stamp, wanted = DOCUMENTS_VENV / "installed", hashlib.sha256(DOCUMENTS_LOCK.read_bytes()).hexdigest()
+    _install_apart("The tools for the documents", DOCUMENTS_LOCK, DOCUMENTS_VENV)
+
+
+def install_peers() -> None:
+    """Install the event store that the benchmarks measure beside this one, where it is missing."""
+    _install_apart("The peer of the benchmarks", PEERS_LOCK, PEERS_VENV)
+
+
+def _install_apart(what: str, locked: Path, folder: Path) -> None:
+    stamp, wanted = folder / "installed", hashlib.sha256(locked.read_bytes()).hexdigest()
     with _alone():
         if stamp.exists() and stamp.read_text() == wanted:
             return
-        venv.EnvBuilder(with_pip=True, clear=True, symlinks=True).create(DOCUMENTS_VENV)
-        pip = [str(DOCUMENTS_VENV / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check"]
-        options = ["--no-input", "--quiet", "--no-deps", "--require-hashes", "-r", str(DOCUMENTS_LOCK)]
+        venv.EnvBuilder(with_pip=True, clear=True, symlinks=True).create(folder)
+        pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check"]
+        options = ["--no-input", "--quiet", "--no-deps", "--require-hashes", "-r", str(locked)]
         if (failure := _run([*pip, *options], _environment())) is not None:
-            raise OperatorError(f"The tools for the documents could not be installed ({failure}): see {_LOG}.")
+            raise OperatorError(f"{what} could not be installed ({failure}): see {_LOG}.")
         stamp.write_text(wanted)
 
 
@@ -92,7 +104,8 @@ def lock(upgrade: bool) -> None:
     most = [*compile_, "pyproject.toml", "--extra=browser", f"--constraint={LOCK.name}"]
     browser = [*most, "--no-emit-package=tenure", f"--output-file={BROWSER_LOCK.name}"]
     documents = [*compile_, "--group=documents", f"--output-file={DOCUMENTS_LOCK.name}"]
-    for command in (base, [*more, f"--output-file={LOCK.name}"], browser, documents):
+    peers = [*compile_, "--group=peers", f"--output-file={PEERS_LOCK.name}"]
+    for command in (base, [*more, f"--output-file={LOCK.name}"], browser, documents, peers):
         if subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode != 0:
             raise OperatorError("The lock files could not be written: see uv's message above.")
     UV_LOCK.write_text(_entry("uv", LOCK.read_text()))
@@ -251,6 +264,8 @@ def main() -> None:
             install_browser()
         elif sys.argv[1:2] == ["documents"]:
             install_documents()
+        elif sys.argv[1:2] == ["peers"]:
+            install_peers()
         else:
             install()
     except OperatorError as error:

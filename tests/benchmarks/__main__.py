@@ -18,7 +18,7 @@ from typing import Final
 from deploy import ROOT
 from deploy.stack import Postgres
 from shared.services import SERVICES
-from tests.benchmarks import peers, report, runs
+from tests.benchmarks import peers, report, runs, stores
 from tests.benchmarks.goals import judged
 from tests.benchmarks.runs import BENCH, Found
 
@@ -49,13 +49,15 @@ def measured(options: argparse.Namespace, folder: Path, postgres: Postgres) -> d
     wanted = ("append", "system") if options.quick else options.only or [each for each in ALL if each not in LONG]
     env = asyncio.run(peers.environment(postgres, folder)) if peers.HERE.is_dir() and not options.quick else None
 
+    others = stores.installed() if not options.quick and {"append", "repair"} & {*wanted} else {}
+
     def measure(run: str, taken: Callable[[], Found]) -> None:
         if run.partition(" ")[0] in wanted:
             results[run] = taken()
             print(f"\n{report.shown({run: results[run]})}", flush=True)
 
     for clients in runs.CLIENTS:
-        variants = runs.appends(postgres, env, clients, 1 if options.quick else runs.APPEND_S)
+        variants = runs.appends(postgres, env, others, clients, 1 if options.quick else runs.APPEND_S)
         measure(f"append {clients}", partial(runs.in_turn, variants, rounds))
     measure("web", lambda: runs.web(postgres, folder, rounds, runs.WEB_S))
     for rate in runs.RATES:
@@ -63,7 +65,7 @@ def measured(options: argparse.Namespace, folder: Path, postgres: Postgres) -> d
         measure(f"pipeline {rate}", partial(runs.in_turn, variants, rounds))
     idle_s, rates = (0, runs.SYSTEM_RATES[:1]) if options.quick else (runs.IDLE_S, runs.SYSTEM_RATES)
     measure("system", lambda: runs.whole_system(rounds, max(QUICK_S, seconds), idle_s, rates))
-    measure("repair", lambda: runs.repairs(postgres, folder, options.events, rounds))
+    measure("repair", lambda: runs.repairs(postgres, folder, others, options.events, rounds))
     measure("live", lambda: runs.live(rounds, max(20, seconds)))
     measure("lists", lambda: runs.lists(postgres, [options.service] if options.service else SERVICES))
     measure("pages", runs.pages)

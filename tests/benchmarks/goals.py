@@ -8,7 +8,8 @@ from typing import Final
 from tests.benchmarks.lists import MOST_MS as MOST_LIST_MS
 from tests.benchmarks.pages import MOST_BYTES as MOST_PAGE_BYTES
 from tests.benchmarks.pages import MOST_MS as MOST_PAGE_MS
-from tests.benchmarks.runs import Found
+from tests.benchmarks.runs import OTHERS_CLIENTS, Found
+from tests.benchmarks.stores import EMMETT, EVENTSOURCING
 
 MOST_WAL_BYTES: Final = {1: 2_500, 64: 1_500, 256: 1_500}
 """For an event of about 300 bytes, by the number of clients. With one, pages that are written for the first time after
@@ -87,6 +88,14 @@ def _appends() -> Iterator[Goal]:
             at_most=MOST_WAL_BYTES[clients],
             counts=True,
         )
+    for store, least in ((EMMETT, 10), (EVENTSOURCING, 13)):
+        yield Goal(
+            what=f"append, {OTHERS_CLIENTS} clients: events/s beside {store}",
+            run=f"append {OTHERS_CLIENTS}",
+            figure=ours,
+            beside=(store, "events_s"),
+            at_least=least,
+        )
     yield Goal(
         what="append, 64 clients: p99 beside naive asyncpg",
         run="append 64",
@@ -145,6 +154,14 @@ def _repairs() -> Iterator[Goal]:
             beside=("copy", copied),
             at_least=least,
         )
+    for store in (EMMETT, EVENTSOURCING):
+        yield Goal(
+            what=f"rebuild, one statement an event: events/s beside {store}",
+            run="repair",
+            figure=("rebuild", "pools_events_s"),
+            beside=(store, "events_s"),
+            at_least=100,
+        )
 
 
 GOALS: Final[Sequence[Goal]] = (
@@ -167,6 +184,16 @@ GOALS: Final[Sequence[Goal]] = (
 def judged(results: Mapping[str, Found]) -> Sequence[Judged]:
     """Return the goals of what was measured; those without their yardstick are left out."""
     return [each for goal in GOALS if (each := _judged(goal, results.get(goal.run, {}))) is not None]
+
+
+def without_yardstick(results: Mapping[str, Found]) -> Sequence[str]:
+    """Return the yardsticks that goals of these measurements miss."""
+    missing = (
+        goal.beside[0]
+        for goal in GOALS
+        if goal.beside is not None and goal.run in results and not results[goal.run].get(goal.beside[0])
+    )
+    return [*dict.fromkeys(missing)]
 
 
 def _judged(goal: Goal, found: Found) -> Judged | None:

@@ -89,14 +89,12 @@ def say(result: Result) -> None:
 
 def asked(command: Sequence[str], env: Mapping[str, str], folder: Path, timeout_s: float = 120) -> Result:
     """The last line that a Python process says, JSON, once it has ended well."""
-    done = subprocess.run(
-        [sys.executable, *command],
-        env={**os.environ, **env},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-    )
+    return last_line([sys.executable, *command], {**os.environ, **env}, folder, timeout_s)
+
+
+def last_line(command: Sequence[str], env: Mapping[str, str], folder: Path, timeout_s: float = 120) -> Result:
+    """Return the last line that a process prints, which is JSON, once it has ended well."""
+    done = subprocess.run(command, env=dict(env), cwd=folder, capture_output=True, text=True, timeout=timeout_s)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
     result: Result = json.loads(done.stdout.strip().splitlines()[-1])

@@ -14,7 +14,7 @@ from typing import Final
 
 from deploy import jars
 from deploy.stack import postgres_bin
-from tests.benchmarks.goals import Judged, above_limits, judged
+from tests.benchmarks.goals import Judged, above_limits, judged, without_yardstick
 from tests.benchmarks.runs import APPEND_S, Found
 
 TITLES: Final = {
@@ -73,6 +73,7 @@ def markdown(results: Mapping[str, Found], at: datetime, drawing: Path) -> str:
         "## Goals",
         f"![Each goal's ratio of what was measured to what it should be]({drawing.name})",
         _table(goals),
+        *_absent(results),
         *_limits(results),
         "## Figures",
         f"An append takes {APPEND_S} s. `cpu_us` is the client's processor time for an event.",
@@ -115,6 +116,11 @@ def _table(goals: Sequence[Judged]) -> str:
         for each in goals
     ]
     return "\n".join(["| what | median | rounds | goal | |", "|---|--:|--:|--:|---|", *rows])
+
+
+def _absent(results: Mapping[str, Found]) -> Iterator[str]:
+    if missing := without_yardstick(results):
+        yield f"These yardsticks could not be had, and what is measured beside them is left out: {', '.join(missing)}."
 
 
 def _limits(results: Mapping[str, Found]) -> Iterator[str]:

@@ -13,11 +13,14 @@ from typing import Final, TypeAlias
 
 from deploy import LOCAL, ROOT, topics
 from deploy.stack import Kafka, Postgres
-from tests.benchmarks import peers
+from tests.benchmarks import peers, stores
 from tests.benchmarks.measure import Result, asked
+from tests.benchmarks.stores import Stores
 
 APPEND_S: Final = 3
 CLIENTS: Final = (1, 64, 256)
+OTHERS_CLIENTS: Final = 64
+"""With how many clients the event stores of other people are measured."""
 RATES: Final = (100, 1_000)
 LIVE_CLIENTS: Final = 1_000
 LIVE_RATE: Final = 500
@@ -44,12 +47,19 @@ Found: TypeAlias = Mapping[str, Sequence[Result]]
 """What each variant said, round by round."""
 
 
-def appends(postgres: Postgres, env: Mapping[str, str] | None, clients: int, seconds: float) -> Variants:
+def appends(
+    postgres: Postgres, env: Mapping[str, str] | None, others: Stores, clients: int, seconds: float
+) -> Variants:
     async def ours(variant: str) -> Result:
         command = ["-m", "tests.benchmarks.append", variant, str(clients), str(seconds)]
         return asked(command, {"DATABASE_URL": postgres.url}, ROOT)
 
+    async def other(name: str) -> Result:
+        return await asyncio.to_thread(stores.append, others[name], postgres, clients, seconds)
+
     both: Variants = {"COPY": lambda: ours("copy"), "execute()": lambda: ours("execute")}
+    if clients == OTHERS_CLIENTS:
+        both = {**{name: partial(other, name) for name in others}, **both}
     if env is None:
         return {"naive asyncpg": lambda: ours("naive"), **both}
     return {
@@ -150,8 +160,8 @@ def web(postgres: Postgres, folder: Path, rounds: int, seconds: float) -> Found:
         return in_turn({name: partial(variant, each) for name, each in named.items()}, rounds)
 
 
-def repairs(postgres: Postgres, folder: Path, events: int, rounds: int) -> Found:
-    """Measure restore and rebuild beside psql's COPY of the same events."""
+def repairs(postgres: Postgres, folder: Path, others: Stores, events: int, rounds: int) -> Found:
+    """Measure restore and rebuild beside psql's COPY of the same events, and rebuilds of other people's stores."""
     with tempfile.TemporaryDirectory(dir=folder) as place, Kafka(Path(place)) as kafka:
         env = {"DATABASE_URL": postgres.url, "BENCH_FOLDER": place, **kafka.access.environment()}
 
@@ -161,5 +171,9 @@ def repairs(postgres: Postgres, folder: Path, events: int, rounds: int) -> Found
         async def variant(name: str) -> Result:
             return step(name)
 
+        async def other(name: str) -> Result:
+            return await asyncio.to_thread(stores.rebuild, others[name], postgres, stores.REBUILT[name])
+
         step("fill", str(events))
-        return in_turn({name: partial(variant, name) for name in ("copy", "restore", "rebuild")}, rounds)
+        ours: Variants = {name: partial(variant, name) for name in ("copy", "restore", "rebuild")}
+        return in_turn({**{name: partial(other, name) for name in others}, **ours}, rounds)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from tests.benchmarks.goals import GOALS, judged
+from tests.benchmarks.goals import GOALS, judged, without_yardstick
 from tests.benchmarks.report import TITLES, markdown, shown, svg
 from tests.benchmarks.runs import CLIENTS, RATES, Found
 
@@ -32,6 +32,13 @@ def test_a_goal_without_its_yardstick_is_not_judged() -> None:
         "append, 64 clients: bytes of WAL an event",
         "append, 64 clients: events a round trip",
     }
+
+
+def test_a_yardstick_that_could_not_be_had_is_said() -> None:
+    assert "Emmett" in without_yardstick({"append 64": FOUND})
+    assert "naive asyncpg" not in without_yardstick({"append 64": FOUND})
+    page = markdown({"append 64": FOUND}, datetime(2026, 1, 1, tzinfo=UTC), Path("bench.svg"))
+    assert "could not be had, and what is measured beside them is left out: Emmett, eventsourcing" in page
 
 
 def test_a_goal_that_is_missed_is_said_and_drawn_to_the_left() -> None:

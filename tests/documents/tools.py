@@ -1,19 +1,16 @@
 """Other people's tools for the OpenAPI documents, from Python's and Node's registries, installed under .local."""
 
-import hashlib
 import os
-import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
-from deploy import LOCAL
 from deploy.bootstrap import DOCUMENTS_VENV
+from tests import node
 
 HERE = Path(__file__).parent
-LOCKED = ("package.json", "package-lock.json", ".npmrc")
 
 
 def run(
@@ -44,17 +41,9 @@ def python_tool(name: str) -> Path:
 
 def node_modules(locks: Path = HERE) -> Path:
     """The folder of the packages that a folder's files lock, installed where they are missing."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
+    if not node.available():
         pytest.skip("node and npm are not installed on this machine")
-    digest = hashlib.sha256(b"".join((locks / name).read_bytes() for name in LOCKED)).hexdigest()[:16]
-    folder = LOCAL / "node" / digest
-    if not (folder / "installed").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in LOCKED:
-            shutil.copy(locks / name, folder)
-        run(["npm", "ci"], folder)
-        (folder / "installed").touch()
-    return folder / "node_modules"
+    return node.modules(locks)
 
 
 def node_tool(name: str) -> Path:

@@ -1,0 +1,1 @@
+"""Event stores of other people, each run by its own program."""
