@@ -31,6 +31,8 @@ VERSION_CHANGED: Final = Rule("version-changed", 412)
 """A command with If-Match or If-None-Match is decided only on a version that these admit."""
 POSITION_UNKNOWN: Final = Rule("position-unknown", 422)
 """A subscriber goes on after a position that its topic has come to."""
+EVENT_TYPE_UNKNOWN: Final = Rule("event-type-unknown", 422)
+"""A subscriber and a webhook ask for event types that their topic has."""
 AS_OF_IN_FUTURE: Final = Rule("as-of-in-future", 422)
 """`as_of` names a time that has come for the organisation."""
 AS_OF_TOO_EARLY: Final = Rule("as-of-too-early", 404)

@@ -24,9 +24,10 @@ from services.console.live.rates import rates
 from services.console.live.stream import stream
 from services.console.visits import Visit
 from shared import rules
-from shared.events.envelope import MAX_POSITION, type_off_wire
+from shared.events.envelope import MAX_POSITION
 from shared.events.fields import Identifier
 from shared.runtime import cors, problems, wellformed
+from shared.runtime.live.event_types import required_types
 from shared.runtime.live.wanted import Wanted, hears, visible_to
 from shared.runtime.outcomes import Attribute, EventOutcomes
 from shared.runtime.problems import MEDIA_TYPE, Problem, ProblemDetails
@@ -103,8 +104,7 @@ async def _filters(
     until: WrittenInstant | None = None,
 ) -> Wanted:
     """Read the filter of a request; what a caller may see is added to it."""
-    types = frozenset(map(type_off_wire, type))
-    return Wanted(types=types, streams=frozenset(stream), tenants=frozenset(tenant), since=since, until=until)
+    return Wanted(types=frozenset(type), streams=frozenset(stream), tenants=frozenset(tenant), since=since, until=until)
 
 
 async def _holder(request: Request, _: Annotated[object, Depends(_bearer)]) -> Subscriber:
@@ -152,11 +152,12 @@ def edge_of(request: Request) -> LiveEdge:
 
 
 def _seen(wanted: Wanted, subscriber: Subscriber, topic: str) -> Wanted:
+    """Return the filter with what the caller may see. Raises Problem 422 for unknown types."""
     seen = visible_to(subscriber.actor)
     return replace(
         seen,
         everything=seen.everything or hears(subscriber.actor, topic),
-        types=wanted.types,
+        types=required_types(topic, wanted.types),
         streams=wanted.streams,
         tenants=wanted.tenants,
         since=wanted.since,
@@ -177,10 +178,11 @@ async def live(
     Each has its position as `id`. It begins after `Last-Event-ID`, else after `after`, else with the first event since
     `since`, else with the next one. A position beyond the newest event is refused. An event `reset` says that the
     events after a position are not kept any more. The stream ends with the token or the session; connect again with the
-    last id.
+    last id. A `type` that the topic doesn't have is refused.
     """
-    edge, wanted = edge_of(request), _seen(filters, caller, topic)
+    edge = edge_of(request)
     found = await edge.topic(topic, caller.actor)
+    wanted = _seen(filters, caller, topic)
     begin = last_event_id if last_event_id is not None else after
     if begin is not None:
         await edge.require(found, begin)
@@ -217,10 +219,11 @@ async def feed(
     """Return the events after a position as a page.
 
     It waits up to `wait` seconds if there is none yet. A page without items may still have come
-    further: go on with `next`. A position beyond the newest event is refused.
+    further: go on with `next`. A position beyond the newest event is refused, and a `type` that the topic doesn't have.
     """
-    edge, wanted = edge_of(request), _seen(filters, caller, topic)
+    edge = edge_of(request)
     found = await edge.topic(topic, caller.actor)
+    wanted = _seen(filters, caller, topic)
     with edge.callers.admitted(caller):
         await edge.require(found, after)
         frames, position = await edge.page(found, caller, wanted, after, limit, wait)

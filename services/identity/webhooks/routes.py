@@ -35,12 +35,13 @@ from shared.eventlog.write.log import Accepted, Log
 from shared.eventlog.write.reader import Reader as Streams
 from shared.events import WebhookParked, WebhookRegistered
 from shared.events.fields import Code, Identifier, LogPosition, Name
-from shared.events.registry import published_by, service_of, topic_of
+from shared.events.registry import topic_of
 from shared.runtime.auth import Actor
 from shared.runtime.database import Pool
 from shared.runtime.exports import ListRoute
 from shared.runtime.http import CurrentActor, CurrentLog, Database
 from shared.runtime.lists import By, Listing, ListOf, Page, Search
+from shared.runtime.live.event_types import required_types
 from shared.runtime.live.positions import require_position
 from shared.runtime.problems import Problem, unknown
 from shared.runtime.routes import Addressed, CommandRoutes, RequestContext
@@ -122,7 +123,7 @@ async def register_webhook(context: RequestContext[NewWebhook]) -> Addressed[Reg
     The webhook's id is derived from the command id, so that a repeated request registers the same one.
     """
     form, actor = context.asked, context.actor
-    _require_events(form)
+    types = _require_events(form)
     try:
         target_of(form.address, networks_of(context.parts.settings.webhook_networks))
     except NotAllowed as reason:
@@ -144,7 +145,7 @@ async def register_webhook(context: RequestContext[NewWebhook]) -> Addressed[Reg
         name=form.name,
         address=form.address,
         topic=form.topic,
-        types=tuple(sorted(set(form.types))),
+        types=tuple(sorted(types)),
         streams=tuple(sorted(set(form.streams))),
         after=form.after,
         registered_at=context.parts.clocks.real(),
@@ -163,17 +164,19 @@ async def register_webhook(context: RequestContext[NewWebhook]) -> Addressed[Reg
     return Addressed(webhook_id, command, extra_response=secret)
 
 
-def _require_events(form: NewWebhook) -> None:
-    """Raise Problem 409 unless the topic exists and has these event types."""
+def _require_events(form: NewWebhook) -> frozenset[str]:
+    """Return the names of the event types.
+
+    Raises:
+        Problem: 409 if there is no such topic, 422 if it has no such events.
+    """
     if form.topic not in TOPICS:
-        raise _no_events(f"There is no topic {form.topic}.", f"The topics are {', '.join(TOPICS)}.")
-    known = published_by(service_of(form.topic))
-    if wrong := sorted(set(form.types) - known.keys()):
-        raise _no_events(f"{form.topic} has no events {', '.join(wrong)[:300]}.", "See GET /asyncapi.json.")
-
-
-def _no_events(reason: str, remedy: str) -> Problem:
-    return Problem(rule=rules.WEBHOOK_EVENTS, reason=reason, remedy=remedy)
+        raise Problem(
+            rule=rules.WEBHOOK_EVENTS,
+            reason=f"There is no topic {form.topic}.",
+            remedy=f"The topics are {', '.join(TOPICS)}.",
+        )
+    return required_types(form.topic, form.types)
 
 
 async def reader_of(streams: Log | Streams, webhook: WebhookRegistered) -> Reader:
