@@ -4,6 +4,7 @@ from datetime import date
 from typing import Final
 
 from shared import days
+from shared.eventlog.deliver.bundles import InBulk
 from shared.eventlog.deliver.projection import Connection, Projection
 from shared.events import (
     AccountClosed,
@@ -41,6 +42,10 @@ POOLS: Final = Projection(
     topics=(ENTITLEMENTS,),
     ignores=(*subjects.OPERATIONS, *subjects.CREDITS, *subjects.POOL_ANSWERS, PoolCsnNoted),
     tables=("pools", "seats"),
+    in_bulk={
+        SQL["assign_seat"]: InBulk(each=SQL["add_seat"], last=SQL["count_seats"]),
+        SQL["unassign_seat"]: InBulk(each=SQL["remove_seat"], last=SQL["count_seats"]),
+    },
 )
 LEDGER: Final = Projection(
     "ledger",

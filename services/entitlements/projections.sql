@@ -32,6 +32,17 @@ update pools set assigned = assigned + 1 where subscription_id = $1;
 with removed as (delete from seats where subscription_id = $1 and seat = $2 returning seat)
 update pools set assigned = assigned - (select count(*) from removed) where subscription_id = $1;
 
+-- add_seat: add the seat's holder. The seats are counted afterwards.
+insert into seats (subscription_id, seat, account_id, assigned_by, assigned_at, event_id)
+values ($1, $2, $3, $4, $5, $6);
+
+-- remove_seat: remove the seat's holder. The seats are counted afterwards.
+delete from seats where subscription_id = $1 and seat = $2;
+
+-- count_seats: count the assigned seats of these pools.
+update pools p set assigned = (select count(*) from seats s where s.subscription_id = p.subscription_id)
+where subscription_id = any($1::text[]);
+
 -- grant_credits: add the credits that were granted.
 insert into credit_lots (contract_id, grant_id, account_id, granted, remaining, expires_on)
 values ($1, $2, $3, $4, $4, $5);

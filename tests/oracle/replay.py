@@ -59,7 +59,7 @@ async def _fold(consumer: str, projection: Projection, db: Any, found: Mapping[s
         if topic_of(evidence.service) in projection.topics:
             events = _dealt_with(consumer, projection, evidence)
             while batch := list(islice(events, AT_ONCE)):
-                bundles = Bundles(db, rewrite)
+                bundles = Bundles(db, rewrite, projection.in_bulk)
                 for event in batch:
                     envelope = event.envelope
                     await projection.apply(

@@ -7,11 +7,13 @@ import copy
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import asyncpg
 
 from shared.eventlog.decision import Stream
+from shared.eventlog.deliver.bundles import InBulk
 from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.readers import names
 from shared.eventlog.write.log import Log
@@ -54,6 +56,7 @@ class Projection:
         excluded_from_digest: Columns that depend on the order of events of different streams.
         carry_over_sql: A statement that copies into the rebuilt tables (schema `{new}`) what only the live ones have.
             It must be safe to repeat.
+        in_bulk: What statements are where many events are folded at once, by a rebuild or a restore.
     """
 
     def __init__(
@@ -65,10 +68,12 @@ class Projection:
         ignores: Sequence[type[Event]] = (),
         excluded_from_digest: Sequence[str] = (),
         carry_over_sql: str = "",
+        in_bulk: Mapping[str, InBulk] = MappingProxyType({}),
     ) -> None:
         self.name, self.topics, self.tables = name, tuple(topics), tuple(tables)
         self.ignored = names(ignores)
         self.excluded_from_digest, self.carry_over_sql = frozenset(excluded_from_digest), carry_over_sql
+        self.in_bulk = in_bulk
         self._folds: dict[str, Fold] = {}
 
     @property

@@ -107,7 +107,7 @@ async def fold(
 
 
 async def _apply(share: Share, projection: Projection, planned: BatchPlan, tx: Any, careful: bool) -> None:
-    bundles = Bundles(tx, str) if share.has_all and not careful else None
+    bundles = Bundles(tx, str, projection.in_bulk) if share.has_all and not careful else None
     await apply_each(planned, share.spans.around(folding(projection, tx, careful, bundles)), careful)
     if bundles is not None:
         try:

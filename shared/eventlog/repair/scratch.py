@@ -246,7 +246,7 @@ class Scratch:
         """Fold the events in batches, or one by one if that fails. Raises CannotFold with the event."""
         try:
             async with tx.transaction():
-                bundles = Bundles(tx, self.rewrite)
+                bundles = Bundles(tx, self.rewrite, self.projection.in_bulk)
                 for envelope, event in events:
                     await self.projection.apply(bundles.of_stream(envelope.stream), event, envelope)
                 await bundles.send()
