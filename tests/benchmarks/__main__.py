@@ -22,7 +22,7 @@ from tests.benchmarks import peers, report, runs, stores
 from tests.benchmarks.goals import judged
 from tests.benchmarks.runs import BENCH, Found
 
-ALL: Final = ("append", "web", "pipeline", "system", "repair", "live", "lists", "pages")
+ALL: Final = ("append", "relay", "web", "pipeline", "system", "repair", "live", "lists", "pages")
 LONG: Final = ("lists", "pages")
 """What is measured only on request: it takes an hour."""
 QUICK_S: Final = 10
@@ -46,7 +46,9 @@ def measured(options: argparse.Namespace, folder: Path, postgres: Postgres) -> d
     """Measure what was chosen, and print each measurement as soon as it is there."""
     results: dict[str, Found] = {}
     rounds, seconds = (1, 1) if options.quick else (options.rounds, options.seconds)
-    wanted = ("append", "system") if options.quick else options.only or [each for each in ALL if each not in LONG]
+    wanted = (
+        ("append", "relay", "system") if options.quick else options.only or [each for each in ALL if each not in LONG]
+    )
     env = asyncio.run(peers.environment(postgres, folder)) if peers.HERE.is_dir() and not options.quick else None
 
     others = stores.installed() if not options.quick and {"append", "repair"} & {*wanted} else {}
@@ -59,6 +61,7 @@ def measured(options: argparse.Namespace, folder: Path, postgres: Postgres) -> d
     for clients in runs.CLIENTS:
         variants = runs.appends(postgres, env, others, clients, 1 if options.quick else runs.APPEND_S)
         measure(f"append {clients}", partial(runs.in_turn, variants, rounds))
+    measure("relay", lambda: runs.relays(postgres, folder, rounds, 1 if options.quick else runs.APPEND_S))
     measure("web", lambda: runs.web(postgres, folder, rounds, runs.WEB_S))
     for rate in runs.RATES:
         variants = runs.pipelines(postgres, env, folder, rate, seconds)

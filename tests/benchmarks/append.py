@@ -33,6 +33,7 @@ from tests.benchmarks.measure import (
     wal_bytes,
 )
 
+DATABASE: Final = "bench_append"
 POOL: Final = 32
 WARM_UP_S: Final = 0.5
 
@@ -93,7 +94,7 @@ class Naive(Variant):
 
 async def copied(seconds: float) -> Result:
     """Measure PostgreSQL's COPY into the naive table, with one connection: the limit of writing."""
-    dsn = await fresh(os.environ["DATABASE_URL"], "bench_append")
+    dsn = await fresh(os.environ["DATABASE_URL"], DATABASE)
     await Naive().open(dsn, 1)
     db = await asyncpg.connect(dsn)
     (event,) = decided(Assign(0), 0)
@@ -113,7 +114,7 @@ VARIANTS: Final[dict[str, type[Variant]]] = {"execute": Execute, "naive": Naive}
 async def run(name: str, clients: int, seconds: float) -> Result:
     """Each client goes through streams of its own, one command after the other."""
     variant = VARIANTS[name]()
-    dsn = await fresh(os.environ["DATABASE_URL"], "bench_append")
+    dsn = await fresh(os.environ["DATABASE_URL"], DATABASE)
     await variant.open(dsn, clients)
     db = await asyncpg.connect(dsn)
     latencies: list[int] = []

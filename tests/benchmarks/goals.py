@@ -112,6 +112,23 @@ def _appends() -> Iterator[Goal]:
     )
 
 
+def _relay() -> Iterator[Goal]:
+    yield Goal(
+        what="relay: events/s beside those of the append at 64 clients",
+        run="relay",
+        figure=("relay", "events_s"),
+        beside=("relay", "appended_s"),
+        at_least=1,
+    )
+    yield Goal(
+        what="relay of a backlog: requests to Kafka an event",
+        run="relay",
+        figure=("relay", "requests"),
+        at_most=0.01,
+        counts=True,
+    )
+
+
 def _web() -> Iterator[Goal]:
     yield Goal(
         what="durable command over HTTP, one core: requests/s beside empty Starlette + pydantic",
@@ -166,6 +183,7 @@ def _repairs() -> Iterator[Goal]:
 
 GOALS: Final[Sequence[Goal]] = (
     *_appends(),
+    *_relay(),
     *_web(),
     *_pipelines(),
     *_system(),

@@ -5,7 +5,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any, Final
 
 import asyncpg
 import uuid_utils
+from aiokafka.conn import AIOKafkaConnection
 
 from shared.eventlog.decision import Stream
 from shared.eventlog.write.log import Meta
@@ -80,6 +83,22 @@ def cpu_meter() -> Callable[[int], float]:
     """Tells the processor time that this process took since now, in microseconds for each of so many events."""
     begin = time.process_time()
     return lambda events: round((time.process_time() - begin) / events * 1e6, 1)
+
+
+@contextmanager
+def kafka_requests() -> Iterator[Counter[str]]:
+    """Count the requests that this process sends to Kafka, by the name of their class."""
+    counted, send = Counter[str](), AIOKafkaConnection.send
+
+    def counting(connection: AIOKafkaConnection, request: object, *arguments: object, **named: object) -> object:
+        counted[type(request).__name__] += 1
+        return send(connection, request, *arguments, **named)
+
+    AIOKafkaConnection.send = counting
+    try:
+        yield counted
+    finally:
+        AIOKafkaConnection.send = send
 
 
 def say(result: Result) -> None:

@@ -160,6 +160,15 @@ def web(postgres: Postgres, folder: Path, rounds: int, seconds: float) -> Found:
         return in_turn({name: partial(variant, each) for name, each in named.items()}, rounds)
 
 
+def relays(postgres: Postgres, folder: Path, rounds: int, seconds: float) -> Found:
+    """Measure how fast the relay publishes what 64 clients appended."""
+    with tempfile.TemporaryDirectory(dir=folder) as place, Kafka(Path(place)) as kafka:
+        asyncio.run(topics.ensure(kafka.access))
+        env = {"DATABASE_URL": postgres.url, **kafka.access.environment()}
+        command = ["-m", "tests.benchmarks.relaying", "64", str(seconds)]
+        return {"relay": [asked(command, env, ROOT) for _ in range(rounds)]}
+
+
 def repairs(postgres: Postgres, folder: Path, others: Stores, events: int, rounds: int) -> Found:
     """Measure restore and rebuild beside psql's COPY of the same events, and rebuilds of other people's stores."""
     with tempfile.TemporaryDirectory(dir=folder) as place, Kafka(Path(place)) as kafka:
