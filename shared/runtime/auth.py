@@ -14,7 +14,7 @@ from joserfc.jwk import ECKey, KeySet
 from shared import rules
 from shared.events.identity import OrganisationKind
 from shared.runtime.clients import service_client
-from shared.runtime.problems import Problem
+from shared.runtime.problems import Problem, unavailable
 
 ISSUER: Final = "http://127.0.0.1:8101"
 """The default issuer of tokens: the URL of identity, which serves the discovery document."""
@@ -200,12 +200,7 @@ class TokenVerifier:
                 if tries == self._tries:  # otherwise another request has fetched them meanwhile
                     await self._refresh()
         if self._keys is None:
-            raise Problem(
-                rule=rules.UNAVAILABLE,
-                reason="The keys for verifying tokens are not available now.",
-                remedy="Try again in a moment.",
-                headers={"Retry-After": "2"},
-            )
+            raise unavailable("The keys for verifying tokens are not available now.")
         return self._keys
 
     async def _refresh(self) -> None:

@@ -17,7 +17,6 @@ from typing import Final
 import httpx
 import structlog
 
-from shared import rules
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.readers import Follower, names
 from shared.eventlog.deliver.received import Raw
@@ -44,7 +43,7 @@ from shared.events.envelope import Unreadable, type_off_wire
 from shared.events.registry import IDENTITY
 from shared.runtime.auth import LEEWAY_S, TOKEN_S, Actor
 from shared.runtime.clients import service_client
-from shared.runtime.problems import Problem
+from shared.runtime.problems import Problem, unavailable
 
 logger = structlog.get_logger(__name__)
 
@@ -214,9 +213,6 @@ class IdentityQuery:
 
 
 def _unavailable() -> Problem:
-    return Problem(
-        rule=rules.UNAVAILABLE,
-        reason="The service can't check now whether the session has ended: Kafka and identity don't answer.",
-        remedy="Try again in a moment.",
-        headers={"Retry-After": "1"},
+    return unavailable(
+        "The service can't check now whether the session has ended: Kafka and identity don't answer.", again_s=1
     )

@@ -10,9 +10,8 @@ from typing import Final, TypeAlias, TypeVar
 import httpx
 import structlog
 
-from shared import rules
 from shared.runtime.clients import service_client
-from shared.runtime.problems import Problem
+from shared.runtime.problems import Problem, unavailable
 
 logger = structlog.get_logger(__name__)
 
@@ -32,7 +31,7 @@ class NoAnswer(Exception):
     def problem(self, reason: str, remedy: str) -> Problem:
         """Return the answer to the request because of which identity was asked: 503."""
         logger.warning("identity can't be asked about people", fault=str(self))
-        return Problem(rule=rules.UNAVAILABLE, reason=reason, remedy=remedy, headers={"Retry-After": "2"})
+        return unavailable(reason, remedy)
 
 
 class IdentityRoute:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from shared import rules
 from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.notices import CheckpointNotices
 from shared.eventlog.write.log import Log, utc_now
@@ -19,7 +18,7 @@ from shared.runtime.live.positions import KafkaHeads, TopicHeads
 from shared.runtime.metrics import Metrics
 from shared.runtime.names import IdentityNameBook, NameBook
 from shared.runtime.people import AddressBook, IdentityAddressBook
-from shared.runtime.problems import Problem
+from shared.runtime.problems import Problem, unavailable
 from shared.runtime.settings import Settings
 from shared.tracing import Tracer
 
@@ -91,9 +90,4 @@ class Parts:
 
 
 def _starting() -> Problem:
-    return Problem(
-        rule=rules.UNAVAILABLE,
-        reason="The service is starting and is waiting for its database.",
-        remedy="Send it again in a moment.",
-        headers={"Retry-After": "1"},
-    )
+    return unavailable("The service is starting and is waiting for its database.", "Send it again in a moment.", 1)

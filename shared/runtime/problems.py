@@ -138,6 +138,15 @@ def malformed(error: ValidationError | RequestValidationError, parameter: str = 
     )
 
 
+def unavailable(reason: str, remedy: str = "Try again in a moment.", again_s: int = 2) -> Problem:
+    """Return Problem 503 for what this process depends on and can't reach now.
+
+    Args:
+        again_s: After how many seconds the request may succeed.
+    """
+    return Problem(rule=rules.UNAVAILABLE, reason=reason, remedy=remedy, headers={"Retry-After": str(again_s)})
+
+
 def phrase_rule(status: HTTPStatus) -> Rule:
     """Return the rule of an error that only HTTP knows, such as `method-not-allowed`."""
     return Rule(status.phrase.lower().replace(" ", "-"), status)
@@ -145,11 +154,9 @@ def phrase_rule(status: HTTPStatus) -> Rule:
 
 def _unavailable(error: Exception) -> Problem:
     logger.warning("the database is unavailable", fault=repr(error))
-    return Problem(
-        rule=rules.UNAVAILABLE,
-        reason="The service can't reach its database now; it is unknown whether the command was stored.",
-        remedy="Send it again with the same Idempotency-Key.",
-        headers={"Retry-After": "2"},
+    return unavailable(
+        "The service can't reach its database now; it is unknown whether the command was stored.",
+        "Send it again with the same Idempotency-Key.",
     )
 
 

@@ -16,7 +16,7 @@ from shared import rules
 from shared.events.identity import MachineScope
 from shared.runtime.auth import Actor, TokenVerifier
 from shared.runtime.endings import FollowedEndings
-from shared.runtime.problems import Problem, busy
+from shared.runtime.problems import Problem, busy, unavailable
 from shared.runtime.scopes import Scopes, require_scope
 
 SCOPE: Final[MachineScope] = "read"
@@ -133,6 +133,6 @@ async def _of_session(request: Request) -> str | None:
     except (NotSignedIn, SessionOver):
         return None
     except (Refused, Unreachable) as fault:
-        raise busy("identity can't renew the session now.") from fault
+        raise unavailable("identity can't renew the session now.") from fault
     request.state.visit = visit  # whose renewed session the answer has to keep
     return f"Bearer {token}"

@@ -19,18 +19,17 @@ from starlette.types import Receive, Scope, Send
 
 from services.console.live import described, events
 from services.console.live.callers import TICKET_S, Subscriber
-from services.console.live.edge import LiveEdge
+from services.console.live.edge import LiveEdge, cannot_be_read
 from services.console.live.rates import rates
 from services.console.live.stream import stream
 from services.console.visits import Visit
-from shared import rules
 from shared.events.envelope import MAX_POSITION
 from shared.events.fields import Identifier
 from shared.runtime import cors, problems, wellformed
 from shared.runtime.live.event_types import required_types
 from shared.runtime.live.wanted import Wanted, hears, visible_to
 from shared.runtime.outcomes import Attribute, EventOutcomes
-from shared.runtime.problems import MEDIA_TYPE, Problem, ProblemDetails
+from shared.runtime.problems import MEDIA_TYPE, ProblemDetails
 from shared.runtime.rule_pages import rule_pages
 from shared.runtime.settings import Settings
 from shared.runtime.written import WRITTEN, WrittenInstant
@@ -142,11 +141,8 @@ def edge_of(request: Request) -> LiveEdge:
     """Return the live edge. Raises Problem 503 where the console has no Kafka."""
     edge: LiveEdge | None = request.app.state.live
     if edge is None:
-        raise Problem(
-            rule=rules.UNAVAILABLE,
-            reason="This console serves no events: it has no Kafka.",
-            remedy="Set KAFKA_BOOTSTRAP for the console.",
-            headers={"Retry-After": "60"},
+        raise problems.unavailable(
+            "This console serves no events: it has no Kafka.", "Set KAFKA_BOOTSTRAP for the console.", again_s=60
         )
     return edge
 
@@ -190,7 +186,7 @@ async def live(
         try:
             begin = found.window.head if wanted.since is None else await found.position_at(wanted.since)
         except Exception as fault:
-            raise problems.busy("The topic can't be read now.") from fault
+            raise cannot_be_read() from fault
     blocks = stream(edge, found, edge.callers, caller, wanted, begin, edge.snapshot(topic))
     return _kept(request, EventStream(blocks, edge.callers.admitted(caller)))
 

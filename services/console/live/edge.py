@@ -8,7 +8,6 @@ from typing import Final
 
 from services.console.live import rules as own_rules
 from services.console.live.callers import Callers, Subscriber
-from shared import rules
 from shared.eventlog.deliver.inbox import Inbox
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.ordered import Lost, exists
@@ -21,7 +20,7 @@ from shared.runtime.live.positions import beyond
 from shared.runtime.live.topic import CATCH_UPS, LiveTopic
 from shared.runtime.live.wanted import Wanted, hears
 from shared.runtime.metrics import Metrics
-from shared.runtime.problems import Problem, unknown
+from shared.runtime.problems import Problem, unavailable, unknown
 from shared.runtime.settings import Settings
 from shared.services import SERVICES
 
@@ -84,7 +83,7 @@ class LiveEdge:
             async with asyncio.timeout(LOADED_S):
                 await topic.loaded.wait()
         except TimeoutError:
-            raise _unavailable() from None
+            raise cannot_be_read() from None
         return topic
 
     def start(self) -> None:
@@ -127,7 +126,7 @@ class LiveEdge:
                     break
                 raise self._not_kept(topic, lost) from None
             except Exception as fault:
-                raise _unavailable() from fault
+                raise cannot_be_read() from fault
             for frame in frames:
                 position = frame.position
                 if wanted.admits(frame):
@@ -180,7 +179,7 @@ def live_edge(settings: Settings, metrics: Metrics, limits: Limits) -> LiveEdge 
         try:
             found = await exists(name, access)
         except Exception as fault:
-            raise _unavailable() from fault
+            raise cannot_be_read() from fault
         if not found:
             raise _no_topic(topics)
         return LiveTopic(name, access, catch_ups)
@@ -205,10 +204,6 @@ def _no_topic(topics: Iterable[str]) -> Problem:
     return unknown("topic", f"The topics are {', '.join(topics)}, and a publisher's outcomes.")
 
 
-def _unavailable() -> Problem:
-    return Problem(
-        rule=rules.UNAVAILABLE,
-        reason="The topic can't be read now.",
-        remedy="Try again in a moment.",
-        headers={"Retry-After": "2"},
-    )
+def cannot_be_read() -> Problem:
+    """Return Problem 503 for a topic of which Kafka says nothing now."""
+    return unavailable("The topic can't be read now.")

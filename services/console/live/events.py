@@ -22,7 +22,6 @@ from services.console.live.described import binary_mode
 from services.console.live.edge import LiveEdge
 from services.console.live.limits import BATCH_EVENTS
 from services.console.live.sent import events_of, is_batch
-from shared import rules
 from shared.documents.examples import example_data, example_envelope
 from shared.eventlog.deliver.inbox import Checked, NotKept, Refusal, checked
 from shared.eventlog.deliver.received import Reason
@@ -32,7 +31,7 @@ from shared.events.registry import ANSWERING
 from shared.events.structured import BATCH, STRUCTURED
 from shared.rule_status import Rule
 from shared.runtime.outcomes import EventOutcomes
-from shared.runtime.problems import Problem, ProblemDetails, unknown
+from shared.runtime.problems import Problem, ProblemDetails, unavailable, unknown
 from shared.runtime.visibility import publisher_only, sells
 
 logger = structlog.get_logger("events")
@@ -116,11 +115,9 @@ async def _keep(edge: LiveEdge, caller: Subscriber, publisher: str, events: Sequ
         for _ in events:
             edge.count(publisher, "not-kept")
         logger.warning("events could not be kept", publisher=publisher, events=len(events), fault=str(fault))
-        raise Problem(
-            rule=rules.UNAVAILABLE,
-            reason="It is not known whether the events are kept: Kafka has not acknowledged them.",
-            remedy="Send them again, with the same ids; each has one effect.",
-            headers={"Retry-After": "2"},
+        raise unavailable(
+            "It is not known whether the events are kept: Kafka has not acknowledged them.",
+            "Send them again, with the same ids; each has one effect.",
         ) from fault
     logger.info("events kept", publisher=publisher, events=len(events), client_id=caller.actor.client_id)
 
@@ -194,12 +191,7 @@ async def _asked(doors: Doors, authorization: str, source: str, event_id: str) -
         outcomes = sorted((each for one in found for each in one.outcomes), key=lambda each: each.time, reverse=True)
         return found[0].model_copy(update={"outcomes": outcomes})
     if silent:
-        raise Problem(
-            rule=rules.UNAVAILABLE,
-            reason="A service that may know the event does not answer now.",
-            remedy="Try again in a moment.",
-            headers={"Retry-After": "2"},
-        )
+        raise unavailable("A service that may know the event does not answer now.")
     return None
 
 

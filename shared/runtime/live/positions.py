@@ -5,7 +5,7 @@ from typing import Protocol
 from shared import rules
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.ordered import head_before
-from shared.runtime.problems import Problem
+from shared.runtime.problems import Problem, unavailable
 
 
 class TopicHeads(Protocol):
@@ -39,12 +39,7 @@ async def require_position(heads: TopicHeads, topic: str, position: int) -> None
     try:
         head = await heads.before(topic, position)
     except Exception as fault:  # whatever Kafka's client raises
-        raise Problem(
-            rule=rules.UNAVAILABLE,
-            reason="It can't be read now whether the topic has come to this position.",
-            remedy="Try again in a moment.",
-            headers={"Retry-After": "2"},
-        ) from fault
+        raise unavailable("It can't be read now whether the topic has come to this position.") from fault
     if head is not None:
         raise beyond(topic, position, head)
 
