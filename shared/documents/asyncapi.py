@@ -7,7 +7,7 @@ from typing import Any, Final
 from shared.documents.examples import example_data, example_envelope
 from shared.documents.schemas import parts_of, sent_schema_id
 from shared.events.base import Event
-from shared.events.envelope import TYPE_PREFIX, schema_id, to_headers
+from shared.events.envelope import ATTRIBUTES, OF_STREAMS, TYPE_PREFIX, schema_id, to_headers
 from shared.events.registry import ANSWERING, EVENTS_ON, INBOUND, OUTCOMES, service_of, topic_of
 
 Part = dict[str, Any]
@@ -53,22 +53,7 @@ _HEADERS: Final[Mapping[str, tuple[str, str]]] = {
     "ce_sandbox": ("^true$", "Present on the events of a sandbox."),
 }
 """Each header's pattern, where it has one, and what it means."""
-_REQUIRED_OF_SERVICES: Final = (
-    "ce_specversion",
-    "ce_id",
-    "ce_source",
-    "ce_type",
-    "ce_subject",
-    "ce_time",
-    "ce_dataschema",
-    "ce_partitionkey",
-    "content-type",
-    "ce_sequence",
-    "ce_position",
-    "ce_prevhash",
-    "ce_hash",
-)
-_OF_OUTCOMES: Final = (*_REQUIRED_OF_SERVICES[:-4], "ce_causationid", "ce_tenant")
+_OF_OUTCOMES: Final = (*ATTRIBUTES, "ce_causationid", "ce_tenant")
 _REQUIRED_OF_PUBLISHERS: Final = ("ce_specversion", "ce_id", "ce_source", "ce_type")
 _OF_PUBLISHERS: Final = (
     *_REQUIRED_OF_PUBLISHERS,
@@ -128,8 +113,8 @@ def asyncapi_of(topics: Iterable[str], title: str, bootstrap: str) -> Part:
         "components": {
             "messages": dict(sorted(messages.items())),
             "messageTraits": {
-                "ofAService": _trait(_HEADERS, _REQUIRED_OF_SERVICES, "The stream."),
-                "ofAnOutcome": _trait(_OF_OUTCOMES, _REQUIRED_OF_SERVICES[:-4], _KEY_OF_OUTCOMES),
+                "ofAService": _trait(_HEADERS, (*ATTRIBUTES, *OF_STREAMS), "The stream."),
+                "ofAnOutcome": _trait(_OF_OUTCOMES, ATTRIBUTES, _KEY_OF_OUTCOMES),
                 "ofAPublisher": _trait(_OF_PUBLISHERS, _REQUIRED_OF_PUBLISHERS, _KEY_OF_PUBLISHERS),
             },
             "schemas": _schemas(read),

@@ -40,31 +40,32 @@ _SHORTENED: Final = "sha256-"
 _SHORTENED_CHARACTERS: Final = len(_SHORTENED) + 64
 
 
-_WRITTEN: Final = frozenset(
-    {
-        "content-type",
-        "ce_specversion",
-        "ce_id",
-        "ce_source",
-        "ce_type",
-        "ce_subject",
-        "ce_time",
-        "ce_dataschema",
-        "ce_partitionkey",
-        "ce_correlationid",
-        "ce_causationid",
-        "ce_actor",
-        "ce_tenant",
-        "ce_traceparent",
-        "ce_tracestate",
-        "ce_sequence",
-        "ce_position",
-        "ce_prevhash",
-        "ce_hash",
-        "ce_commandid",
-        "ce_sandbox",
-    }
+ATTRIBUTES: Final = (
+    "ce_specversion",
+    "ce_id",
+    "ce_source",
+    "ce_type",
+    "ce_subject",
+    "ce_time",
+    "ce_dataschema",
+    "ce_partitionkey",
+    "content-type",
 )
+"""The headers that an event always has, a service's or an answer to a publisher's record."""
+OF_STREAMS: Final = ("ce_sequence", "ce_position", "ce_prevhash", "ce_hash")
+"""The headers that an event of a stream always has, too."""
+OPTIONAL: Final = (
+    "ce_correlationid",
+    "ce_causationid",
+    "ce_commandid",
+    "ce_actor",
+    "ce_tenant",
+    "ce_traceparent",
+    "ce_tracestate",
+    "ce_sandbox",
+)
+"""The headers that services' events may have."""
+_WRITTEN: Final = frozenset({*ATTRIBUTES, *OF_STREAMS, *OPTIONAL})
 """The headers of services' events."""
 
 

@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from uuid import UUID
 
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
@@ -12,10 +13,11 @@ from shared.documents.asyncapi import KEPT_FOR_EVER, PARTITIONS, asyncapi_of
 from shared.documents.compatibility import Change, changes
 from shared.documents.schemas import known_schemas, schema_at, schema_of
 from shared.events import EVENTS
-from shared.events.envelope import to_headers
+from shared.events.envelope import ATTRIBUTES, OF_STREAMS, OPTIONAL, Envelope, to_headers
 from shared.events.registry import EVENTS_ON, INBOUND, OUTCOMES, PUBLISHERS_EVENTS, topic_of
 from shared.events.upcasts import decode
 from tests.contracts.golden import golden_file
+from tests.examples.engine import NOON
 
 
 def problems(schema: dict[str, Any], data: bytes) -> list[str]:
@@ -92,6 +94,24 @@ def test_the_asyncapi_document_has_every_event_of_every_topic() -> None:
             trait = document["components"]["messageTraits"][message["traits"][0]["$ref"].rpartition("/")[2]]
             assert problems(trait["headers"], json.dumps(example["headers"]).encode()) == []
             assert set(example["headers"]) <= set(trait["headers"]["properties"])
+
+
+def test_the_headers_that_are_described_are_those_that_are_written() -> None:
+    traits = asyncapi_of([topic_of("marketplace"), OUTCOMES], "", "")["components"]["messageTraits"]
+    of_services, of_outcomes = traits["ofAService"]["headers"], traits["ofAnOutcome"]["headers"]
+    assert set(of_services["properties"]) == {*ATTRIBUTES, *OF_STREAMS, *OPTIONAL}
+    assert set(of_services["required"]) == {*ATTRIBUTES, *OF_STREAMS} == set(of_outcomes["required"]) | {*OF_STREAMS}
+    plain = Envelope("id", "urn:tenure:marketplace", "SeatAssigned", "pool-1", NOON, version=1, position=1)
+    whole = plain._replace(
+        correlation_id="c",
+        causation_id="e",
+        command_id="k",
+        actor="a",
+        tenant=f"sandbox-{UUID(int=1)}",
+        traceparent=f"00-{'1' * 32}-{'2' * 16}-01 vendor=1",
+    )
+    assert {name for name, _ in to_headers(plain)} == {*ATTRIBUTES, *OF_STREAMS}
+    assert {name for name, _ in to_headers(whole)} == {*ATTRIBUTES, *OF_STREAMS, *OPTIONAL}
 
 
 def test_what_a_publisher_sends_and_what_a_service_publishes_are_described_apart() -> None:
