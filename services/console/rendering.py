@@ -1,10 +1,14 @@
 """Pages from templates, the headers of every response, and the files beside them."""
 
 import hashlib
+import os
+import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from http import HTTPStatus
 from importlib.resources import files
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Final
 
@@ -50,7 +54,7 @@ def assets() -> Mapping[str, bytes]:
 @cache
 def asset_path(name: str) -> str:
     """Return the path of a file, which changes with its content."""
-    return f"/static/{name}?v={hashlib.sha256(assets()[name]).hexdigest()[:16]}"
+    return f"/static/{name}?v={_digest(assets()[name])}"
 
 
 async def static(request: Request) -> Response:
@@ -74,22 +78,38 @@ def dotted(name: str) -> Markup:
     return escape(name).replace(".", Markup(".<wbr>")).replace("_", Markup("_<wbr>"))
 
 
-class _Compiled(BytecodeCache):
-    """The code of the templates, which is the same in every language."""
+class Compiled(BytecodeCache):
+    """The code of the templates, which is the same in every language.
+
+    It is kept where Python keeps the bytecode of this module, if Python may write there, so that the next start need
+    not compile them. Jinja checks that it is the code of the template as it is now.
+    """
 
     def __init__(self) -> None:
         self._code: dict[str, bytes] = {}
+        self._folder = Path(cache_from_source(__file__)).parent / f"templates-{_digest(Path(__file__).read_bytes())}"
 
     def load_bytecode(self, bucket: Bucket) -> None:
-        code = self._code.get(bucket.key)
-        if code is not None:
+        with suppress(OSError):
+            code = self._code.get(bucket.key) or (self._folder / bucket.key).read_bytes()
             bucket.bytecode_from_string(code)
 
     def dump_bytecode(self, bucket: Bucket) -> None:
-        self._code[bucket.key] = bucket.bytecode_to_string()
+        code = self._code[bucket.key] = bucket.bytecode_to_string()
+        if sys.dont_write_bytecode:
+            return
+        with suppress(OSError):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            written = self._folder / f"{bucket.key}.{os.getpid()}"
+            written.write_bytes(code)
+            written.replace(self._folder / bucket.key)
 
 
-_COMPILED: Final = _Compiled()
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+_COMPILED: Final = Compiled()
 
 
 @cache
