@@ -28,7 +28,6 @@ from deploy import OperatorError, secrets
 from deploy.secrets import FOLDER, secret
 from services import migrations_of
 from shared.eventlog.migrate import migrate, operator_of, owner_of
-from shared.runtime.settings import settings
 from shared.services import SERVICES
 from shared.sql import statements, with_names
 
@@ -202,8 +201,10 @@ def _database(url: str, database: str) -> str:
 def _server() -> str:
     """Return DATABASE_URL, or the URL of this machine's server."""
     if os.environ.get("DATABASE_URL"):
+        from shared.runtime.settings import settings  # imported here because its import takes a second
+
         return settings().server_url()
-    from deploy.local import superuser_url  # which imports this module
+    from deploy.system import superuser_url  # which imports this module
 
     return superuser_url()
 

@@ -12,41 +12,29 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import Final, NamedTuple
+from typing import Final
 
 from deploy import OperatorError
-from deploy.data import PUBLISHER
+from deploy.cast import (
+    COORDINATOR,
+    CUSTOMER,
+    OPERATOR,
+    PARTNER,
+    PASSWORD,
+    PUBLISHER,
+    PUBLISHERS,
+    SIGN_INS,
+    USERS,
+    Role,
+)
 from deploy.invite import invite, verification
 from deploy.story.doors import ZONE, Doors, Json, Person, Wrong, eventually, open_doors
 from shared.days import day_of
 from shared.events.identity import OrganisationKind
 
-PASSWORD: Final = "correct horse battery staple"  # noqa: S105  # example people have no secrets
 PRODUCT_ID: Final = "057O1-WW6525-L347"
 PRODUCT: Final = "autocad-lt"
 SEATS: Final = 10
-
-
-class Role(NamedTuple):
-    """An example person, and what they are for."""
-
-    name: str
-    email: str
-    role: str
-
-
-CUSTOMER: Final = Role("Oskar Lindqvist", "oskar@northhaus.example", "customer, Contract Manager")
-PARTNER: Final = Role("Clara Reyes", "clara@cadworks.example", "partner")
-OPERATOR: Final = Role("Priya Raman", "priya@tenure.example", "operator")
-PUBLISHERS: Final = Role("Jonas Weber", "jonas@autodesk.example", "publisher")
-SIGN_INS: Final = (CUSTOMER, PARTNER, PUBLISHERS, OPERATOR)
-"""Who `make up` says can sign in."""
-COORDINATOR: Final = Role("Mina Okafor", "mina@northhaus.example", "customer, Software Coordinator")
-USERS: Final = (
-    Role("Ana Duarte", "ana@northhaus.example", "customer, user"),
-    Role("Ben Castellan", "ben@northhaus.example", "customer, user"),
-    Role("Chiyo Tanaka", "chiyo@northhaus.example", "customer, user"),
-)
 
 
 async def prepare() -> None:

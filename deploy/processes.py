@@ -6,16 +6,33 @@ import random
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 import psutil
 
-from deploy import OperatorError
+from deploy import ROOT, OperatorError
 
 _LOG_LIMIT_BYTES = 20_000_000
+
+
+class Launched(Protocol):
+    """A started process; see `subprocess.Popen`, which is one."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end, and return its exit code. Raises subprocess.TimeoutExpired."""
+
+    def send_signal(self, sig: int) -> None: ...
+
+    def kill(self) -> None: ...
 
 
 class ChildProcess:
@@ -39,7 +56,7 @@ class ChildProcess:
         self._env = env
         self._cwd = cwd
         self._stop_signal = stop_signal
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: Launched | None = None
         self._log_start = 0
 
     @property
@@ -61,16 +78,19 @@ class ChildProcess:
         self.pid_file.parent.mkdir(parents=True, exist_ok=True)
         with _opened_log(self.log) as log:
             self._log_start = log.tell()
-            self._child = subprocess.Popen(
-                self.command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=None if self._env is None else dict(self._env),
-                cwd=self._cwd,
-                start_new_session=True,
-            )
+            self._child = self._launch(log)
         remember(self._child.pid, self.pid_file)
+
+    def _launch(self, log: IO[bytes]) -> Launched:
+        return subprocess.Popen(
+            self.command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=None if self._env is None else dict(self._env),
+            cwd=self._cwd,
+            start_new_session=True,
+        )
 
     def stop(self, patience_s: float = 20.0) -> bool:
         """Stop the process, and kill it after `patience_s`; return whether it stopped by itself."""
@@ -99,6 +119,24 @@ class ChildProcess:
             lines = file.read().decode(errors="replace").splitlines()
             return [line.rstrip() for line in lines if line.strip()][-count:]
         return []
+
+
+class ModuleProcess(ChildProcess):
+    """`python -m <module> <arguments>` as a child process, in the project's folder."""
+
+    def __init__(
+        self,
+        name: str,
+        module: str,
+        arguments: Sequence[str] = (),
+        *,
+        log: Path,
+        pid_file: Path,
+        env: Mapping[str, str] = os.environ,
+    ) -> None:
+        super().__init__(
+            name, [sys.executable, "-m", module, *arguments], log=log, pid_file=pid_file, env=env, cwd=ROOT
+        )
 
 
 def _opened_log(path: Path) -> IO[bytes]:

@@ -10,7 +10,6 @@ restart them on the same folder and port. All methods block; from a coroutine, c
 import asyncio
 import atexit
 import base64
-import http.client
 import importlib.util
 import os
 import pwd
@@ -19,7 +18,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 import uuid
 from abc import ABC, abstractmethod
@@ -32,7 +30,7 @@ import asyncpg
 import psutil
 from aiokafka.admin import AIOKafkaAdminClient
 
-from deploy import AOT_CACHE, ROOT, OperatorError, jars
+from deploy import AOT_CACHE, OperatorError, jars
 from deploy.broker import Protection
 from deploy.declaration import ADMIN
 from deploy.processes import ChildProcess, end_leftover, free_port, require_free
@@ -43,11 +41,8 @@ SQL: Final = statements(__file__)
 
 T = TypeVar("T")
 HOST: Final = "127.0.0.1"
-LOOPBACK_LIMITS: Final = "sign-up=off, sign-in=off, refresh=off, invitation=off, bulk=off, command=off"
-"""The default of TENURE_LIMITS for services on loopback, where all users, such as the thousands of `make year`, have
-the same address."""
 _REMEDY: Final = "stop that process, or set TENURE_PORT_BASE to the first of 13 free ports"
-_PROBE_S: Final = 3.0
+PROBE_S: Final = 3.0
 
 
 class NotReady(Exception):
@@ -261,11 +256,11 @@ class Postgres(Part):
 
     async def _query(self) -> None:
         try:
-            connection = await asyncpg.connect(f"{self.url}/postgres", timeout=_PROBE_S, ssl=False)
+            connection = await asyncpg.connect(f"{self.url}/postgres", timeout=PROBE_S, ssl=False)
         except (OSError, TimeoutError, asyncpg.PostgresError) as error:
             raise NotReady(str(error) or type(error).__name__) from None
         try:
-            await connection.fetchval(SQL["wal_position"], timeout=_PROBE_S)
+            await connection.fetchval(SQL["wal_position"], timeout=PROBE_S)
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise NotReady(str(error) or type(error).__name__) from None
         finally:
@@ -400,7 +395,7 @@ logger.server.level = info
 
     async def _describe(self) -> None:
         """Check that the broker has joined its cluster and that the cluster has a controller."""
-        admin = AIOKafkaAdminClient(**self.access.client(), request_timeout_ms=int(_PROBE_S * 1000))
+        admin = AIOKafkaAdminClient(**self.access.client(), request_timeout_ms=int(PROBE_S * 1000))
         try:
             await admin.start()
             cluster = await admin.describe_cluster()
@@ -410,55 +405,6 @@ logger.server.level = info
             await admin.close()
         if not cluster["brokers"] or cluster["controller_id"] < 0:
             raise NotReady("the broker has not joined its cluster yet")
-
-
-class ServicePart(Part):
-    """A process of Tenure on loopback, ready when its /ready says so."""
-
-    stop_within_s = 30.0
-
-    def __init__(
-        self,
-        name: str,
-        folder: Path,
-        port: int = 0,
-        *,
-        env: Mapping[str, str],
-        arguments: Sequence[str] = (),
-        module: str = "",
-        log: Path | None = None,
-        pid_file: Path | None = None,
-    ) -> None:
-        """Set additional variables, arguments such as `--only relay`, and a module of its own."""
-        self.name = name
-        self._env = env
-        self._command = [sys.executable, "-m", module or f"services.{name}", *arguments]
-        super().__init__(folder, port, log=log, pid_file=pid_file)
-
-    @property
-    def url(self) -> str:
-        return f"http://{HOST}:{self.port}"
-
-    def _process(self) -> ChildProcess:
-        own = {"PYTHONUNBUFFERED": "1", **self._env, "TENURE_HOST": HOST, "TENURE_PORT": str(self.port)}
-        env = {"TENURE_LIMITS": LOOPBACK_LIMITS, **os.environ, **own}
-        return ChildProcess(self.name, self._command, log=self.log, pid_file=self.pid_file, env=env, cwd=ROOT)
-
-    def _prepare(self) -> None:
-        """Do nothing: `deploy.databases` has prepared the database."""
-
-    def _ask(self) -> None:
-        connection = http.client.HTTPConnection(HOST, self.port, timeout=_PROBE_S)
-        try:
-            connection.request("GET", "/ready")
-            answer = connection.getresponse()
-            text = answer.read(500).decode(errors="replace")
-        except (OSError, http.client.HTTPException) as error:
-            raise NotReady(f"no answer from /ready: {str(error) or type(error).__name__}") from None
-        finally:
-            connection.close()
-        if answer.status != 200:
-            raise NotReady(f"/ready answers {answer.status}: {text}")
 
 
 def postgres_bin() -> Path:

@@ -16,12 +16,12 @@ from uuid import UUID, uuid5
 from pydantic import ValidationError
 
 from deploy import OperatorError
+from deploy.cast import PUBLISHER
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.events import Money, Plan, PlanListed
 from shared.events.registry import inbound_topic
 
 CATALOGUE: Final = Path(__file__).with_name("catalogue.csv")
-PUBLISHER: Final = "autodesk"
 PROGRAMME: Final = "subscription"
 SOURCE: Final = f"urn:publisher:{PUBLISHER}"
 TOPIC: Final = inbound_topic(PUBLISHER)

@@ -17,7 +17,8 @@ from cloudevents.core.bindings.kafka import to_binary
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 
-from deploy.data import PUBLISHER, as_publisher
+from deploy.cast import PUBLISHER
+from deploy.data import as_publisher
 from services.distribution.domain.rules import UPDATE_NOT_AVAILABLE, USER_NOT_MANAGED
 from services.entitlements.domain.rules import SEAT_NEEDED, USER_UNKNOWN
 from services.marketplace.domain.rules import CONTRACT_MANAGER_ONLY, NOT_CONFIRMED, PARTNER_UNKNOWN, PURCHASER_UNKNOWN

@@ -15,9 +15,9 @@ from typing import Final
 import httpx
 
 from deploy import example
-from deploy.local import edge_environment
 from deploy.processes import free_port
-from deploy.stack import ServicePart
+from deploy.service import ServicePart
+from deploy.system import edge_environment
 from shared.services import url_variable
 from tests.benchmarks.measure import Result, quantiles, say
 from tests.console.walking import EXAMPLES, Way, path_of, signed_in

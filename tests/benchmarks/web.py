@@ -28,7 +28,7 @@ import psutil
 
 from deploy import ROOT
 from deploy.processes import free_port
-from deploy.stack import ServicePart
+from deploy.service import ServicePart
 from shared.events.identity import OrganisationKind
 from shared.runtime.auth import Actor, TokenSigner
 from tests.benchmarks import bare

@@ -12,7 +12,7 @@ from typing import Final
 
 from joserfc.jwk import ECKey
 
-from deploy.stack import ServicePart
+from deploy.service import ServicePart
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.runtime.auth import Actor, TokenSigner, public_keys
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import httpx
 from starlette.routing import compile_path
 
-from deploy.example import COORDINATOR, CUSTOMER, OPERATOR, PARTNER, PASSWORD, PUBLISHERS, USERS
+from deploy.cast import COORDINATOR, CUSTOMER, OPERATOR, PARTNER, PASSWORD, PUBLISHERS, USERS
 from services.console.app import AREAS
 
 PATHS: Final = tuple(each.path for area in AREAS for each in area.pages)

@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 
 from deploy import ROOT, jars
-from deploy.data import PUBLISHER
+from deploy.cast import PUBLISHER
 from tests.documents.tools import node_modules, run
 from tests.system.publishing import machine_of
 from tests.system.running import console_of, system

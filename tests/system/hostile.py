@@ -10,7 +10,7 @@ from typing import Final
 
 from aiokafka import AIOKafkaProducer
 
-from deploy.data import PUBLISHER
+from deploy.cast import PUBLISHER
 from deploy.topics import declared
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.received import Raw

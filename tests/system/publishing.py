@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from deploy.data import PUBLISHER
+from deploy.cast import PUBLISHER
 from tests.system.people import invited
 from tests.system.running import System
 

@@ -13,10 +13,10 @@ from typing import Final
 import pytest
 
 from deploy import ROOT, topics
-from deploy.data import PUBLISHER
+from deploy.cast import PUBLISHER
 from deploy.databases import OPERATOR, prepare, url_of
 from deploy.processes import free_port
-from deploy.stack import ServicePart
+from deploy.service import ServicePart
 from deploy.year.check import check
 from services import definitions
 from shared.eventlog.repair.parked import list_parked

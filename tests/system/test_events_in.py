@@ -12,7 +12,7 @@ import httpx
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from deploy.data import PUBLISHER
+from deploy.cast import PUBLISHER
 from shared.events.registry import inbound_topic, outcomes_topic
 from shared.events.structured import BATCH, STRUCTURED
 from tests.system.publishing import machine_of

@@ -11,7 +11,7 @@ import asyncpg
 import httpx
 import pytest
 
-from deploy.stack import ServicePart
+from deploy.service import ServicePart
 from shared.events.registry import ENTITLEMENTS, MARKETPLACE, topic_of
 from shared.services import SERVICES
 from tests.console.edges import Client, edge, identity, token

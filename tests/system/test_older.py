@@ -17,6 +17,7 @@ import asyncpg
 import pytest
 
 from deploy import ROOT, stack
+from deploy.service import ServicePart
 from services import definition_of
 from shared.eventlog.repair.guard import FENCE
 from shared.eventlog.repair.verify import verify
@@ -93,7 +94,7 @@ def refused_so_far(system: System) -> int:
         return error.code
 
 
-def unready(service: stack.ServicePart) -> str:
+def unready(service: ServicePart) -> str:
     """Why the service is not ready, once it says so."""
     deadline = time.monotonic() + NOTICED_S
     while time.monotonic() < deadline:

@@ -19,7 +19,7 @@ from aiosmtpd.controller import Controller
 from deploy import topics
 from deploy.databases import OPERATOR, url_of
 from deploy.processes import free_port
-from deploy.stack import ServicePart
+from deploy.service import ServicePart
 from shared.events.registry import topic_of
 from shared.services import SERVICES, url_variable
 from tests.cli.conftest import Tenure, tenure  # noqa: F401  # the fixture

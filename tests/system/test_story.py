@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 
 from deploy import ROOT
-from deploy.example import SIGN_INS
+from deploy.cast import SIGN_INS
 from tests.system.running import PARTS, System, finished, told_as_far_as
 
 pytestmark = pytest.mark.system

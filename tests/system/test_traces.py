@@ -17,7 +17,7 @@ import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from deploy.data import PUBLISHER
+from deploy.cast import PUBLISHER
 from tests.system.people import Someone
 from tests.system.publishing import machine_of
 from tests.system.running import System, console_of, system

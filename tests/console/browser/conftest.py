@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from deploy.catcher import MailCatcher
-from deploy.local import edge_environment
 from deploy.processes import free_port
-from deploy.stack import ServicePart
+from deploy.service import ServicePart
+from deploy.system import edge_environment
 from shared.services import OPERATIONS, url_variable
 from tests.console.browser.hands import Hand, hand_of, watch_leaving
 from tests.console.provider import FakeProvider, running_provider

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 from deploy import example
-from deploy.example import CUSTOMER, PASSWORD
+from deploy.cast import CUSTOMER, PASSWORD
 from shared.services import url_variable
 from tests.console.browser.conftest import Site
 

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from deploy import example
-from deploy.example import OPERATOR, PASSWORD
+from deploy.cast import OPERATOR, PASSWORD
 from shared.eventlog.repair.tries import MENDING
 from shared.runtime.settings import Settings
 from tests.console.browser.conftest import Site

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from deploy import example
-from deploy.example import CUSTOMER, PARTNER, PASSWORD, Role
+from deploy.cast import CUSTOMER, PARTNER, PASSWORD, Role
 from services.console.app import OPEN
 from tests.console.browser.conftest import Site
 from tests.console.browser.looking import look

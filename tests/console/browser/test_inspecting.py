@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
-from deploy.example import CUSTOMER, OPERATOR, PASSWORD
+from deploy.cast import CUSTOMER, OPERATOR, PASSWORD
 from tests.console.browser.conftest import Site
 from tests.console.browser.hands import BY_HAND, Hand, Mouse, sign_in, until
 from tests.console.browser.inspected import Busy, people

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from deploy import ROOT
-from deploy.example import OPERATOR, PASSWORD
+from deploy.cast import OPERATOR, PASSWORD
 from tests.console.browser.conftest import Site
 from tests.console.browser.hands import Mouse, sign_in
 from tests.console.browser.inspected import Busy, people

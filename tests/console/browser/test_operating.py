@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from deploy import example
-from deploy.example import CUSTOMER, OPERATOR, PASSWORD
+from deploy.cast import CUSTOMER, OPERATOR, PARTNER, PASSWORD
 from deploy.story.doors import open_doors
 from tests.console.browser.conftest import Site
 from tests.console.browser.hands import BY_HAND, Hand, sign_in, until
@@ -133,7 +133,7 @@ def test_an_operator_sees_why_mends_a_parked_event_and_rebuilds(page: "Page", ha
 @pytest.mark.parametrize("page", ["with-javascript"], indirect=True)
 def test_nobody_else_comes_to_these_pages(page: "Page", operator: None) -> None:
     page.goto("/sign-in")
-    page.fill("#email", example.PARTNER.email)
+    page.fill("#email", PARTNER.email)
     page.fill("#password", PASSWORD)
     page.click("main button.main")
     page.wait_for_url("**/")

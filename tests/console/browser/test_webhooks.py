@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploy.example import CUSTOMER, PASSWORD
+from deploy.cast import CUSTOMER, PASSWORD
 from tests.console.browser.conftest import Site
 from tests.console.browser.hands import BY_HAND, Hand, confirm, sign_in
 from tests.console.browser.inspected import Busy, people
