@@ -141,6 +141,11 @@ def publisher_of(source: str) -> str:
     return source.removeprefix("urn:publisher:") if source.startswith("urn:publisher:") else ""
 
 
+def source_of_publisher(publisher: str) -> str:
+    """Return the source of the events of a publisher's system."""
+    return f"urn:publisher:{publisher}"
+
+
 def type_on_wire(event_type: str) -> str:
     """Return an event type as the CloudEvents attribute `type` has it."""
     return TYPE_PREFIX + event_type

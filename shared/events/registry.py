@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Final, get_args
 
 from shared.events.base import Event
-from shared.events.envelope import publisher_of, source_of
+from shared.events.envelope import publisher_of, source_of, source_of_publisher
 from shared.events.outcomes import RecordAnswered
 from shared.events.publisher import PublisherEvent
 from shared.services import DECLARED, PUBLISHERS, SERVICES
@@ -136,7 +136,12 @@ def published_by(service: str) -> dict[str, type[Event]]:
 ANSWERING: Final = tuple(each.name for each in DECLARED if PUBLISHERS in each.reads)
 """The services that decide on publishers' events, and answer each of their records."""
 _ANSWERS: Final = frozenset(map(source_of, ANSWERING))
-_OWN: Final = {topic_of(service): (source_of(service), frozenset(published_by(service))) for service in SERVICES}
+_ANSWER_TYPES: Final = frozenset({RecordAnswered.type()})
+_TYPES: Final = frozenset(EVENTS)
+_PUBLISHERS_TYPES: Final = frozenset(PUBLISHERS_EVENTS)
+_OWN: Final = {
+    topic_of(service): (frozenset({source_of(service)}), frozenset(published_by(service))) for service in SERVICES
+}
 
 
 def why_not_from(topic: str, source: str, event_type: str) -> str | None:
@@ -146,16 +151,19 @@ def why_not_from(topic: str, source: str, event_type: str) -> str | None:
     """
     own = _OWN.get(topic)
     if own is not None:
-        allowed = source == own[0] and (event_type in own[1] or event_type not in EVENTS)
+        sources, types = own
     elif is_inbound(topic):
-        publisher, owner = publisher_of(source), publisher_of_topic(topic)
-        known_type = event_type in EVENTS
-        allowed = bool(publisher) and owner in ("", publisher) and (event_type in PUBLISHERS_EVENTS or not known_type)
+        publisher = publisher_of_topic(topic) or publisher_of(source) or "<publisher>"
+        sources, types = frozenset({source_of_publisher(publisher)}), _PUBLISHERS_TYPES
     elif is_outcomes(topic):
-        allowed = source in _ANSWERS and (event_type == RecordAnswered.type() or event_type not in EVENTS)
+        sources, types = _ANSWERS, _ANSWER_TYPES
     else:
-        allowed = source == source_of(topic.split(".", 1)[0])
-    return None if allowed else f"type {event_type[:80]} is not one that {source[:120]} may publish on {topic}"
+        sources, types = frozenset({source_of(topic.split(".", 1)[0])}), _TYPES
+    if source not in sources:
+        return f"the source {source[:120]} may not publish on {topic}, but only {' or '.join(sorted(sources))}"
+    if event_type not in types and event_type in EVENTS:
+        return f"type {event_type[:80]} is not one that {source[:120]} may publish on {topic}"
+    return None
 
 
 def publisher_named(event: Event) -> str | None:

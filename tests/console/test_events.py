@@ -18,7 +18,7 @@ from services.console.live.doors import make_doors
 from services.console.live.edge import LiveEdge
 from services.console.live.limits import BATCH_EVENTS, EVENT_BYTES
 from shared.eventlog.deliver.duplicates import content_of, identity_of
-from shared.eventlog.deliver.inbox import Checked, Inbox, NotKept
+from shared.eventlog.deliver.inbox import Checked, Given, Inbox, NotKept, Refusal, checked
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.plan import ConsumerCheckpoint, plan
 from shared.eventlog.deliver.received import Raw, receive
@@ -269,6 +269,25 @@ async def test_only_a_publishers_own_systems_send_its_events(token: str, status:
     edge = Edge()
     answer = await edge.send("structured", token=token)
     assert (answer.status_code, answer.json()["rule"], edge.inbox.records) == (status, rule, [])
+
+
+@pytest.mark.parametrize("unfit", ["a service's type", "no known type", "data of another form", "from the future"])
+async def test_a_source_that_is_not_the_senders_is_what_is_refused(unfit: str) -> None:
+    """Whatever else is wrong: who mends the type would be refused again."""
+    problem = (await Edge().send("structured", {**EVENT, **UNFIT[unfit], "source": "urn:publisher:rival"})).json()
+    assert problem["rule"] == "refused"
+    assert problem["detail"] == (
+        f"the source urn:publisher:rival may not publish on {TOPIC}, but only urn:publisher:autodesk"
+    )
+
+
+@pytest.mark.parametrize("unfit", [{}, {"type": "SubscriptionConfirmed"}, {"data": [1]}])
+def test_a_publisher_without_a_topic_of_its_own_is_told_its_source_first(unfit: Mapping[str, Any]) -> None:
+    raw = on_kafka({**EVENT, **unfit})
+    given = Given([(name, value or b"") for name, value in raw.headers], raw.value or b"")
+    refused = checked(given, "no.topic!", datetime.now(UTC))
+    assert isinstance(refused, Refusal) and refused.rule == "refused"
+    assert refused.reason == f"the source {SOURCE} is not this publisher's, urn:publisher:no.topic!"
 
 
 async def test_a_browsers_session_sends_nothing() -> None:

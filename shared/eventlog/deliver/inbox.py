@@ -19,7 +19,7 @@ from shared.eventlog.deliver.outcomes import CORRECT_IT
 from shared.eventlog.deliver.plan import ConsumerCheckpoint, plan
 from shared.eventlog.deliver.received import Raw, Reason, receive
 from shared.eventlog.deliver.relay import BATCH_BYTES
-from shared.events.envelope import Envelope
+from shared.events.envelope import Envelope, source_of_publisher
 from shared.events.registry import INBOUND, PUBLISHERS_EVENTS, inbound_topic
 
 KEEP_S: Final = 10.0
@@ -66,13 +66,17 @@ def checked(given: Given, publisher: str, now: datetime) -> Checked | Refusal:
     """Check an event of this publisher as the consumers check a record."""
     headers = dict(given.headers)
     key = next((headers[name] for name in _KEYS if name in headers), b"")
-    topic = _own_topic(publisher) or INBOUND
+    topic, own = _own_topic(publisher) or INBOUND, source_of_publisher(publisher)
+    source = headers.get("ce_source", b"").decode("utf-8", "replace")
+    another = Refusal("refused", f"the source {source[:120]} is not this publisher's, {own}")
+    if topic == INBOUND and source not in ("", own):  # where other publishers' events may be, too
+        return another
     received = receive(Raw(topic, 0, 0, key, given.headers, given.data, arrived=now), _TYPES, now)
     done = plan([received], ConsumerCheckpoint(offsets={(topic, 0): -1}, seen={}))
     if done.parked:
         return Refusal(done.parked[0].reason, done.parked[0].detail)
-    if received.envelope is None or received.envelope.source != f"urn:publisher:{publisher}":
-        return Refusal("refused", f"only urn:publisher:{publisher} may be its source")
+    if received.envelope is None or received.envelope.source != own:
+        return another
     return Checked(received.envelope, key, given)
 
 
