@@ -22,7 +22,7 @@ from tests.benchmarks import peers, report, runs, stores
 from tests.benchmarks.goals import judged
 from tests.benchmarks.runs import BENCH, Found
 
-ALL: Final = ("append", "relay", "web", "pipeline", "system", "repair", "live", "lists", "pages")
+ALL: Final = ("append", "relay", "consume", "growth", "web", "pipeline", "system", "repair", "live", "lists", "pages")
 LONG: Final = ("lists", "pages")
 """What is measured only on request: it takes an hour."""
 QUICK_S: Final = 10
@@ -47,7 +47,9 @@ def measured(options: argparse.Namespace, folder: Path, postgres: Postgres) -> d
     results: dict[str, Found] = {}
     rounds, seconds = (1, 1) if options.quick else (options.rounds, options.seconds)
     wanted = (
-        ("append", "relay", "system") if options.quick else options.only or [each for each in ALL if each not in LONG]
+        ("append", "relay", "consume", "system")
+        if options.quick
+        else options.only or [each for each in ALL if each not in LONG]
     )
     env = asyncio.run(peers.environment(postgres, folder)) if peers.HERE.is_dir() and not options.quick else None
 
@@ -62,6 +64,8 @@ def measured(options: argparse.Namespace, folder: Path, postgres: Postgres) -> d
         variants = runs.appends(postgres, env, others, clients, 1 if options.quick else runs.APPEND_S)
         measure(f"append {clients}", partial(runs.in_turn, variants, rounds))
     measure("relay", lambda: runs.relays(postgres, folder, rounds, 1 if options.quick else runs.APPEND_S))
+    measure("consume", lambda: runs.consumption(postgres, folder, 3_000 if options.quick else runs.CONSUMED, rounds))
+    measure("growth", lambda: runs.growth(postgres, folder, rounds))
     measure("web", lambda: runs.web(postgres, folder, rounds, runs.WEB_S))
     for rate in runs.RATES:
         variants = runs.pipelines(postgres, env, folder, rate, seconds)

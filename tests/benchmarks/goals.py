@@ -129,6 +129,38 @@ def _relay() -> Iterator[Goal]:
     )
 
 
+def _consumption() -> Iterator[Goal]:
+    yield Goal(
+        what="consume into a table, one process: events/s beside FastStream's empty batch handler",
+        run="consume",
+        figure=("Tenure", "events_s"),
+        beside=("FastStream, empty batch handler", "events_s"),
+        at_least=0.6,
+    )
+    yield Goal(
+        what="consume a backlog: requests to Kafka an event",
+        run="consume",
+        figure=("Tenure", "requests"),
+        at_most=0.05,
+        counts=True,
+    )
+
+
+def _growth() -> Iterator[Goal]:
+    for figure, what in (
+        ("append_us", "processor time of an append"),
+        ("consume_us", "processor time of a consumed event"),
+        ("memory_mib", "memory of the appending process"),
+    ):
+        yield Goal(
+            what=f"ten times the log, the streams, the tenants: {what}, to that before",
+            run="growth",
+            figure=("ten times", figure),
+            beside=("once", figure),
+            at_most=1.1,
+        )
+
+
 def _web() -> Iterator[Goal]:
     yield Goal(
         what="durable command over HTTP, one core: requests/s beside empty Starlette + pydantic",
@@ -184,6 +216,8 @@ def _repairs() -> Iterator[Goal]:
 GOALS: Final[Sequence[Goal]] = (
     *_appends(),
     *_relay(),
+    *_consumption(),
+    *_growth(),
     *_web(),
     *_pipelines(),
     *_system(),

@@ -50,6 +50,8 @@ from tests.databases import execute_as_operator
 WARM_UP_S: Final = 2
 CONSUMER: Final = "distribution"
 TOPIC: Final = topic_of(SERVICE)
+TABLE: Final = """create table bench (subscription_id text, seat bigint, account_id text, assigned_by text,
+    assigned_at timestamptz, event_id text primary key)"""
 SEATED: Final = Projection("bench", topics=(TOPIC,))
 
 
@@ -136,11 +138,7 @@ async def service(rate: int, seconds: int) -> Result:
 async def consumer(rate: int, seconds: int) -> Result:
     dsn = await fresh(os.environ["DATABASE_URL"], f"bench_{CONSUMER}")
     dsn = await as_service(dsn, CONSUMER)
-    await execute_as_operator(
-        dsn,
-        "create table bench (subscription_id text, seat bigint, account_id text, assigned_by text, "
-        "assigned_at timestamptz, event_id text primary key)",
-    )
+    await execute_as_operator(dsn, TABLE)
     pool = await asyncpg.create_pool(dsn, min_size=2, max_size=12)
     store = await PostgresStore(dsn, CONSUMER).open()
     timed = Timed(CONSUMER, SEATED, pool, Log(store, CONSUMER), Clocks(utc_now))

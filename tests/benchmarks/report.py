@@ -25,6 +25,8 @@ TITLES: Final = {
     "pipeline 1000": "Command to another service's table, 1,000/s",
     "system": "The whole system: command to the slowest read model of another service, and idle",
     "relay": "The relay, of what 64 clients appended",
+    "consume": "A topic consumed into a table, by one process",
+    "growth": "Ten times the log, the streams and the tenants",
     "web": "Commands over HTTP, the server on one core and its callers on another",
     "repair": "Restore and rebuild, beside psql's COPY of the same events",
     "live": "Live edge, 1,000 clients of 100 organisations, 500 events/s",

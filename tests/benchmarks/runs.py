@@ -37,6 +37,10 @@ SYSTEM_S: Final = 300
 """How long the whole system may take, with its start."""
 REPAIR_S: Final = 1_800
 """How long one step of restore and rebuild may take."""
+GROWTH_S: Final = 600
+"""How long the growth may take: 220,000 events are appended before the first round."""
+CONSUMED: Final = 30_000
+"""The number of events that are consumed."""
 WEB_S: Final = 3
 """How long each kind of request is sent."""
 
@@ -167,6 +171,27 @@ def relays(postgres: Postgres, folder: Path, rounds: int, seconds: float) -> Fou
         env = {"DATABASE_URL": postgres.url, **kafka.access.environment()}
         command = ["-m", "tests.benchmarks.relaying", "64", str(seconds)]
         return {"relay": [asked(command, env, ROOT) for _ in range(rounds)]}
+
+
+def consumption(postgres: Postgres, folder: Path, events: int, rounds: int) -> Found:
+    """Measure how fast one process consumes a topic into a table, beside a handler that does nothing."""
+    with tempfile.TemporaryDirectory(dir=folder) as place, Kafka(Path(place)) as kafka:
+        asyncio.run(topics.ensure(kafka.access))
+        env = {"DATABASE_URL": postgres.url, **kafka.access.environment()}
+
+        async def step(name: str) -> Result:
+            return asked(["-m", "tests.benchmarks.consuming", name, str(events)], env, ROOT)
+
+        asyncio.run(step("fill"))
+        named = {"FastStream, empty batch handler": "faststream", "Tenure": "tables"}
+        return in_turn({name: partial(step, each) for name, each in named.items()}, rounds)
+
+
+def growth(postgres: Postgres, folder: Path, rounds: int) -> Found:
+    """Measure what an event costs with ten times as many events, streams and tenants."""
+    with tempfile.TemporaryDirectory(dir=folder) as place, Kafka(Path(place)) as kafka:
+        env = {"DATABASE_URL": postgres.url, **kafka.access.environment()}
+        return asked(["-m", "tests.benchmarks.growth", str(rounds)], env, ROOT, timeout_s=GROWTH_S)
 
 
 def repairs(postgres: Postgres, folder: Path, others: Stores, events: int, rounds: int) -> Found:

@@ -29,14 +29,16 @@ class Store:
         self._heads: dict[str, Head] = {}
         self.events: list[StoredEvent] = []
 
-    def grow(self, count: int, body: bytes = BODY, time: datetime | None = None) -> list[StoredEvent]:
+    def grow(
+        self, count: int, body: bytes = BODY, time: datetime | None = None, event_type: str = "SeatUnassigned"
+    ) -> list[StoredEvent]:
         """Return the next events, of the pools in turn, one a second."""
         made = []
         for position in range(len(self.events) + 1, len(self.events) + 1 + count):
             pool = position % self._pools
             stream = f"pool-{pool}"
             head = self._heads.get(stream, Head())
-            (event,) = next_events(stream, head, 1, body)
+            (event,) = next_events(stream, head, 1, body, event_type=event_type)
             tenant, at = self._tenants[pool % len(self._tenants)], time or NOON + timedelta(seconds=position)
             envelope = event.envelope._replace(tenant=tenant, position=position, time=at)
             whole = StoredEvent(envelope._replace(hash=chained(envelope, body)), body)
