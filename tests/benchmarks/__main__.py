@@ -22,7 +22,20 @@ from tests.benchmarks import peers, report, runs, stores
 from tests.benchmarks.goals import judged
 from tests.benchmarks.runs import BENCH, Found
 
-ALL: Final = ("append", "relay", "consume", "growth", "web", "pipeline", "system", "repair", "live", "lists", "pages")
+ALL: Final = (
+    "append",
+    "relay",
+    "consume",
+    "growth",
+    "web",
+    "processes",
+    "pipeline",
+    "system",
+    "repair",
+    "live",
+    "lists",
+    "pages",
+)
 LONG: Final = ("lists", "pages")
 """What is measured only on request: it takes an hour."""
 QUICK_S: Final = 10
@@ -67,6 +80,7 @@ def measured(options: argparse.Namespace, folder: Path, postgres: Postgres) -> d
     measure("consume", lambda: runs.consumption(postgres, folder, 3_000 if options.quick else runs.CONSUMED, rounds))
     measure("growth", lambda: runs.growth(postgres, folder, rounds))
     measure("web", lambda: runs.web(postgres, folder, rounds, runs.WEB_S))
+    measure("processes", lambda: runs.processes(postgres, folder, rounds))
     for rate in runs.RATES:
         variants = runs.pipelines(postgres, env, folder, rate, seconds)
         measure(f"pipeline {rate}", partial(runs.in_turn, variants, rounds))

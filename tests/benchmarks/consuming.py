@@ -55,6 +55,11 @@ class Published:
         (event,) = decided(Assign(0), 0)
         self._data = event.data()
 
+    @property
+    def made(self) -> int:
+        """The number of events until now."""
+        return len(self._store.events)
+
     def grow(self, count: int) -> list[StoredEvent]:
         """Make the next events."""
         return self._store.grow(count, self._data, event_type="SeatAssigned")
@@ -119,6 +124,10 @@ class Workers:
     def __init__(self, processes: Sequence["subprocess.Popen[str]"]) -> None:
         self._processes = processes
 
+    @property
+    def pids(self) -> Sequence[int]:
+        return [process.pid for process in self._processes]
+
     def ended(self) -> Sequence[Result]:
         """End them, and return what each did."""
         said = [process.communicate(timeout=PATIENCE_S)[0] for process in self._processes]
@@ -150,7 +159,7 @@ async def until_rows(dsn: str, rows: int) -> None:
     try:
         async with asyncio.timeout(PATIENCE_S):
             while await db.fetchval(ROWS) < rows:  # noqa: ASYNC110  # the process tells nobody
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.02)
     finally:
         await db.close()
 

@@ -16,6 +16,12 @@ MOST_WAL_BYTES: Final = {1: 2_500, 64: 1_500, 256: 1_500}
 a checkpoint weigh the more, the fewer events a run has."""
 
 
+LEAST_GROWTH: Final = 1.2
+"""Of two processes on two cores, which the database, Kafka and the callers use, too."""
+LEAST_APPENDS: Final = 0.95
+"""Appends don't fall if more processes share the same clients; equal runs differ by a few per cent."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Goal:
     """A bound for a figure, or for its ratio to a yardstick's figure of the same round.
@@ -161,6 +167,25 @@ def _growth() -> Iterator[Goal]:
         )
 
 
+def _processes() -> Iterator[Goal]:
+    for figure, what in (("consume_events_s", "events consumed"), ("requests_s", "commands over HTTP")):
+        yield Goal(
+            what=f"two processes of a service: {what} a second, to those of one",
+            run="processes",
+            figure=("2 processes", figure),
+            beside=("1 process", figure),
+            at_least=LEAST_GROWTH,
+        )
+    for number in (2, 3, 4):
+        yield Goal(
+            what=f"{number} processes of a service: events appended a second, to those of one",
+            run="processes",
+            figure=(f"{number} processes", "append_events_s"),
+            beside=("1 process", "append_events_s"),
+            at_least=LEAST_APPENDS,
+        )
+
+
 def _web() -> Iterator[Goal]:
     yield Goal(
         what="durable command over HTTP, one core: requests/s beside empty Starlette + pydantic",
@@ -219,6 +244,7 @@ GOALS: Final[Sequence[Goal]] = (
     *_consumption(),
     *_growth(),
     *_web(),
+    *_processes(),
     *_pipelines(),
     *_system(),
     *_repairs(),

@@ -8,7 +8,7 @@ import os
 import select
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Final
 
 from tests.benchmarks.measure import Result, quantiles
 
+HOST: Final = "127.0.0.1"
 WARM_UP_S: Final = 1.0
 _PATIENCE_S: Final = 60.0
 _PART: Final = 1 << 18
@@ -76,7 +77,7 @@ class Load:
 
 
 def closed_loop(
-    port: int,
+    ports: Sequence[int],
     requests: Callable[[int], Iterator[bytes]],
     connections: int,
     seconds: float,
@@ -85,6 +86,7 @@ def closed_loop(
     """Send requests over connections until the time is over; each ends with a response.
 
     Args:
+        ports: Of the processes that the connections are divided among.
         requests: Returns the requests of a connection, given its number.
 
     Raises:
@@ -95,7 +97,9 @@ def closed_loop(
         stack.callback(poll.close)
         clients = {}
         for number in range(connections):
-            connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE_S))
+            connection = stack.enter_context(
+                socket.create_connection((HOST, ports[number % len(ports)]), timeout=_PATIENCE_S)
+            )
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             poll.register(connection, select.EPOLLIN)
             clients[connection.fileno()] = _Client(connection, requests(number))

@@ -41,6 +41,8 @@ GROWTH_S: Final = 600
 """How long the growth may take: 220,000 events are appended before the first round."""
 CONSUMED: Final = 30_000
 """The number of events that are consumed."""
+PROCESSES_S: Final = 900
+"""How long the numbers of processes may take."""
 WEB_S: Final = 3
 """How long each kind of request is sent."""
 
@@ -192,6 +194,13 @@ def growth(postgres: Postgres, folder: Path, rounds: int) -> Found:
     with tempfile.TemporaryDirectory(dir=folder) as place, Kafka(Path(place)) as kafka:
         env = {"DATABASE_URL": postgres.url, **kafka.access.environment()}
         return asked(["-m", "tests.benchmarks.growth", str(rounds)], env, ROOT, timeout_s=GROWTH_S)
+
+
+def processes(postgres: Postgres, folder: Path, rounds: int) -> Found:
+    """Measure appends, HTTP and consumption by one to four processes of a service."""
+    with tempfile.TemporaryDirectory(dir=folder) as place, Kafka(Path(place)) as kafka:
+        env = {"DATABASE_URL": postgres.url, **kafka.access.environment()}
+        return asked(["-m", "tests.benchmarks.processes", str(rounds)], env, ROOT, timeout_s=PROCESSES_S)
 
 
 def repairs(postgres: Postgres, folder: Path, others: Stores, events: int, rounds: int) -> Found:

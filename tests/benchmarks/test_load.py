@@ -45,7 +45,7 @@ def answering(response: bytes) -> Iterator[tuple[int, list[bytes]]]:
 def test_every_request_is_answered_before_the_next_is_sent() -> None:
     request = post("/carts", b"{}", "token")
     with answering(RESPONSE) as (port, received):
-        load = closed_loop(port, same(request), 1, 0.1, warm_up_s=0.1)
+        load = closed_loop([port], same(request), 1, 0.1, warm_up_s=0.1)
     assert received == [request] * load.answered
     assert 0 < len(load.latencies) < load.answered, "those of the warm-up are not counted"
 
@@ -53,5 +53,5 @@ def test_every_request_is_answered_before_the_next_is_sent() -> None:
 def test_the_load_ends_with_the_first_failure() -> None:
     refusal = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"
     with answering(refusal) as (port, received), pytest.raises(Failed, match="503"):
-        closed_loop(port, same(post("/carts", b"{}")), 1, 1)
+        closed_loop([port], same(post("/carts", b"{}")), 1, 1)
     assert len(received) == 1

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -59,13 +59,27 @@ def service(name: str, *statements: str) -> Iterator[tuple[ServicePart, str]]:
     Args:
         statements: They fill the service's tables.
     """
-    database = f"bench_{name}"
-    dsn = asyncio.run(_prepared(name, database, statements))
+    with services(name, 1, *statements) as ((part,), issuer):
+        yield part, issuer
+
+
+@contextlib.contextmanager
+def services(name: str, number: int, *statements: str) -> Iterator[tuple[Sequence[ServicePart], str]]:
+    """Start so many processes of the service's routes over one new database."""
+    dsn = asyncio.run(_prepared(name, f"bench_{name}", statements))
     env = {"DATABASE_URL": dsn.removesuffix(f"_{name}"), "TENURE_LOG": "json", "TENURE_LOG_LEVEL": "warning"}
-    with tempfile.TemporaryDirectory() as folder, identity() as issuer:
+    with contextlib.ExitStack() as stack:
+        folder, issuer = Path(stack.enter_context(tempfile.TemporaryDirectory())), stack.enter_context(identity())
         env |= {"TENURE_IDENTITY_URL": issuer, "TENURE_ISSUER": issuer}
-        with ServicePart(name, Path(folder), env=env, arguments=("--only", "api")) as part:
-            yield part, issuer
+        parts = [
+            ServicePart(name, folder / str(place), env=env, arguments=("--only", "api")) for place in range(number)
+        ]
+        for part in parts:
+            stack.callback(part.stop)
+            part.spawn()
+        for part in parts:
+            part.wait_ready()
+        yield parts, issuer
 
 
 async def _prepared(name: str, database: str, statements: tuple[str, ...]) -> str:
@@ -108,7 +122,7 @@ def measured(pid: int, load: Callable[[], Load]) -> tuple[Load, float]:
 def measure_bare(seconds: float) -> Result:
     with empty() as (pid, port):
         request = post(bare.PATH, b"{}", token("http://127.0.0.1", "partner"))
-        load, cpu = measured(pid, partial(closed_loop, port, same(request), CONNECTIONS, seconds))
+        load, cpu = measured(pid, partial(closed_loop, [port], same(request), CONNECTIONS, seconds))
     return {**load.result, "cpu_us": cpu}
 
 
@@ -116,7 +130,7 @@ def measure_command(seconds: float) -> Result:
     with service("marketplace") as (part, issuer):
         assert part.pid is not None
         request = post("/carts", b"{}", token(issuer, "partner"))
-        load, cpu = measured(part.pid, partial(closed_loop, part.port, same(request), CONNECTIONS, seconds))
+        load, cpu = measured(part.pid, partial(closed_loop, [part.port], same(request), CONNECTIONS, seconds))
     return {**load.result, "cpu_us": cpu}
 
 
@@ -147,7 +161,7 @@ def _granted(seconds: float, path: str, body: Callable[[int], object], in_reques
         access = token(issuer, "publisher", PUBLISHER)
         load, cpu = measured(
             part.pid,
-            lambda: closed_loop(part.port, lambda _: grants(access, path, body, IN_BULK // in_request), 1, seconds),
+            lambda: closed_loop([part.port], lambda _: grants(access, path, body, IN_BULK // in_request), 1, seconds),
         )
     return {"commands_s": round(load.answered * in_request / load.took_s), "cpu_us": round(cpu / in_request, 1)}
 
