@@ -9,13 +9,20 @@ from typing import Any, Final, TextIO
 
 import orjson
 from pydantic_core import to_jsonable_python
+from rich.cells import cell_len
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
+from rich.tree import Tree
 
 from shared.events.envelope import Envelope
 
+_GAP: Final = 2
+"""The space between the columns of a table, unless there are more than `_MANY` of them, or not enough space."""
+_MANY: Final = 7
+_WIDEST: Final = 100_000
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 """Control characters, ends of lines among them, and those that change the direction of the text."""
 
@@ -30,6 +37,35 @@ def sandbox_mark(envelope: Envelope) -> str:
     return "  [sandbox]" if envelope.sandbox else ""
 
 
+def _print(console: Console, line: str) -> None:
+    """Print a line, which is wrapped on a terminal unless a word would be broken by that."""
+    longest = max(map(cell_len, line.split()), default=0)
+    console.print(line, soft_wrap=not console.is_terminal or longest > console.width)
+
+
+def fitting(
+    names: Sequence[str], rows: Sequence[Sequence[str]], width: int, gap: int
+) -> tuple[int, Sequence[int]] | None:
+    """Return the gap and the widths of a table's columns; None if a word would be broken.
+
+    Args:
+        names: The names of the columns.
+        width: How wide the table may be.
+    """
+    columns = list(zip(names, *rows, strict=True))
+    least = [max((cell_len(word) for cell in column for word in cell.split()), default=0) for column in columns]
+    wanted = [max(map(cell_len, column)) for column in columns]
+    spare = width - gap * (len(columns) - 1) - sum(least)
+    if spare < 0:
+        return None
+    widths = list(least)
+    for place, number in enumerate(sorted(range(len(columns)), key=lambda each: wanted[each] - least[each])):
+        more = min(wanted[number] - least[number], spare // (len(columns) - place))
+        widths[number] += more
+        spare -= more
+    return gap, widths
+
+
 class Output:
     """The output of one command: results to `out`, notes and progress to `err`."""
 
@@ -40,38 +76,60 @@ class Output:
         self.err = Console(file=err, stderr=err is None, highlight=False, emoji=False, markup=False)
 
     def line(self, text: str = "") -> None:
-        """Print a line for a person; nothing with --json."""
+        """Print a line for a person; nothing with --json. No word is broken."""
         if not self.json:
-            self.out.print(plain(text), soft_wrap=not self.out.is_terminal)
+            _print(self.out, plain(text))
 
     def note(self, text: str) -> None:
         """Print a note about the run to standard error; nothing with --json."""
         if not self.json:
-            self.err.print(plain(text), soft_wrap=not self.err.is_terminal)
+            _print(self.err, plain(text))
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """Print a table for a person; a column whose name begins with `>` is aligned to the right."""
+        """Print a table for a person; a column whose name begins with `>` is aligned to the right.
+
+        No word is broken, so that an id can be copied. Where a terminal is too narrow for that, each row is printed as
+        names and values; elsewhere as one line.
+        """
         if self.json or not rows:
             return
-        narrow = len(columns) > 7  # to fit into 80 columns
-        table = Table(box=None, pad_edge=False, collapse_padding=narrow, header_style="bold")
-        for column in columns:
-            table.add_column(
-                column.removeprefix(">"), justify="right" if column.startswith(">") else "left", overflow="fold"
-            )
-        for row in rows:
-            table.add_row(*(Text(plain(cell)) for cell in row))
-        self.out.print(table)
+        names = [column.removeprefix(">") for column in columns]
+        cells = [[plain(cell) for cell in row] for row in rows]
+        gaps = (1,) if len(names) > _MANY else (_GAP, 1)
+        widths = next((fit for gap in gaps if (fit := fitting(names, cells, self.out.width, gap))), None)
+        if widths is None and self.out.is_terminal:
+            for number, row in enumerate(cells):
+                self.line() if number else None
+                self.fields([(name, cell) for name, cell in zip(names, row, strict=True) if cell])
+            return
+        gap, each = widths or (gaps[0], [max(map(cell_len, column)) for column in zip(names, *cells, strict=True)])
+        table = Table(box=None, pad_edge=False, collapse_padding=True, padding=(0, gap, 0, 0), header_style="bold")
+        for column, name, width in zip(columns, names, each, strict=True):
+            table.add_column(name, justify="right" if column.startswith(">") else "left", width=width)
+        for row in cells:
+            table.add_row(*map(Text, row))
+        self.show(table)
 
     def fields(self, pairs: Sequence[tuple[str, object]]) -> None:
         """Print names and values, one pair a line."""
         table = Table(box=None, pad_edge=False, show_header=False)
-        table.add_column(style="bold", no_wrap=True)
-        table.add_column(overflow="fold")
+        table.add_column(style="bold", width=max((cell_len(name) for name, _ in pairs), default=0))
+        table.add_column()
         for name, value in pairs:
             table.add_row(name, Text(plain(value)))
-        if not self.json:
-            self.out.print(table)
+        self.show(table)
+
+    def show(self, shown: Table | Tree) -> None:
+        """Print a table or a tree for a person, wider than the terminal where a word needs it."""
+        if self.json:
+            return
+        wide = self.out.options.update(width=_WIDEST)
+        before, needed = self.out.width, Measurement.get(self.out, wide, shown).minimum
+        self.out.width = max(before, needed)
+        try:
+            self.out.print(shown)
+        finally:
+            self.out.width = before
 
     def result(self, value: object) -> None:
         """Print the result as one JSON document; nothing without --json."""

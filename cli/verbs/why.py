@@ -51,8 +51,7 @@ async def explain_event(
     await history.collect()
     shown = history.shown()
     for tree in trees(shown, {each.key for each in history.asked}):
-        if not output.json:
-            output.out.print(tree)
+        output.show(tree)
     more = len(history.found) - len(shown)
     others = f", {more:,} more of its correlation (show them with --all)" if more else ""
     output.line(
