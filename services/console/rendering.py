@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -40,6 +41,7 @@ HEADERS: Final[Mapping[str, str]] = {
 }
 OVER_TLS: Final[Mapping[str, str]] = {"Strict-Transport-Security": "max-age=31536000"}
 _TYPES: Final = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
+_CODE: Final = re.compile("`([^`]+)`")
 _FOR_EVER: Final = "public, max-age=31536000, immutable"
 
 
@@ -76,6 +78,12 @@ def breakable(address: str) -> Markup:
 def dotted(name: str) -> Markup:
     """Return a field's name that a narrow place breaks after its dots and underscores."""
     return escape(name).replace(".", Markup(".<wbr>")).replace("_", Markup("_<wbr>"))
+
+
+def coded(text: str) -> Markup:
+    """Return a text in which what stands between backticks is code."""
+    parts = enumerate(_CODE.split(text))
+    return Markup("").join(Markup("<code>{}</code>").format(part) if at % 2 else escape(part) for at, part in parts)
 
 
 class Compiled(BytecodeCache):
@@ -132,6 +140,7 @@ def environment(language: str) -> Environment:
     made.filters["breakable"] = breakable
     made.filters["dotted"] = dotted
     made.filters["called"] = called
+    made.filters["coded"] = coded
     made.globals["zip"] = zip
     return made
 

@@ -229,6 +229,14 @@ async def test_what_a_record_has_is_text(browser: Browser, services: Services) -
     assert "<script>" not in page and "<b>&" not in page and "<i>" not in page and "<u>" not in page
 
 
+async def test_a_command_in_a_sentence_is_code(browser: Browser, services: Services) -> None:
+    shows(services, dry_run=None, answer=said("a < b: run `tenure verify identity --from <n>`, then `tenure status`."))
+    page = (await browser.get(RUN)).text
+    assert (
+        "a &lt; b: run <code>tenure verify identity --from &lt;n&gt;</code>, then <code>tenure status</code>." in page
+    )
+
+
 async def test_a_verb_speaks_the_persons_language(browser: Browser, services: Services) -> None:
     services.answers["GET /me"] = answer({**ACCOUNT, "organisation_kind": "operator", "locale": "de-DE"})
     template = (

@@ -1,5 +1,6 @@
 """Topics: what programs read and send, as the services' documents say."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -56,6 +57,19 @@ async def test_an_event_has_its_fields_headers_and_an_example(browser: Browser) 
 @pytest.mark.parametrize("at", ["marketplace/Nothing", "nothing/SubscriptionOrdered", "identity%2F..%2Fme/x"])
 async def test_an_event_that_does_not_exist_is_not_found(browser: Browser, at: str) -> None:
     assert (await browser.get(f"/topics/{at}")).status_code == 404
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_what_is_code_is_shown_as_code(browser: Browser, services: Services, service: str) -> None:
+    services.answers |= answers(service)
+    document = Document.model_validate(asyncapi_of_service(service, "kafka.example:9093"))
+    shown = 0
+    for at in ("", f"/{service}", *(f"/{service}/{key}" for key in document.components.messages)):
+        found = await browser.get(f"/topics{at}")
+        page, shown = found.text, shown + found.text.count("<code>")
+        assert found.status_code == 200
+        assert "`" not in re.sub(r"(?s)<pre.*?</pre>", "", page), at
+    assert shown > 100
 
 
 async def test_a_service_that_does_not_answer_is_said_so(browser: Browser, services: Services) -> None:

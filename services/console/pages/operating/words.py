@@ -173,7 +173,7 @@ STEPS: Final[Mapping[str, str]] = {
 }
 """The steps of a rebuild."""
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)")
-_ID: Final = re.compile(r"\b(?:[a-z]+-)?[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
+_CODE: Final = re.compile(r"`([^`]+)`|\b(?:[a-z]+-)?[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
 
 
 def title_of(name: str, texts: Texts) -> str:
@@ -214,10 +214,10 @@ def _part(value: str | int | Counted | Moment | Sentence, texts: Texts) -> str:
 
 
 def worded(text: str, texts: Texts) -> Markup:
-    """Return a sentence of a verb with times as the person writes them, and ids as code."""
+    """Return a verb's sentence with times as the person writes them, ids and commands as code."""
     with_times = _TIME.sub(lambda found: texts.time(datetime.fromisoformat(found[0])), text)
     parts, at = list[Markup](), 0
-    for found in _ID.finditer(with_times):
-        parts += [escape(with_times[at : found.start()]), Markup("<code>{}</code>").format(found[0])]
+    for found in _CODE.finditer(with_times):
+        parts += [escape(with_times[at : found.start()]), Markup("<code>{}</code>").format(found[1] or found[0])]
         at = found.end()
     return Markup("").join([*parts, escape(with_times[at:])])
