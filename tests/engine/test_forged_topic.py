@@ -4,19 +4,17 @@ Each is intact by its own bytes, so that only its stream's chain, or its partiti
 guard, a restore or a reconcile from finding what is there, and what is not.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 import asyncpg
 import pytest
-from aiokafka import AIOKafkaProducer
 
 from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.consumer import Consumer
 from shared.eventlog.deliver.projection import Dispatch, Reactions
 from shared.eventlog.deliver.received import Raw, receive
-from shared.eventlog.deliver.relay import partition_of
 from shared.eventlog.repair import resuming
 from shared.eventlog.repair.guard import Guard
 from shared.eventlog.repair.republish import restore_topic
@@ -24,98 +22,12 @@ from shared.eventlog.repair.restore import RestoreRefused, reconcile, restore_st
 from shared.eventlog.write.log import Log, utc_now
 from shared.eventlog.write.postgres import PostgresStore
 from shared.events import SeatUnassigned
-from shared.events.envelope import GENESIS, Envelope, chained, from_headers, to_headers
-from shared.events.registry import topic_of
+from tests.engine.forging import KINDS, PARTITIONS, TOPIC, Kind, plant
 from tests.engine.restoring import SERVICE, Bench, backup, load
 from tests.examples.engine import COUNTER, Count
-from tests.oracle.evidence import Published, read_topic
+from tests.oracle.evidence import read_topic
 
 pytestmark = pytest.mark.system
-
-TOPIC: Final = topic_of(SERVICE)
-PARTITIONS: Final = 6
-INVENTED: Final = b"\x33" * 32
-"""The hash of no event."""
-Kind = Callable[[Published], Published]
-
-
-def _written(record: Published, envelope: Envelope, value: bytes | None = None) -> Published:
-    """The record with another envelope, whose hash fits it."""
-    data = (record.value or b"") if value is None else value
-    envelope = envelope._replace(hash=chained(envelope, data))
-    partition = partition_of(envelope.stream, PARTITIONS)
-    return replace(record, partition=partition, key=envelope.stream.encode(), headers=to_headers(envelope), value=data)
-
-
-def _envelope(record: Published) -> Envelope:
-    return from_headers(record.headers, record.key)
-
-
-def gap(record: Published) -> Published:
-    envelope = _envelope(record)._replace(stream="forged", version=7, position=10**9, prevhash=INVENTED)
-    return _written(record, envelope)
-
-
-def without_predecessor(record: Published) -> Published:
-    envelope = _envelope(record)._replace(stream="forged", version=7, position=10**9, prevhash=GENESIS)
-    return _written(record, envelope)
-
-
-def far_ahead(record: Published) -> Published:
-    """Of a stream that there is."""
-    return _written(record, _envelope(record)._replace(version=10_000, position=10**9, prevhash=INVENTED))
-
-
-def low(record: Published) -> Published:
-    return _written(record, _envelope(record)._replace(version=10_000, position=3, prevhash=INVENTED))
-
-
-def repeat(record: Published) -> Published:
-    return _written(record, _envelope(record), (record.value or b"")[:-1] + b" }")
-
-
-def repeat_elsewhere(record: Published) -> Published:
-    return _written(record, _envelope(record)._replace(position=10**9), (record.value or b"")[:-1] + b" }")
-
-
-def moved(record: Published) -> Published:
-    """Byte for byte the event, but for its position, which is not hashed."""
-    return replace(record, headers=to_headers(_envelope(record)._replace(position=10**9)))
-
-
-def copied(record: Published) -> Published:
-    return replace(record, partition=(record.partition + 1) % PARTITIONS)
-
-
-KINDS: Final[Sequence[Kind]] = (
-    gap,
-    without_predecessor,
-    far_ahead,
-    low,
-    repeat,
-    repeat_elsewhere,
-    moved,
-    copied,
-)
-
-
-async def plant(bench: Bench, *kinds: Kind) -> set[str]:
-    """Write a record of each kind behind each partition's last event; answers their places."""
-    lying = {record.partition: record for record in await read_topic(TOPIC, bench.access) if _is_genuine(record)}
-    places = set()
-    async with AIOKafkaProducer(**bench.access.client()) as producer:
-        for genuine in lying.values():
-            for kind in kinds:
-                it = kind(genuine)
-                sent = await producer.send_and_wait(
-                    TOPIC, it.value, key=it.key, partition=it.partition, headers=it.headers
-                )
-                places.add(f"{TOPIC}, partition {sent.partition}, offset {sent.offset}")
-    return places
-
-
-def _is_genuine(record: Published) -> bool:
-    return (_envelope(record).position or 0) < 10**9 and (_envelope(record).version or 0) < 10_000
 
 
 def places_of(strange: Sequence[str]) -> set[str]:

@@ -81,6 +81,7 @@ async def test_a_restore_that_was_stopped_anywhere_goes_on(bench: Bench, monkeyp
     await bench.relay()
     before = await bench.state()
     monkeypatch.setattr("shared.eventlog.repair.restore.AT_ONCE", 10)
+    monkeypatch.setattr("shared.eventlog.repair.topic.FETCHED", 15)
     for stop_after in itertools.count(1):
         await bench.empty(quickly=True)
         steps = itertools.count(1)

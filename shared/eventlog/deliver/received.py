@@ -143,21 +143,42 @@ def receive(raw: Raw, types: frozenset[str], now: datetime | None = None, *, edi
     if foreign and envelope.time < EARLIEST:
         why = f"its time, {envelope.time.isoformat()}, is before {EARLIEST:%Y}"
         return Received(raw, envelope, None, why, "refused")
+    if not foreign:
+        return _decoded(raw, envelope, data, types)
     known = envelope.type in EVENTS
     if known and envelope.type not in types:
         return Received(raw, envelope, None)
     try:
-        event = decode(envelope, data, trusted=not foreign)
+        event = decode(envelope, data)
     except Unreadable as problem:
         return Received(raw, envelope, None, str(problem), decoded=known)
-    if foreign and (named := publisher_named(event)) not in (None, publisher_of(envelope.source)):
+    if (named := publisher_named(event)) not in (None, publisher_of(envelope.source)):
         why = f"{envelope.source} may not send events of the publisher {named!r}"
         return Received(raw, envelope, None, why, "refused", decoded=known)
-    for name, time in times_said(event) if foreign else ():
+    for name, time in times_said(event):
         if (why := _ahead(f"its {name}", time, now)) is not None:
             return Received(raw, envelope, None, why, "refused", decoded=known)
-    timed = not foreign or any(name == "ce_time" for name, _ in headers)
+    timed = any(name == "ce_time" for name, _ in headers)
     return Received(raw, envelope, event, data=data, timed=timed, decoded=known)
+
+
+def receive_intact(raw: Raw, envelope: Envelope, types: frozenset[str]) -> Received:
+    """Read a record of a service's topic whose envelope was read, and found intact, before."""
+    if (why := why_not_from(raw.topic, envelope.source, envelope.type)) is not None:
+        return Received(raw, None, None, why, "forged")
+    return _decoded(raw, envelope, raw.value or b"", types)
+
+
+def _decoded(raw: Raw, envelope: Envelope, data: bytes, types: frozenset[str]) -> Received:
+    """Read the event of a record that is not a publisher's, if its type is handled."""
+    known = envelope.type in EVENTS
+    if known and envelope.type not in types:
+        return Received(raw, envelope, None)
+    try:
+        event = decode(envelope, data, trusted=True)
+    except Unreadable as problem:
+        return Received(raw, envelope, None, str(problem), decoded=known)
+    return Received(raw, envelope, event, data=data, decoded=known)
 
 
 def _ahead(name: str, time: datetime, now: datetime | None) -> str | None:

@@ -26,9 +26,20 @@ from shared.eventlog.migrate import migrate
 from shared.eventlog.repair import anchors
 from shared.eventlog.repair.ahead import ahead
 from shared.eventlog.repair.chains import OwnRecord
+from shared.eventlog.repair.folding import FoldAlong, fold
 from shared.eventlog.repair.importing import AT_ONCE, Importer, claims_of, put_claims
-from shared.eventlog.repair.resuming import fold, resume
-from shared.eventlog.repair.topic import Begin, LogMismatch, Merge, ReportProgress, TopicReader, in_order, silent
+from shared.eventlog.repair.resuming import resume
+from shared.eventlog.repair.topic import (
+    Begin,
+    LogMismatch,
+    Merge,
+    ReportProgress,
+    Taken,
+    TopicReader,
+    in_order,
+    silent,
+    with_records,
+)
 from shared.eventlog.repair.tries import MENDING, RestoreAttempt, recorded
 from shared.eventlog.write.postgres import PostgresStore, open_pool
 from shared.eventlog.write.sealing import Sealer
@@ -199,7 +210,9 @@ async def _restore(
             marks_now = await _read_anchors(service, access, anchor_folder)
             async with pool.acquire() as db:
                 renew = _Renewal(store, f"relay:{topic}", lease)
-                position = await _import(Importer(store, db, marks_now), reading, result, report, renew)
+                async with FoldAlong(service, definition.projections, pool) as along:
+                    position = await _import(Importer(store, db, marks_now), along, reading, result, report, renew)
+                result.folded = along.folded
             if not result.before:
                 result.notes[:0] = _lost(marks, position)
             await store.advance(f"relay:{topic}", lease, position)
@@ -222,7 +235,14 @@ class _Reading:
         return Merge(self.service, self.after, self.reader.ends, published)
 
     def events(self, merge: Merge, progress: Callable[[int], None] = lambda _: None) -> AsyncIterator[list[OwnRecord]]:
-        return in_order(self.reader, merge, {n: begin.offset for n, begin in self.begin.items()}, progress, self.lookup)
+        return in_order(self.reader, merge, self.offsets, progress, self.lookup)
+
+    def taken(self, merge: Merge, *, keep: bool) -> AsyncIterator[Taken]:
+        return with_records(self.reader, merge, self.offsets, lookup=self.lookup, keep=keep)
+
+    @property
+    def offsets(self) -> dict[int, int]:
+        return {n: begin.offset for n, begin in self.begin.items()}
 
 
 async def _preview(reading: _Reading, result: Restored, progress: ReportProgress) -> int:
@@ -255,24 +275,31 @@ def _count(result: Restored, records: Sequence[OwnRecord]) -> None:
 
 
 async def _import(
-    importer: Importer, reading: _Reading, result: Restored, progress: ReportProgress, renew: "_Renewal"
+    importer: Importer,
+    along: FoldAlong,
+    reading: _Reading,
+    result: Restored,
+    progress: ReportProgress,
+    renew: "_Renewal",
 ) -> int:
-    """Import what the store lacks, and return the last position.
+    """Import what the store lacks, fold what was imported, and return the last position.
 
     `_preview` has compared the events that the store had.
     """
     goal = result.events or reading.reader.records
     result.events, result.first = 0, None
     merge = reading.merge()
-    async for records in ahead(reading.events(merge)):
+    keep = await along.begin(reading.offsets)
+    async for taken in ahead(reading.taken(merge, keep=keep)):
         if merge.ambiguous is not None:
             raise LogMismatch(merge.ambiguous)
-        for start in range(0, len(records), AT_ONCE):
-            batch = records[start : start + AT_ONCE]
+        for start in range(0, len(taken.events), AT_ONCE):
+            batch = taken.events[start : start + AT_ONCE]
             await renew()
             await importer.take(batch)
             _count(result, batch)
             progress("importing", result.events, max(goal, result.events))
+        await along.then(taken)
     result.strange = merge.strange
     return merge.position
 
@@ -292,7 +319,7 @@ async def _derive(
         result.claims = await put_claims(db, held, await store.position())
     if doubled:
         result.notes.append(f"{len(doubled)} unique names would be held by more than one stream: nobody holds them.")
-    result.folded = await fold(definition.service, definition.projections, pool, access, progress)
+    result.folded += await fold(definition.service, definition.projections, pool, access, progress)
     for reactions in definition.reactions:
         await _resume(definition.service, reactions, pool, access, result)
     if definition.private is not None:

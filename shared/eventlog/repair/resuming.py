@@ -1,7 +1,7 @@
 """Checkpoints of a service's consumers after its store was restored.
 
-A projection folds again from the first record, which rebuilds its tables. A reaction must not start from there: its
-commands are in the log already. Its checkpoints were lost with the database, but two sources remain:
+A projection folds again from the first record (`folding`), which rebuilds its tables. A reaction must not start there:
+its commands are in the log already. Its checkpoints were lost with the database, but two sources remain:
 
 - The offsets that its service's group committed in Kafka, which are committed only after the database transaction.
   Formerly each consumer had a group of its own; what that committed counts in a partition of which the service's group
@@ -14,83 +14,24 @@ command id that it had before, which the log knows; so no effect is lost and non
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from shared.eventlog.deliver.clocks import Clocks
-from shared.eventlog.deliver.consumer import BATCH_RECORDS, Consumer, consume_together
-from shared.eventlog.deliver.feed import Portion
+from shared.eventlog.deliver.consumer import BATCH_RECORDS
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.offsets import group_of, offset_of
-from shared.eventlog.deliver.projection import Projection, Reactions
-from shared.eventlog.deliver.received import Partition, Raw, Received, receive
-from shared.eventlog.deliver.together import Share
-from shared.eventlog.repair.ahead import ahead
+from shared.eventlog.deliver.projection import Reactions
+from shared.eventlog.deliver.received import Partition, Raw
 from shared.eventlog.repair.chains import Chains, OwnRecord, own_record
-from shared.eventlog.repair.topic import ReportProgress, TopicReader
-from shared.eventlog.write.log import Log, utc_now
-from shared.eventlog.write.postgres import PostgresStore
+from shared.eventlog.repair.topic import TopicReader
 from shared.events.envelope import Envelope, Unreadable, shortened, type_off_wire
 from shared.events.registry import is_inbound, service_of, topics_read
 from shared.sql import statements
 
 _NAMES: Final = frozenset({"ce_id", "ce_source", "ce_type"})
 SQL: Final = statements(__file__)
-
-
-async def fold(
-    service: str, projections: Sequence[Projection], pool: Any, access: KafkaAccess, progress: ReportProgress
-) -> int:
-    """Fold projections from their checkpoints to the ends of their topics.
-
-    Returns the number of records that they read. It runs the code of a running service's consumers, which read a topic
-    together. Missing events can't arrive later, so events after a gap are parked at once, and so are records of the
-    service's own topic that its store does not have.
-    """
-    log = Log(PostgresStore("", service), service)  # unused, because folds send no commands
-    consumers = [Consumer(service, each, pool, log, Clocks(utc_now), has_all=True) for each in projections]
-    topics = dict.fromkeys(topic for each in projections for topic in each.topics)
-    return sum(
-        [
-            await _fold(topic, [each for each in consumers if topic in each.definition.topics], access, progress)
-            for topic in topics
-        ]
-    )
-
-
-async def _fold(topic: str, consumers: Sequence[Consumer], access: KafkaAccess, progress: ReportProgress) -> int:
-    """Fold the rest of a topic, and return the number of records that its consumers read."""
-    types = frozenset(chain.from_iterable(consumer.definition.types for consumer in consumers))
-    async with TopicReader(topic, access) as reader:
-        partitions = [(topic, n) for n in reader.ends]
-        done = [await consumer.assigned(partitions) for consumer in consumers]
-        at = {n: max(reader.starts[n], min(each[topic, n] for each in done) + 1) for n in reader.ends}
-        total, goal = 0, sum(reader.ends[n] - offset for n, offset in at.items()) * len(consumers)
-        async for received in ahead(_received(reader, at, types)):
-            portion, shares = Portion.of(received), list[tuple[Consumer, Share]]()
-            for consumer, reached in zip(consumers, done, strict=True):
-                records = [
-                    each
-                    for each in portion.of_types(consumer.definition.types)
-                    if each.raw.offset > reached[topic, each.raw.partition]
-                ]
-                if records:
-                    shares.append((consumer, consumer.share(records, partitions)))
-                    total += len(records)
-            together = await consume_together(shares)
-            for consumer, share in shares:
-                if consumer.name not in together:
-                    await consumer.consume(share.records, partitions)
-            progress(f"folding {topic}", total, goal)
-    return total
-
-
-async def _received(reader: TopicReader, at: dict[int, int], types: frozenset[str]) -> AsyncIterator[list[Received]]:
-    while batches := await reader.read(at, at):
-        yield [receive(raw, types) for batch in batches.values() for raw in batch]
 
 
 class Mark(NamedTuple):

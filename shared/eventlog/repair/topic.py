@@ -10,8 +10,9 @@ records before it than a block of repeats has. Records that are no events (`chai
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
+from math import inf
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple, Self, TypeAlias
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaTimeoutError, UnknownTopicOrPartitionError
@@ -31,7 +32,11 @@ ReportProgress = Callable[[str, int, int], None]
 LOOK_BACK: Final = 2 * READ_EVENTS
 """How many records determine how far a partition has come: more than a block of repeats has."""
 FETCHED: Final = 2_000
+"""How many records are read at once."""
 _PRINT: Final = 8
+
+ReadRecord: TypeAlias = tuple[Raw, OwnRecord | None]
+"""A record, and as the service's own event if it is intact."""
 
 
 def silent(_step: str, _done: int, _total: int) -> None:
@@ -249,19 +254,25 @@ class Merge:
         """Return the partitions whose next records are needed to continue."""
         return [n for n, queue in self._waiting.items() if not queue and n not in self._ended]
 
-    def intact(self, raws: Iterable[Raw]) -> list[OwnRecord]:
+    def read(self, raws: Iterable[Raw]) -> list[ReadRecord]:
         """Read the records. Those that are not intact are listed in `strange`."""
-        result: list[OwnRecord] = []
+        result: list[ReadRecord] = []
         for raw in raws:
             try:
-                result.append(own_record(raw, self._service, self._partitions))
+                result.append((raw, own_record(raw, self._service, self._partitions)))
             except Unreadable as why:
                 self.strange.append(f"{location(raw)}: {why}")
+                result.append((raw, None))
         return result
 
     def feed(self, partition: int, records: Sequence[OwnRecord], stored: Sequence[InStore] = ()) -> None:
         """Add a partition's next records, with what the store holds for each if there is a store."""
         self._waiting[partition] += zip(records, stored or [NOT_STORED] * len(records), strict=True)
+
+    def waits_at(self, partition: int) -> float:
+        """Return the offset of the first record of a partition that waits; infinity if none does."""
+        queue = self._waiting[partition]
+        return queue[0][0].raw.offset if queue else inf
 
     def end(self, partition: int) -> None:
         """Note that this partition has no more records."""
@@ -321,6 +332,18 @@ class Merge:
             )
 
 
+class Taken(NamedTuple):
+    """The next events in the store's order.
+
+    Attributes:
+        records: All records that were read up to these events, in each partition's order: also repeats, and records
+            that are no events.
+    """
+
+    events: list[OwnRecord]
+    records: list[ReadRecord]
+
+
 async def in_order(
     reader: TopicReader,
     merge: Merge,
@@ -335,21 +358,49 @@ async def in_order(
         progress: called with the number of records read so far.
         lookup: reads what the store holds; None if it is empty.
     """
+    async for taken in with_records(reader, merge, begin, progress, lookup, keep=False):
+        yield taken.events
+
+
+async def with_records(
+    reader: TopicReader,
+    merge: Merge,
+    begin: dict[int, int],
+    progress: Callable[[int], None] = lambda _: None,
+    lookup: Lookup | None = None,
+    *,
+    keep: bool = True,
+) -> AsyncIterator[Taken]:
+    """Yield the same with all records up to the events. Those after the last event are missing.
+
+    Args:
+        keep: whether to yield the records. Then there may be records without events.
+    """
     at, total = dict(begin), 0
+    held: dict[int, deque[ReadRecord]] = {n: deque() for n in begin}
+    passed: list[ReadRecord] = []
     while True:
         for n in merge.needed():
             if at[n] >= reader.ends[n]:
                 merge.end(n)
         needed = merge.needed()
         if needed:
-            for n, raws in (await reader.read(needed, at)).items():
-                records = merge.intact(raws)
+            for n, raws in (await reader.read(needed, at, FETCHED)).items():
+                read = merge.read(raws)
+                records = [record for _, record in read if record is not None]
                 stored = await lookup([record.event for record in records]) if lookup and records else ()
                 merge.feed(n, records, stored)
+                if keep:
+                    held[n] += read
                 total += len(raws)
             progress(total)
         events = merge.ready()
-        if events:
-            yield events
+        for n, waiting in held.items():
+            end = merge.waits_at(n)
+            while waiting and waiting[0][0].offset < end:
+                passed.append(waiting.popleft())
+        if events or len(passed) >= FETCHED:
+            yield Taken(events, passed)
+            passed = []
         elif not merge.needed():
             return
