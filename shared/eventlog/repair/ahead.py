@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import TypeVar
 
+from shared.eventlog.repair.collecting import after_batch
+
 T = TypeVar("T")
 
 
@@ -21,6 +23,7 @@ async def ahead(batches: AsyncIterator[T]) -> AsyncIterator[T]:
         while (batch := await reading) is not None:
             reading = asyncio.create_task(following())
             yield batch
+            after_batch()
     finally:
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)

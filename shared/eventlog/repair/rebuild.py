@@ -22,6 +22,7 @@ from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.projection import Projection
 from shared.eventlog.deliver.received import Partition
 from shared.eventlog.repair.ahead import ahead
+from shared.eventlog.repair.collecting import rare_collections
 from shared.eventlog.repair.scratch import (
     STORE,
     CannotRebuild,
@@ -158,7 +159,8 @@ class Rebuild:
             try:
                 async with Topics(self._access, self._projection.types) as topics:
                     self._scratch, self._topics = scratch, topics
-                    return await self._fold_and_switch(db, on_difference)
+                    with rare_collections():
+                        return await self._fold_and_switch(db, on_difference)
             finally:
                 await scratch.close()
 

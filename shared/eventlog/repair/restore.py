@@ -26,6 +26,7 @@ from shared.eventlog.migrate import migrate
 from shared.eventlog.repair import anchors
 from shared.eventlog.repair.ahead import ahead
 from shared.eventlog.repair.chains import OwnRecord
+from shared.eventlog.repair.collecting import rare_collections
 from shared.eventlog.repair.folding import FoldAlong, fold
 from shared.eventlog.repair.importing import AT_ONCE, Importer, claims_of, put_claims
 from shared.eventlog.repair.resuming import resume
@@ -411,7 +412,8 @@ async def opened(dsn: str, service: str) -> AsyncIterator[tuple[PostgresStore, A
     store = await PostgresStore(dsn, service).open()
     pool = await open_pool(dsn, 1, CONNECTIONS)
     try:
-        yield store, pool
+        with rare_collections():
+            yield store, pool
     finally:
         pool.terminate()
         await store.close()
