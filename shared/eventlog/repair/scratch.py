@@ -50,7 +50,10 @@ class CannotRebuild(Exception):
 
 
 class Piece(NamedTuple):
-    """A stored event to be folded. Its data is None if the projection has no fold for its type."""
+    """A stored event to be folded.
+
+    Its data is None if the projection has no fold for its type. Then the envelope may have no id and no type.
+    """
 
     envelope: Envelope
     data: bytes | None

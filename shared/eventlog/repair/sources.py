@@ -12,8 +12,7 @@ from shared.eventlog.deliver.received import Partition, receive
 from shared.eventlog.deliver.records import raw_of
 from shared.eventlog.deliver.tables import PostgresTables
 from shared.eventlog.repair.scratch import CannotRebuild, Piece
-from shared.eventlog.write.postgres import envelope_of
-from shared.events.envelope import StoredEvent, source_of
+from shared.events.envelope import Envelope, StoredEvent, source_of
 from shared.sql import statements, with_names
 
 SQL: Final = statements(__file__)
@@ -28,8 +27,10 @@ def pieces(stored: Sequence[StoredEvent], types: frozenset[str]) -> list[Piece]:
 
 
 def _piece(row: Any, source: str) -> Piece:
-    *columns, data = row
-    return Piece(envelope_of(columns, source), None if data is None else data.encode())
+    position, stream, version, time, id_, type_, schema, *rest, data = row
+    if data is None:
+        return Piece(Envelope("", source, "", stream, time, version=version, position=position), None)
+    return Piece(Envelope(id_, source, type_, stream, time, schema, version, position, *rest), data.encode())
 
 
 class OwnStore:
