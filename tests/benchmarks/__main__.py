@@ -31,6 +31,7 @@ ALL: Final = (
     "processes",
     "pipeline",
     "system",
+    "start",
     "repair",
     "live",
     "lists",
@@ -86,6 +87,7 @@ def measured(options: argparse.Namespace, folder: Path, postgres: Postgres) -> d
         measure(f"pipeline {rate}", partial(runs.in_turn, variants, rounds))
     idle_s, rates = (0, runs.SYSTEM_RATES[:1]) if options.quick else (runs.IDLE_S, runs.SYSTEM_RATES)
     measure("system", lambda: runs.whole_system(rounds, max(QUICK_S, seconds), idle_s, rates))
+    measure("start", lambda: runs.starts(rounds))
     measure("repair", lambda: runs.repairs(postgres, folder, others, options.events, rounds))
     measure("live", lambda: runs.live(rounds, max(20, seconds)))
     measure("lists", lambda: runs.lists(postgres, [options.service] if options.service else SERVICES))

@@ -247,6 +247,7 @@ GOALS: Final[Sequence[Goal]] = (
     *_processes(),
     *_pipelines(),
     *_system(),
+    Goal(what="`make up` again, until all is ready, in s", run="start", figure=("make up", "again_s"), at_most=6),
     *_repairs(),
     Goal(what="live edge, 1,000 clients, 500/s: p99 in ms", run="live", figure=("Tenure", "p99_ms"), at_most=250),
     Goal(

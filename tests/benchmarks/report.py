@@ -23,6 +23,7 @@ TITLES: Final = {
     "append 256": "Append, 256 clients",
     "pipeline 100": "Command to another service's table, 100/s",
     "pipeline 1000": "Command to another service's table, 1,000/s",
+    "start": "Start of a system that was stopped",
     "system": "The whole system: command to the slowest read model of another service, and idle",
     "relay": "The relay, of what 64 clients appended",
     "consume": "A topic consumed into a table, by one process",

@@ -43,6 +43,8 @@ CONSUMED: Final = 30_000
 """The number of events that are consumed."""
 PROCESSES_S: Final = 900
 """How long the numbers of processes may take."""
+START_S: Final = 600
+"""How long the starts may take."""
 WEB_S: Final = 3
 """How long each kind of request is sent."""
 
@@ -201,6 +203,11 @@ def processes(postgres: Postgres, folder: Path, rounds: int) -> Found:
     with tempfile.TemporaryDirectory(dir=folder) as place, Kafka(Path(place)) as kafka:
         env = {"DATABASE_URL": postgres.url, **kafka.access.environment()}
         return asked(["-m", "tests.benchmarks.processes", str(rounds)], env, ROOT, timeout_s=PROCESSES_S)
+
+
+def starts(rounds: int) -> Found:
+    """Measure how long a stopped system with data takes until everything is ready again."""
+    return asked(["-m", "tests.benchmarks.starting", str(rounds)], {}, ROOT, timeout_s=START_S)
 
 
 def repairs(postgres: Postgres, folder: Path, others: Stores, events: int, rounds: int) -> Found:
