@@ -85,7 +85,7 @@ format: install ## format the source and apply the linter's fixes
 	$(TOOLS)/ruff check --fix
 	$(TOOLS)/ruff format
 
-bench: install ## run the benchmarks beside their yardsticks, about 25 minutes (node for one of the yardsticks; REPORT=docs/PERFORMANCE.md; ARGS: for the benchmarks)
+bench: install ## run the benchmarks beside their yardsticks, about 27 minutes (node for one of the yardsticks; REPORT=docs/PERFORMANCE.md; ARGS: for the benchmarks)
 	$(VENV) -m tests.benchmarks --report $(or $(REPORT),.local/bench/report.md) $(ARGS)
 
 bench-quick: install ## check the counters that do not depend on a machine's speed, about 2 minutes

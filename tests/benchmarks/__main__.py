@@ -8,7 +8,8 @@ import asyncio
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
@@ -39,7 +40,9 @@ ALL: Final = (
 )
 LONG: Final = ("lists", "pages")
 """What is measured only on request: it takes an hour."""
+QUICK: Final = ("append", "relay", "consume", "system")
 QUICK_S: Final = 10
+QUICK_EVENTS: Final = 3_000
 
 
 def chosen() -> argparse.Namespace:
@@ -56,42 +59,51 @@ def chosen() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def steps(
+    options: argparse.Namespace, folder: Path, postgres: Postgres, wanted: Sequence[str]
+) -> Mapping[str, Callable[[], Found]]:
+    """Return what measures each run that is wanted, in order."""
+    quick: bool = options.quick
+    rounds, seconds, append_s = (1, 1, 1) if quick else (options.rounds, options.seconds, runs.APPEND_S)
+    env = asyncio.run(peers.environment(postgres, folder)) if peers.HERE.is_dir() and not quick else None
+    others = stores.installed() if not quick and {"append", "repair"} & {*wanted} else {}
+    idle_s, rates = (0, runs.SYSTEM_RATES[:1]) if quick else (runs.IDLE_S, runs.SYSTEM_RATES)
+    appends = {
+        f"append {clients}": partial(runs.in_turn, runs.appends(postgres, env, others, clients, append_s), rounds)
+        for clients in runs.CLIENTS
+    }
+    pipelines = {
+        f"pipeline {rate}": partial(runs.in_turn, runs.pipelines(postgres, env, folder, rate, seconds), rounds)
+        for rate in runs.RATES
+    }
+    all_steps: Mapping[str, Callable[[], Found]] = {
+        **appends,
+        "relay": lambda: runs.relays(postgres, folder, rounds, append_s),
+        "consume": lambda: runs.consumption(postgres, folder, QUICK_EVENTS if quick else runs.CONSUMED, rounds),
+        "growth": lambda: runs.growth(postgres, folder, rounds),
+        "web": lambda: runs.web(postgres, folder, rounds, runs.WEB_S),
+        "processes": lambda: runs.processes(postgres, folder, rounds),
+        **pipelines,
+        "system": lambda: runs.whole_system(rounds, max(QUICK_S, seconds), idle_s, rates),
+        "start": lambda: runs.starts(rounds),
+        "repair": lambda: runs.repairs(postgres, folder, others, options.events, rounds),
+        "live": lambda: runs.live(rounds, max(20, seconds)),
+        "lists": lambda: runs.lists(postgres, [options.service] if options.service else SERVICES),
+        "pages": runs.pages,
+    }
+    return {run: step for run, step in all_steps.items() if run.partition(" ")[0] in wanted}
+
+
 def measured(options: argparse.Namespace, folder: Path, postgres: Postgres) -> dict[str, Found]:
-    """Measure what was chosen, and print each measurement as soon as it is there."""
+    """Measure what was chosen; print what begins, and each measurement as soon as it is there."""
+    wanted = QUICK if options.quick else options.only or [each for each in ALL if each not in LONG]
     results: dict[str, Found] = {}
-    rounds, seconds = (1, 1) if options.quick else (options.rounds, options.seconds)
-    wanted = (
-        ("append", "relay", "consume", "system")
-        if options.quick
-        else options.only or [each for each in ALL if each not in LONG]
-    )
-    env = asyncio.run(peers.environment(postgres, folder)) if peers.HERE.is_dir() and not options.quick else None
-
-    others = stores.installed() if not options.quick and {"append", "repair"} & {*wanted} else {}
-
-    def measure(run: str, taken: Callable[[], Found]) -> None:
-        if run.partition(" ")[0] in wanted:
-            results[run] = taken()
-            print(f"\n{report.shown({run: results[run]})}", flush=True)
-
-    for clients in runs.CLIENTS:
-        variants = runs.appends(postgres, env, others, clients, 1 if options.quick else runs.APPEND_S)
-        measure(f"append {clients}", partial(runs.in_turn, variants, rounds))
-    measure("relay", lambda: runs.relays(postgres, folder, rounds, 1 if options.quick else runs.APPEND_S))
-    measure("consume", lambda: runs.consumption(postgres, folder, 3_000 if options.quick else runs.CONSUMED, rounds))
-    measure("growth", lambda: runs.growth(postgres, folder, rounds))
-    measure("web", lambda: runs.web(postgres, folder, rounds, runs.WEB_S))
-    measure("processes", lambda: runs.processes(postgres, folder, rounds))
-    for rate in runs.RATES:
-        variants = runs.pipelines(postgres, env, folder, rate, seconds)
-        measure(f"pipeline {rate}", partial(runs.in_turn, variants, rounds))
-    idle_s, rates = (0, runs.SYSTEM_RATES[:1]) if options.quick else (runs.IDLE_S, runs.SYSTEM_RATES)
-    measure("system", lambda: runs.whole_system(rounds, max(QUICK_S, seconds), idle_s, rates))
-    measure("start", lambda: runs.starts(rounds))
-    measure("repair", lambda: runs.repairs(postgres, folder, others, options.events, rounds))
-    measure("live", lambda: runs.live(rounds, max(20, seconds)))
-    measure("lists", lambda: runs.lists(postgres, [options.service] if options.service else SERVICES))
-    measure("pages", runs.pages)
+    begin, taken = time.monotonic(), steps(options, folder, postgres, wanted)
+    for number, (run, step) in enumerate(taken.items(), start=1):
+        minutes = (time.monotonic() - begin) / 60
+        print(f"\n{number} of {len(taken)}, after {minutes:.1f} minutes: {report.TITLES[run]} …", flush=True)
+        results[run] = step()
+        print(report.shown({run: results[run]}), flush=True)
     return results
 
 

@@ -37,7 +37,7 @@ from tests.examples.positions import publish
 NUMBERS: Final = (1, 2, 3, 4)
 CLIENTS: Final = 256
 """Of all processes together, so that each of four still has 64."""
-SECONDS: Final = 2.0
+SECONDS: Final = 1.5
 BACKLOG: Final = 6_000
 
 
