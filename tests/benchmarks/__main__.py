@@ -25,6 +25,7 @@ from tests.benchmarks.runs import BENCH, Found
 
 ALL: Final = (
     "append",
+    "count",
     "relay",
     "consume",
     "growth",
@@ -40,7 +41,7 @@ ALL: Final = (
 )
 LONG: Final = ("lists", "pages")
 """What is measured only on request: it takes an hour."""
-QUICK: Final = ("append", "relay", "consume", "system")
+QUICK: Final = ("append", "count", "relay", "consume", "system")
 QUICK_S: Final = 10
 QUICK_EVENTS: Final = 3_000
 
@@ -78,6 +79,7 @@ def steps(
     }
     all_steps: Mapping[str, Callable[[], Found]] = {
         **appends,
+        "count": lambda: runs.counts(postgres),
         "relay": lambda: runs.relays(postgres, folder, rounds, append_s),
         "consume": lambda: runs.consumption(postgres, folder, QUICK_EVENTS if quick else runs.CONSUMED, rounds),
         "growth": lambda: runs.growth(postgres, folder, rounds),

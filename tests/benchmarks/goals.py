@@ -118,6 +118,21 @@ def _appends() -> Iterator[Goal]:
     )
 
 
+def _counts() -> Iterator[Goal]:
+    for figure, what, most in (
+        ("calls", "calls of functions", 300),
+        ("blocks_kept", "blocks of memory kept", 1),
+        ("peak_bytes", "bytes allocated at a time", 16_384),
+    ):
+        yield Goal(
+            what=f"append, 1 client: {what}, an event",
+            run="count",
+            figure=("execute()", figure),
+            at_most=most,
+            counts=True,
+        )
+
+
 def _relay() -> Iterator[Goal]:
     yield Goal(
         what="relay: events/s beside those of the append at 64 clients",
@@ -127,9 +142,9 @@ def _relay() -> Iterator[Goal]:
         at_least=1,
     )
     yield Goal(
-        what="relay of a backlog: requests to Kafka an event",
+        what="relay of a backlog: requests to Kafka with events, an event",
         run="relay",
-        figure=("relay", "requests"),
+        figure=("relay", "produce_requests"),
         at_most=0.01,
         counts=True,
     )
@@ -240,6 +255,7 @@ def _repairs() -> Iterator[Goal]:
 
 GOALS: Final[Sequence[Goal]] = (
     *_appends(),
+    *_counts(),
     *_relay(),
     *_consumption(),
     *_growth(),

@@ -25,6 +25,7 @@ TITLES: Final = {
     "pipeline 1000": "Command to another service's table, 1,000/s",
     "start": "Start of a system that was stopped",
     "system": "The whole system: command to the slowest read model of another service, and idle",
+    "count": "What an append takes of the interpreter",
     "relay": "The relay, of what 64 clients appended",
     "consume": "A topic consumed into a table, by one process",
     "growth": "Ten times the log, the streams and the tenants",

@@ -25,7 +25,7 @@ RATES: Final = (100, 1_000)
 LIVE_CLIENTS: Final = 1_000
 LIVE_RATE: Final = 500
 SYSTEM_RATES: Final = (20, 100, 400)
-IDLE_S: Final = 60
+IDLE_S: Final = 30
 
 LISTS_S: Final = 3_600
 """How long the lists may take: they are asked about 2,000 things six times each."""
@@ -75,6 +75,11 @@ def appends(
         "group commit": lambda: peers.append("group_lock", clients, seconds, env),
         **both,
     }
+
+
+def counts(postgres: Postgres) -> Found:
+    """Count what an append takes of the interpreter."""
+    return {"execute()": [asked(["-m", "tests.benchmarks.counting"], {"DATABASE_URL": postgres.url}, ROOT)]}
 
 
 def pipelines(postgres: Postgres, env: Mapping[str, str] | None, folder: Path, rate: int, seconds: int) -> Variants:
