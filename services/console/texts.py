@@ -116,6 +116,14 @@ class Texts:
                 return format_unit(round(number / size, 1), f"digital-{unit}", "short", locale=self.locale)
         return format_unit(number, "digital-byte", locale=self.locale)
 
+    def seconds(self, seconds: float) -> str:
+        """Return a duration in the unit that fits it."""
+        for unit, length in (("day", 172_800), ("hour", 7_200), ("minute", 120)):
+            if seconds >= length:
+                number = seconds / {"day": 86_400, "hour": 3_600, "minute": 60}[unit]
+                return format_unit(round(number, 1), f"duration-{unit}", "short", locale=self.locale)
+        return format_unit(round(seconds, 3), "duration-second", "short", locale=self.locale)
+
     def money(self, amount: int, currency: str) -> str:
         """Return an amount of the currency's minor units, such as cents."""
         return localised(amount, currency, self.locale)

@@ -1,5 +1,6 @@
 """Operate: verbs by their forms, plans that are confirmed, runs that are watched, parked records that are mended."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,10 @@ import pytest
 
 from cli.sentences import Count, Sentence, in_a_row, say, view
 from cli.verbs.mail import STATE
+from cli.verbs.status import Lag, ServiceStatus, as_data
 from cli.verbs.webhook import STATES
 from services.console.app import AREAS
+from services.console.pages.operating.fields import COLUMNS
 from tests.console.fakes import ACCOUNT, Browser, Services, hidden, problem, words
 from tests.console.samples.operating import (
     ANSWERS,
@@ -218,9 +221,42 @@ async def test_a_result_is_shown_as_facts_and_tables_whatever_it_has(browser: Br
     page = (await browser.get(RUN)).text
     text = words(page)
     assert "something is wrong" in text and "3 shown at 30 Nov 2026, 11:00 CET." in text
-    assert "Looked at 3 Well – Took s 0.071" in text and "1 more row is not shown." in text
-    assert 'remind 30 Nov 2026, 11:00 CET {"a": 1}' in text and "Name Head identity 41 marketplace 59" in text
+    assert "Looked through 3 Took 0.071 sec" in text and "Well" not in text and "1 more row is not shown." in text
+    assert (
+        'remind 30 Nov 2026, 11:00 CET {"a": 1}' in text
+        and "Services Name Newest position identity 41 marketplace 59" in text
+    )
     assert "Rows now Name Value carts 3" in text
+
+
+async def test_the_state_of_the_system_is_told_in_words(browser: Browser, services: Services) -> None:
+    log = {"head": 41, "relayed": 40, "relay_behind_s": 600.0, "owner": "pid-7", "led": True, "parked": 2, "due": 1}
+    seen = [
+        ServiceStatus(
+            service="identity", waiting={"consumers": "connecting to Kafka"}, log={**log, "bytes": 8_400_000}
+        ),
+        ServiceStatus(service="marketplace", waiting={}, fault="gone"),
+    ]
+    lag = Lag(consumer="marketplace.sales", events=1204, parked=0, seconds=4.25, per_s=-1_520.4)
+    result = as_data(seen, [lag], ["identity: consumers: connecting to Kafka"])
+    for (verb, table), columns in COLUMNS.items():
+        rows = result[table].values() if isinstance(result[table], dict) else result[table]
+        assert verb == "status" and {*columns} <= set().union({"fenced"}, *rows)
+    shows(services, verb="status", dry_run=None, answer=said("identity: connecting to Kafka", ok=False, **result))
+    text = words((await browser.get(RUN)).text.partition("All of it as JSON")[0])
+    assert "Services Name Ready Waits for Why it can't be read Parked" in text
+    assert "identity – consumers: connecting to Kafka – 2 10 mins 1 8.4 MB" in text
+    assert "marketplace.sales 1,204 4.25 secs -1,520.4/s 0" in text
+    assert not re.search(r"relay_|lag_s|Lag s|pid-7|[{}]", text)
+
+
+@pytest.mark.parametrize("kind", ["status", "rebuild"])
+async def test_a_verbs_form_says_what_it_leaves_alone_and_how_long_it_takes(browser: Browser, kind: str) -> None:
+    said_first = {
+        "status": "It only reads, and changes nothing. It takes a few seconds,",
+        "rebuild": "Nothing is changed until you have seen what it would do, and have confirmed it. It folds all",
+    }
+    assert said_first[kind] in words((await browser.get(f"{AT}/verbs/{kind}")).text)
 
 
 async def test_what_a_record_has_is_text(browser: Browser, services: Services) -> None:

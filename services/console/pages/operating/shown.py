@@ -3,19 +3,20 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Final
 
 from markupsafe import Markup, escape
 from pydantic import JsonValue
 
+from services.console.pages.operating.fields import COLUMNS as COLUMNS_OF
+from services.console.pages.operating.fields import field_of, number_of
 from services.console.pages.operating.words import worded
 from services.console.texts import Texts
 
 ROWS: Final = 200
 COLUMNS: Final = 8
 CELL: Final = 160
-_SAID_ELSEWHERE: Final = frozenset({"verb", "dry_run", "ok", "count", "operation", "plan"})
+_SAID_ELSEWHERE: Final = frozenset({"verb", "dry_run", "ok", "count", "operation", "plan", "well", "wrong"})
 _NOTHING: Final[Sequence[JsonValue]] = (None, "", [], {})
 _NAME: Final = " name"
 _VALUE: Final = " value"
@@ -41,35 +42,31 @@ class Shown:
     json: str
 
 
-def shown(result: Mapping[str, JsonValue], texts: Texts) -> Shown:
-    """Return a result for people."""
+def shown(verb: str, result: Mapping[str, JsonValue], texts: Texts) -> Shown:
+    """Return the result of a verb for people."""
     facts, tables = list[tuple[str, Markup]](), list[Table]()
     for name, value in result.items():
         if name in _SAID_ELSEWHERE or value in _NOTHING:
             continue
         if rows := _rows(value):
-            tables.append(_table(_title(name), rows, texts))
+            tables.append(_table(verb, name, rows, texts))
         else:
-            facts.append((_title(name), cell(value, texts)))
+            facts.append((field_of(name, texts), cell(value, texts, name)))
     return Shown(facts, tables, json.dumps(result, indent=2, ensure_ascii=False))
 
 
-def cell(value: JsonValue, texts: Texts) -> Markup:
-    """Return a value for a cell of a table."""
+def cell(value: JsonValue, texts: Texts, name: str = "") -> Markup:
+    """Return the value of a field of this name for a cell of a table."""
     if value is None or isinstance(value, bool):
         return escape("✓" if value else "–")
-    if isinstance(value, float):
-        return escape(texts.number(round(Decimal(value), 3)))
-    if isinstance(value, int):
-        return escape(texts.number(value))
+    if isinstance(value, int | float):
+        return escape(number_of(name, value, texts))
+    if isinstance(value, dict) and all(isinstance(each, str) for each in value.values()):
+        return worded(", ".join(f"{part}: {said}" for part, said in value.items()), texts)
     if isinstance(value, list) and all(isinstance(each, str) for each in value):
         return worded(", ".join(map(str, value)), texts)
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return worded(text if len(text) <= CELL else f"{text[:CELL]}…", texts)
-
-
-def _title(name: str) -> str:
-    return name.replace("_", " ").capitalize()
 
 
 def _rows(value: JsonValue) -> Sequence[Mapping[str, JsonValue]]:
@@ -83,9 +80,11 @@ def _rows(value: JsonValue) -> Sequence[Mapping[str, JsonValue]]:
     return []
 
 
-def _table(title: str, rows: Sequence[Mapping[str, JsonValue]], texts: Texts) -> Table:
+def _table(verb: str, title: str, rows: Sequence[Mapping[str, JsonValue]], texts: Texts) -> Table:
     columns = list(dict.fromkeys(name for row in rows[:ROWS] for name, value in row.items() if value not in _NOTHING))
-    columns = columns[:COLUMNS]
-    cells = [[cell(row.get(name), texts) for name in columns] for row in rows[:ROWS]]
+    chosen = COLUMNS_OF.get((verb, title))
+    columns = columns[:COLUMNS] if chosen is None else [each for each in (_NAME, *chosen) if each in columns]
+    cells = [[cell(row.get(name), texts, name) for name in columns] for row in rows[:ROWS]]
     titles = {_NAME: texts.gettext("Name"), _VALUE: texts.gettext("Value")}
-    return Table(title, [titles.get(name) or _title(name) for name in columns], cells, max(0, len(rows) - ROWS))
+    names = [titles.get(name) or field_of(name, texts) for name in columns]
+    return Table(field_of(title, texts), names, cells, max(0, len(rows) - ROWS))

@@ -12,7 +12,7 @@ from services.console.deeds import again, refuse
 from services.console.doors import Refused
 from services.console.forms import REQUIRED
 from services.console.pages.operating.server import begin, verb_named
-from services.console.pages.operating.words import label_of, title_of
+from services.console.pages.operating.words import TAKES, label_of, title_of
 from services.console.shapes.operating import ServedVerb
 from services.console.texts import marked
 from services.console.verbs import check_operator
@@ -124,7 +124,10 @@ async def verb(visit: Visit) -> Response:
     for each in fields:
         given = visit.request.query_params.get(each.name, "" if visit.request.query_params else each.default)
         visit.form.values.setdefault(each.name, given)
-    return visit.page("operating/verb.html", verb=found, title=title_of(found.name, visit.texts), fields=fields)
+    title, takes = title_of(found.name, visit.texts), TAKES.get(found.name, "")
+    return visit.page(
+        "operating/verb.html", verb=found, title=title, takes=visit.texts.gettext(takes) if takes else "", fields=fields
+    )
 
 
 async def run(visit: Visit) -> Response:

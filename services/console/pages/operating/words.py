@@ -165,6 +165,20 @@ LABELS: Final[Mapping[str, str]] = {
     "version": marked("Version"),
     "workers": marked("Workers"),
 }
+TAKES: Final[Mapping[str, str]] = {
+    "as-of": marked(
+        "It folds the events up to that moment again, into tables of its own: its progress says how far it is."
+    ),
+    "rebuild": marked(
+        "It folds all events again, into new tables: its progress says how far it is. Everybody reads the present ones "
+        "until the new ones are complete."
+    ),
+    "status": marked("It takes a few seconds, as it measures the lag twice."),
+    "verify": marked(
+        "It reads all events and records: its progress says how far it is. Commands and pages go on meanwhile."
+    ),
+}
+"""How long verbs take, where that is not at once."""
 STEPS: Final[Mapping[str, str]] = {
     "folding": marked("Folding events"),
     "catching up": marked("Catching up"),
