@@ -13,7 +13,7 @@ Command ids are not hashed: the topic's are compared with the store's, and the s
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -27,8 +27,10 @@ from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.received import Raw
 from shared.eventlog.deliver.relay import partition_of
 from shared.eventlog.repair import anchors
+from shared.eventlog.repair.ahead import ahead
 from shared.eventlog.repair.anchors import Anchor
 from shared.eventlog.repair.chains import reported_event
+from shared.eventlog.repair.collecting import rare_collections
 from shared.eventlog.repair.topic import ReportProgress, TopicReader, silent
 from shared.eventlog.write.postgres import PostgresStore
 from shared.eventlog.write.snapshots import altered
@@ -380,6 +382,7 @@ async def verify(
         report.findings.add("anchors", line)
     check = StoreCheck(report.findings, marks)
     async with AsyncExitStack() as stack:
+        stack.enter_context(rare_collections())
         db = await asyncpg.connect(dsn)
         stack.push_async_callback(db.close)
         relayed: int = await db.fetchval(SQL["relayed"], f"relay:{topic_of(service)}")
@@ -401,7 +404,7 @@ async def _check_store(
         head = await db.fetchrow(SQL["head"])
         batches = await db.fetch(SQL["batches"])
         due = 0
-        async for events in store.all_events(db, AT_ONCE):
+        async for events in ahead(store.all_events(db, AT_ONCE)):
             for event in events:
                 while due < len(batches) and batches[due]["last_position"] < (event.envelope.position or 0):
                     check.batch(*batches[due])
@@ -482,8 +485,13 @@ async def _read_on(
     at: dict[int, int],
     progress: ReportProgress,
 ) -> None:
-    while batches := await reader.read(at, at):
-        for raw in (raw for raws in batches.values() for raw in raws):
-            check.record(raw)
-            report.records += 1
-        progress("topic", report.records, max(reader.records, report.records))
+    async def batches() -> AsyncIterator[list[Raw]]:
+        while read := await reader.read(at, at):
+            yield [raw for raws in read.values() for raw in raws]
+
+    with rare_collections():
+        async for raws in ahead(batches()):
+            for raw in raws:
+                check.record(raw)
+            report.records += len(raws)
+            progress("topic", report.records, max(reader.records, report.records))
