@@ -28,16 +28,19 @@ _LONGEST_FOLDER: Final = 60
 """A socket's path may have 107 bytes; in a longer folder, the system's folder for temporary files is used."""
 
 
-def warm_up(folder: Path) -> None:
+def warm_up(folder: Path | None = None) -> None:
     """Start the fork server, which imports while this process goes on.
 
-    Its socket is in this folder."""
-    shutil.rmtree(folder, ignore_errors=True)
-    if len(str(folder)) <= _LONGEST_FOLDER:
+    Its socket is in this folder, whose former content is removed, or where temporary files are.
+    """
+    former = tempfile.tempdir
+    if folder is not None and len(str(folder)) <= _LONGEST_FOLDER:
+        shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         tempfile.tempdir = str(folder)
     _CONTEXT.set_forkserver_preload([_PRELOADED])
     forkserver.ensure_running()
+    tempfile.tempdir = former
 
 
 class ForkedProcess(ModuleProcess):

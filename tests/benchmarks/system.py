@@ -23,6 +23,7 @@ import asyncpg
 import httpx
 import psutil
 
+from deploy.forked import warm_up
 from services import definitions
 from shared.eventlog.deliver.projection import Projection
 from shared.events import ProfileUpdated
@@ -108,10 +109,10 @@ def used(folder: Path) -> Mapping[int, tuple[float, int]]:
     return found
 
 
-def largest_service(folder: Path) -> int:
+def largest_service(running: System, folder: Path) -> int:
     """Return the memory of the largest of the services' processes, in MiB."""
-    memory = [used(folder)[each.pid][1] for each in processes(folder) if "services." in " ".join(_line(each))]
-    return max(memory) >> 20
+    memory = used(folder)
+    return max(memory[service.pid][1] for service in running.services.values() if service.pid) >> 20
 
 
 async def transactions(db: "asyncpg.Connection[asyncpg.Record]") -> int:
@@ -189,16 +190,17 @@ async def measured(running: System, folder: Path, seconds: int, idle_s: float, r
         cpu, began = meter(folder), time.monotonic()
         await asyncio.sleep(idle_s)
         result["idle_percent"] = round(100 * cpu() / (time.monotonic() - began), 1)
-    result["service_mib"] = largest_service(folder)
+    result["service_mib"] = largest_service(running, folder)
     result["memory_mib"] = sum(memory for _, memory in used(folder).values()) >> 20
     return result
 
 
 def main() -> None:
     seconds, idle_s, *rates = map(int, sys.argv[1:])
+    warm_up()
     with tempfile.TemporaryDirectory(prefix="system-") as place:
         folder = Path(place)
-        with system(folder) as running:
+        with system(folder, forked=True) as running:
             say(asyncio.run(measured(running, folder, seconds, idle_s, rates)))
 
 

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing import forkserver
@@ -20,8 +19,7 @@ Make = Callable[..., ModuleProcess]
 
 
 @pytest.fixture
-def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
-    monkeypatch.setattr(tempfile, "tempdir", tempfile.tempdir)  # warm_up sets it
+def make(tmp_path: Path) -> Iterator[Make]:
     warm_up(tmp_path / "f")
     made: list[ModuleProcess] = []
 

@@ -154,10 +154,11 @@ def _own_credentials(service: str, postgres: parts.Postgres, kafka: parts.Kafka)
 
 
 @contextmanager
-def system(folder: Path, variables: Mapping[str, str] = {}) -> Iterator[System]:
+def system(folder: Path, variables: Mapping[str, str] = {}, *, forked: bool = False) -> Iterator[System]:
     """The whole system in a folder, with the example data, until the block ends.
 
-    `variables` are variables of the services besides those that they always have.
+    `variables` are variables of the services besides those that they always have. The services are started as in
+    containers, or `forked`, as by `make up`.
     """
     with ExitStack() as stack:
         postgres = stack.enter_context(parts.postgres(folder / "postgres"))
@@ -172,7 +173,9 @@ def system(folder: Path, variables: Mapping[str, str] = {}) -> Iterator[System]:
         env["KAFKA_PUBLISHER_PASSWORD"] = kafka.access_of(f"publisher-{PUBLISHER}").password or ""
         env |= {url_variable(name): f"http://127.0.0.1:{port}" for name, port in ports.items()}
         services = {
-            name: ServicePart(name, folder / name, port, env={**env, **_own_credentials(name, postgres, kafka)})
+            name: ServicePart(
+                name, folder / name, port, env={**env, **_own_credentials(name, postgres, kafka)}, forked=forked
+            )
             for name, port in ports.items()
         }
         for service in services.values():
