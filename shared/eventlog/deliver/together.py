@@ -25,8 +25,7 @@ class Share:
 
     Attributes:
         own: The topic of the consumer's service.
-        has_all: Whether the store has every event of its topic although it is fenced, as at the end of a restore. Then
-            much is to be folded, and the folds' statements are sent in bundles.
+        has_all: Whether the store has every event of its topic although it is fenced, as at the end of a restore.
         reached: The offset that this process has processed in each partition. An `assigned` call in the meantime
             starts at other offsets.
         impatient: The partitions in which a missing version is not waited for.
@@ -107,7 +106,8 @@ async def fold(
 
 
 async def _apply(share: Share, projection: Projection, planned: BatchPlan, tx: Any, careful: bool) -> None:
-    bundles = Bundles(tx, str, projection.in_bulk) if share.has_all and not careful else None
+    in_bulk = projection.in_bulk if share.has_all else {}  # what it sends last is worth it for many events only
+    bundles = Bundles(tx, str, in_bulk) if len(planned.apply) > 1 and not careful else None
     await apply_each(planned, share.spans.around(folding(projection, tx, careful, bundles)), careful)
     if bundles is not None:
         try:
