@@ -16,7 +16,7 @@ ARGS ?=
 JOBS ?= $(shell $(PYTHON) -c 'import os; print(min((os.cpu_count() or 1) + 1, 4))')
 
 .DEFAULT_GOAL := help
-.PHONY: help install secrets up down status logs story year test long torture format bench bench-quick lock browser tour documents fuzz clean
+.PHONY: help install secrets up down status logs story year test long torture format bench bench-quick lock browser tour documents fuzz chart clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -70,6 +70,10 @@ documents: install ## check the documents by other people's tools: redocly, spec
 fuzz: install ## let schemathesis ask every operation of the documents, more than `documents` does (SCHEMATHESIS_EXAMPLES, SCHEMATHESIS_SEED)
 	@$(PYTHON) -m deploy.bootstrap documents
 	FUZZ=long $(VENV) -m pytest -m long tests/system/test_schemathesis.py $(ARGS)
+
+chart: install ## check the Helm chart by helm and kubeconform, which Go builds (CHART_CRDS: a folder with CloudNativePG's definitions)
+	@$(VENV) -m deploy.chart_checks
+	$(VENV) -m pytest -q tests/contracts/test_chart.py tests/contracts/test_chart_made.py $(ARGS)
 
 long: install ## run the slow tests: restores, a replaced PostgreSQL, a rebuild of every table, 10,000 hostile records
 	$(VENV) -m pytest -m long $(ARGS)
