@@ -1,11 +1,13 @@
 """All measurements in one run, the variants in turn within each round: `python -m tests.benchmarks --help`.
 
-PostgreSQL and Kafka are this run's own, in .local. Compare within a run only: machines differ, and so do hours.
+PostgreSQL and Kafka are this run's own, in .local. Compare within a run only: machines differ, and so do hours. What
+`make year` takes is not measured here: its yardstick is a former checkout, and each run takes many minutes.
 """
 
 import argparse
 import asyncio
 import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -16,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from deploy import ROOT
+from deploy import ROOT, OperatorError
 from deploy.stack import Postgres
 from shared.services import SERVICES
 from tests.benchmarks import peers, report, runs, stores
@@ -96,27 +98,37 @@ def steps(
     return {run: step for run, step in all_steps.items() if run.partition(" ")[0] in wanted}
 
 
-def measured(options: argparse.Namespace, folder: Path, postgres: Postgres) -> dict[str, Found]:
-    """Measure what was chosen; print what begins, and each measurement as soon as it is there."""
+def measured(options: argparse.Namespace, folder: Path, postgres: Postgres) -> tuple[dict[str, Found], Sequence[str]]:
+    """Measure what was chosen; print what begins, and each measurement as soon as it is there.
+
+    Returns:
+        What was measured, and the runs that failed.
+    """
     wanted = QUICK if options.quick else options.only or [each for each in ALL if each not in LONG]
     results: dict[str, Found] = {}
+    failed: list[str] = []
     begin, taken = time.monotonic(), steps(options, folder, postgres, wanted)
     for number, (run, step) in enumerate(taken.items(), start=1):
         minutes = (time.monotonic() - begin) / 60
         print(f"\n{number} of {len(taken)}, after {minutes:.1f} minutes: {report.TITLES[run]} …", flush=True)
-        results[run] = step()
-        print(report.shown({run: results[run]}), flush=True)
-    return results
+        try:
+            results[run] = step()
+        except (RuntimeError, OperatorError, OSError, subprocess.TimeoutExpired) as why:
+            failed.append(run)
+            print(f"It failed: {why}", flush=True)
+        else:
+            print(report.shown({run: results[run]}), flush=True)
+    return results, failed
 
 
 def main() -> None:
     options = chosen()
     BENCH.mkdir(parents=True, exist_ok=True)
     if not peers.HERE.is_dir():
-        print(f"The peers' scripts are not in {peers.HERE}: a naive append and COPY are the only yardsticks.")
+        print(f"The peers' scripts are not in {peers.HERE}: there is no minimal pipeline to compare with.")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=BENCH, prefix="run-")))
-        results = measured(options, folder, stack.enter_context(Postgres(folder / "postgres")))
+        results, failed = measured(options, folder, stack.enter_context(Postgres(folder / "postgres")))
     now = datetime.now(UTC)
     kept = BENCH / f"{now:%Y%m%dT%H%M%SZ}.json"
     kept.write_text(json.dumps(results, indent=1))
@@ -124,17 +136,20 @@ def main() -> None:
     goals = judged(results)
     for each in goals:
         if each.goal.counts or not options.quick:
-            print(f"  {'met    ' if each.met else 'NOT MET'} {each.goal.what}: {each.median:.3g}; goal {each.bound}")
+            met = "met    " if each.met else "NOT MET"
+            print(f"  {met} {each.goal.what}: {report.number(each.median)}; goal {each.bound}")
     if options.report:
         drawing = options.report.with_suffix(".svg")
         options.report.write_text(report.markdown(results, now, drawing))
         drawing.write_text(report.svg(goals))
-    _fail([each.goal.what for each in goals if each.goal.counts and not each.met])
+    _fail([each.goal.what for each in goals if each.goal.counts and not each.met], failed)
 
 
-def _fail(counters: Sequence[str]) -> None:
-    if counters:
-        sys.exit("Counters beyond their limits: " + "; ".join(counters))
+def _fail(counters: Sequence[str], failed: Sequence[str]) -> None:
+    wrong = [f"Counters beyond their limits: {'; '.join(counters)}"] if counters else []
+    wrong += [f"Not measured, as it failed: {'; '.join(failed)}"] if failed else []
+    if wrong:
+        sys.exit("\n".join(wrong))
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ TITLES: Final = {
 
 WIDTH: Final = 260
 ROW: Final = 18
-LABELS: Final = 420
+LABELS: Final = 540
 
 
 def shown(results: Mapping[str, Found]) -> str:
@@ -81,6 +81,7 @@ def markdown(results: Mapping[str, Found], at: datetime, drawing: Path) -> str:
         _table(goals),
         *_absent(results),
         *_limits(results),
+        "Not measured here is the processor time of a command in `make year` beside that of a former checkout.",
         "## Figures",
         f"An append takes {APPEND_S} s. `cpu_us` is the client's processor time for an event.",
         *(f"### {TITLES[run]}\n\n{_figures(found)}" for run, found in results.items() if run not in ("lists", "pages")),
@@ -117,7 +118,7 @@ def _kafka() -> str:
 
 def _table(goals: Sequence[Judged]) -> str:
     rows = [
-        f"| {each.goal.what} | {each.median:.3g} | {each.least:.3g} to {each.most:.3g} | {each.bound} | "
+        f"| {each.goal.what} | {number(each.median)} | {number(each.least)} to {number(each.most)} | {each.bound} | "
         f"{'met' if each.met else '**not met**'} |"
         for each in goals
     ]
@@ -127,6 +128,11 @@ def _table(goals: Sequence[Judged]) -> str:
 def _absent(results: Mapping[str, Found]) -> Iterator[str]:
     if missing := without_yardstick(results):
         yield f"These yardsticks could not be had, and what is measured beside them is left out: {', '.join(missing)}."
+
+
+def number(value: float) -> str:
+    """Return a figure with three digits, or with all that are before its point."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _limits(results: Mapping[str, Found]) -> Iterator[str]:

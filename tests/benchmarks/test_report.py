@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from tests.benchmarks.__main__ import ALL
 from tests.benchmarks.goals import GOALS, judged, without_yardstick
-from tests.benchmarks.report import TITLES, markdown, shown, svg
+from tests.benchmarks.report import TITLES, markdown, number, shown, svg
 from tests.benchmarks.runs import CLIENTS, RATES, Found
 
 
@@ -52,8 +53,19 @@ def test_a_goal_that_is_missed_is_said_and_drawn_to_the_left() -> None:
     assert [float(bar.get("x", 0)) < middle for bar in bars] == [not each.met for each in goals]
 
 
+def test_a_figure_has_three_digits_or_all_before_its_point() -> None:
+    assert [number(each) for each in (1_510.4, 122, 99.95, 0.3459, 0.00057)] == [
+        "1,510",
+        "122",
+        "100",
+        "0.346",
+        "0.00057",
+    ]
+
+
 def test_every_measurement_has_a_title_and_every_goal_a_measurement() -> None:
     runs = {f"append {clients}" for clients in CLIENTS} | {f"pipeline {rate}" for rate in RATES}
-    assert runs <= set(TITLES)
+    runs |= set(ALL) - {"append", "pipeline"}
+    assert runs == set(TITLES)
     assert {goal.run for goal in GOALS} <= set(TITLES)
     assert shown({"append 64": FOUND}).startswith("Append, 64 clients; medians of 3\n  naive asyncpg")
