@@ -21,16 +21,29 @@ MOST: Final = 2_000
 """The most events of one store that a search returns."""
 
 
+class Outcome(NamedTuple):
+    """What became of a publisher's event, by the service that decided on it."""
+
+    service: str
+    status: str
+    rule: str
+    reason: str
+    remedy: str
+    time: datetime
+
+
 class FoundEvent(NamedTuple):
     """An event and its service.
 
-    A publisher's event has no service; `where` is then its topic, partition and offset.
+    A publisher's event has no service; `where` is then its topic, partition and offset, and `outcomes` is None until
+    the services were asked for them.
     """
 
     service: str
     envelope: Envelope
     data: bytes
     where: str = ""
+    outcomes: Sequence[Outcome] | None = None
 
     @property
     def key(self) -> str:

@@ -12,6 +12,7 @@ from cli.app import Result, verb
 from cli.context import Context
 from cli.event_search import (
     FoundEvent,
+    Outcome,
     SearchTally,
     by_cause,
     find_correlated,
@@ -24,7 +25,11 @@ from cli.exit_codes import NOT_FOUND, UNREACHABLE, USAGE, OperatorError
 from cli.inbound import MOST, Search, Wanted, search
 from cli.output import Output, count, duration, plain, sandbox_mark, when
 from shared.events.envelope import BadName, checked_name, stamp
+from shared.events.registry import ANSWERING
 from shared.services import SERVICES
+from shared.sql import statements
+
+SQL: Final = statements(__file__)
 
 _CROSSINGS: Final = 5
 """How many alternations are followed of our events and a publisher's events that answer them."""
@@ -104,12 +109,12 @@ class EventHistory:
             await self._collect_from_publisher()
         tried: set[Wanted] = set()
         for _ in range(_CROSSINGS):
-            unseen = self._unseen(tried)
-            if not unseen:
-                return
+            if not (unseen := self._unseen(tried)):
+                break
             await self._search(list(unseen), max(unseen.values()))
             tried |= unseen.keys()
         self.not_followed["publishers_events"] = len(self._unseen(tried))
+        self.found = await with_outcomes(self._context, self.found)
 
     def shown(self) -> list[FoundEvent]:
         """Return the events to show."""
@@ -192,6 +197,27 @@ class EventHistory:
         self.found = sorted(every.values(), key=lambda each: (each.envelope.time, each.envelope.id))
 
 
+async def with_outcomes(context: Context, found: Sequence[FoundEvent]) -> list[FoundEvent]:
+    """Return the events, those of publishers with what became of them."""
+    foreign = [each for each in found if not each.service]
+    if not foreign:
+        return list(found)
+    outcomes: dict[str, list[Outcome]] = {each.key: [] for each in foreign}
+    places = [each.where.rsplit("/", 2) for each in foreign]
+    asked = (
+        [each.envelope.source for each in foreign],
+        [each.envelope.id for each in foreign],
+        [topic for topic, _, _ in places],
+        [int(partition) for _, partition, _ in places],
+        [int(offset) for _, _, offset in places],
+    )
+    for service in ANSWERING:
+        for row in await (await context.db(service)).fetch(SQL["outcomes"], *asked):
+            said = Outcome(service, *(row[name] for name in Outcome._fields[1:]))
+            outcomes[foreign[row["n"] - 1].key].append(said)
+    return [each if each.service else each._replace(outcomes=outcomes[each.key]) for each in found]
+
+
 def same_root(found: Sequence[FoundEvent], *asked: FoundEvent) -> list[FoundEvent]:
     """Return the events that have the same first cause as the events asked for."""
     known, reached, waiting = {each.key: each for each in found}, set[str](), list[FoundEvent]()
@@ -227,6 +253,7 @@ def _node(found: FoundEvent) -> dict[str, Any]:
         "key": found.key,
         "cause": found.cause,
         "where": found.where or None,
+        "outcomes": [{**each._asdict(), "time": stamp(each.time)} for each in found.outcomes or ()],
     }
 
 
@@ -268,11 +295,20 @@ def _label(each: FoundEvent, marked: Collection[str], start: datetime) -> Text:
     envelope, mark = each.envelope, "  <- asked" if each.key in marked else ""
     if not each.service:
         said = f"{envelope.type}  from {envelope.source}  {when(envelope.time)}{mark}"
-        return _lines(said, f"{envelope.id} in {each.where}")
+        return _lines(said, f"{envelope.id} in {each.where}", *_answered(each))
     late = (envelope.time - start).total_seconds()  # negative if a publisher's clock is ahead
     shown = f"{'-' if late < 0 else '+'}{duration(abs(late))}"
     mark = sandbox_mark(envelope) + mark
     return _lines(f"{envelope.type}  {each.service} {shown}{mark}", f"{envelope.stream}@{envelope.version}")
+
+
+def _answered(each: FoundEvent) -> Iterator[str]:
+    """Yield a line for what each service has answered to a publisher's event."""
+    if each.outcomes is not None and not each.outcomes:
+        yield "no service has answered it"
+    for said in each.outcomes or ():
+        because = f", {said.rule}: {said.reason}" if said.rule else ""
+        yield f"{said.status} by {said.service} {when(said.time)}{because}"
 
 
 def _lines(*lines: str) -> Text:

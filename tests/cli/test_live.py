@@ -202,6 +202,21 @@ async def _react(dsn: str, access: KafkaAccess, event_id: str) -> list[str]:
         await pool.close()
 
 
+def _answer(dsn: str, *values: str | int) -> None:
+    """Store an outcome of a record, as the consumer that decides on it does."""
+    columns = 'topic, partition, "offset", status, rule, reason, source, id'
+    more = "type, remedy, because, events) values ($1, $2, $3, $4, $5, $6, $7, $8, 'CsnIssued', '', '[]', '[]')"
+
+    async def inserted() -> None:
+        db = await asyncpg.connect(dsn)
+        try:
+            await db.execute(f"insert into engine.outcomes ({columns}, {more}", *values)
+        finally:
+            await db.close()
+
+    in_a_loop(inserted())
+
+
 def test_why_goes_over_to_publishers_events(
     tenure: Tenure, live: Mapping[str, str], kafka: parts.Kafka, tmp_path: Path
 ) -> None:
@@ -233,6 +248,15 @@ def test_why_goes_over_to_publishers_events(
 
     found = tenure("why", other, "--json").json
     assert [each["id"] for each in found["events"]] == [other], "nothing followed from it"
+    topic, partition, offset = found["events"][0]["where"].rsplit("/", 2)
+    assert found["events"][0]["outcomes"] == []
+    assert "no service has answered it" in tenure("why", other).out
+    record = (topic, int(partition), int(offset))
+    _answer(live["marketplace"], *record, "waiting", "failed", "It failed.", "urn:publisher:p", other)
+    _answer(live["marketplace"], *record, "rejected", "refused", "It is another's.", "", "")
+    (outcome,) = tenure("why", other, "--json").json["events"][0]["outcomes"]
+    assert (outcome["service"], outcome["status"], outcome["rule"]) == ("marketplace", "rejected", "refused")
+    assert "refused: It is another's." in " ".join(tenure("why", other).out.split()), "by its place, without a source"
     said = tenure("why", last, "--search", "1")
     assert said.code == 0 and "which was not found" in said.out and "--search N reads more" in said.out
     said = tenure("why", "nobodys-event")

@@ -14,7 +14,7 @@ from rich.console import Console
 from cli import horizon
 from cli.app import load_verbs
 from cli.context import environment
-from cli.event_search import FoundEvent
+from cli.event_search import FoundEvent, Outcome
 from cli.exit_codes import MEANING, OWN_FAULT, USAGE
 from cli.explain import explain
 from cli.horizon import OpenTransaction
@@ -295,6 +295,20 @@ def test_why_begins_with_the_publishers_event_and_goes_through_its_answers() -> 
     assert f"Y  from {one}  2026-11-21 12:00:04Z" in lines and "D  identity +5.0 s  <- asked" in lines
     (lost,) = trees([found[2]], set())
     assert str(lost.label) == f"caused by x of {one}, which was not found"
+
+
+def test_why_says_what_became_of_a_publishers_event() -> None:
+    rejected = Outcome("marketplace", "rejected", "not-confirmed", "It waits for `nobody`.", "Wait.", NOON)
+    accepted = Outcome("distribution", "accepted", "", "", "", NOON)
+    one = foreign("x", "urn:publisher:one")
+    for outcomes, said in (
+        (None, []),
+        ([], ["no service has answered it"]),
+        ([accepted], ["accepted by distribution 2026-11-21 12:00:00Z"]),
+        ([rejected], ["rejected by marketplace 2026-11-21 12:00:00Z, not-confirmed: It waits for `nobody`."]),
+    ):
+        (tree,) = trees([one._replace(outcomes=outcomes)], set())
+        assert str(tree.label).splitlines()[2:] == said
 
 
 def test_a_filter_takes_what_all_of_its_parts_take() -> None:

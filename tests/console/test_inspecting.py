@@ -261,6 +261,24 @@ async def test_an_event_says_why_it_happened_and_what_followed(browser: Browser,
     assert asked == {"stream": SUBSCRIPTION, "version": 1, "last": 1}
 
 
+@pytest.mark.parametrize(
+    ("outcomes", "became"),
+    [
+        ([], "What became of it No service has answered it."),
+        ([{}], "What became of it rejected · marketplace · 29 Nov 2026, 13:00:00 CET not-confirmed It waits. Wait."),
+        ([{"status": "accepted", "rule": ""}], "What became of it accepted · marketplace · 29 Nov 2026, 13:00:00 CET"),
+    ],
+)
+async def test_a_publishers_event_says_what_became_of_it(
+    browser: Browser, services: Services, outcomes: list[dict[str, str]], became: str
+) -> None:
+    rejected = {"service": "marketplace", "status": "rejected", "rule": "not-confirmed", "time": "2026-11-29T12:00:00Z"}
+    said = {**rejected, "reason": "It waits.", "remedy": "Wait."}
+    event = related(PUBLISHERS, "OrderConfirmed", None, "", outcomes=[{**said, **each} for each in outcomes])
+    services.answers["POST /verbs/why"] = verb(**{**WHY, "asked": "x-1", "asked_keys": [PUBLISHERS], "events": [event]})
+    assert became in words((await browser.get("/operator/events/x-1")).text)
+
+
 async def test_a_publishers_event_has_effects_and_no_stream(browser: Browser, services: Services) -> None:
     services.answers["POST /verbs/why"] = verb(**{**WHY, "asked": "x-1", "asked_keys": [PUBLISHERS]})
     said = words((await browser.get("/operator/events/x-1")).text)

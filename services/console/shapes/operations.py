@@ -96,6 +96,17 @@ class ShownStream(BaseModel):
 # ── why ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+class EventOutcome(BaseModel):
+    """What became of a publisher's event, by the service that decided on it."""
+
+    service: str
+    status: str
+    rule: str
+    reason: str
+    remedy: str
+    time: datetime
+
+
 class RelatedEvent(BaseModel):
     """An event that has the first cause in common with the one that was asked for."""
 
@@ -112,6 +123,8 @@ class RelatedEvent(BaseModel):
     cause: str
     causation: str
     where: str | None
+    outcomes: list[EventOutcome] = []
+    """The newest of each service; none of a service's own event."""
 
 
 class CutOff(BaseModel):
