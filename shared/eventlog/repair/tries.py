@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from shared.eventlog.deliver.relay import READ_EVENTS
 from shared.eventlog.repair.guard import FENCE
 from shared.eventlog.repair.topic import ReportProgress, TopicReader
 from shared.sql import statements
@@ -19,6 +20,8 @@ from shared.sql import statements
 SQL: Final = statements(__file__)
 
 MENDING: Final = "the store is being restored from its topic: "
+LAST: Final = READ_EVENTS // 2
+"""How many records of a partition say how far it has come: a block of repeats is spread over all partitions."""
 _AGAIN: Final = re.compile(r"run `tenure (?P<verb>[a-z ]+) \S+` again, which continues from there$")
 
 
@@ -92,9 +95,10 @@ async def recorded(
 async def highest_position(reader: TopicReader, service: str) -> int:
     """Estimate the highest position in the topic from each partition's last records.
 
-    No event has a higher position than the topic has records: a record that claims one is forged.
+    It is too low only if the last records of all partitions are a late block of repeats, by less than READ_EVENTS. No
+    event has a higher position than the topic has records: a record that claims one is forged.
     """
-    tails = [await reader.tail(partition, service) for partition in reader.ends]
+    tails = [await reader.tail(partition, service, LAST) for partition in reader.ends]
     return max((each.position for tail in tails for each in tail if each.position <= reader.records), default=0)
 
 
