@@ -63,7 +63,9 @@ def test_copy_is_for_plain_inserts(sql: str, found: object) -> None:
     [
         ("insert into seats (a, b) values ($1, lower($2)) on conflict (a) do update set b = excluded.b", "seats"),
         ("update Pools set seats = $2, ends = coalesce($3, ends) where id = $1;", "pools"),
-        ('delete from "x".timers where name = $1', '"x".timers'),
+        ('delete from "x".timers where name = $1', "timers"),
+        ('delete from "Timers" where name = $1', "timers"),
+        ("update only pools set seats = $1", None),
         ("delete from seats s using pools p where p.id = s.id", None),
         ("update pools set n = (select count(*) from seats)", None),
         ("update pools set n = engine.counted(id)", None),

@@ -18,7 +18,8 @@ _PLAIN_INSERT: Final = re.compile(
     re.IGNORECASE,
 )
 _OF_ONE_TABLE: Final = re.compile(
-    r"\s*(?:insert\s+into|update|delete\s+from)\s+(?P<table>[\w.\"]+)(?P<rest>\s.*)", re.IGNORECASE | re.DOTALL
+    r"\s*(?:insert\s+into|update|delete\s+from)\s+(?!only\s)(?P<table>[\w.\"]+)(?P<rest>\s.*)",
+    re.IGNORECASE | re.DOTALL,
 )
 _OF_OTHERS: Final = re.compile(r"\b(?:select|from|join|using|with|table)\b|[\w\"]\.[\w\"]+\s*\(", re.IGNORECASE)
 """What may read or write another table: a subquery, a join, or a function of ours, which has a schema."""
@@ -88,9 +89,14 @@ def plain_insert(sql: str) -> PlainInsert | None:
 
 @lru_cache(maxsize=1000)
 def table_of(sql: str) -> str | None:
-    """Return the only table that a statement can read or write, or None if there may be others."""
+    """Return the only table that a statement can read or write, or None if there may be others.
+
+    The name is without a schema and quotes, so that no table has two names.
+    """
     match = _OF_ONE_TABLE.fullmatch(sql)
-    return None if match is None or _OF_OTHERS.search(match["rest"]) else match["table"].lower()
+    if match is None or _OF_OTHERS.search(match["rest"]):
+        return None
+    return match["table"].replace('"', "").rpartition(".")[2].lower()
 
 
 def queues(statements: Sequence[Statement]) -> Iterable[Sequence[Statement]]:
