@@ -38,7 +38,7 @@ NUMBERS: Final = (1, 2, 3, 4)
 CLIENTS: Final = 256
 """Of all processes together, so that each of four still has 64."""
 SECONDS: Final = 1.5
-BACKLOG: Final = 6_000
+BACKLOG: Final = 10_000
 
 
 async def append(dsn: str) -> None:
