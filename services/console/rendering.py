@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import re
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -41,7 +40,6 @@ HEADERS: Final[Mapping[str, str]] = {
 }
 OVER_TLS: Final[Mapping[str, str]] = {"Strict-Transport-Security": "max-age=31536000"}
 _TYPES: Final = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
-_CODE: Final = re.compile("`([^`]+)`")
 _FOR_EVER: Final = "public, max-age=31536000, immutable"
 
 
@@ -82,8 +80,11 @@ def dotted(name: str) -> Markup:
 
 def coded(text: str) -> Markup:
     """Return a text in which what stands between backticks is code."""
-    parts = enumerate(_CODE.split(text))
-    return Markup("").join(Markup("<code>{}</code>").format(part) if at % 2 else escape(part) for at, part in parts)
+    pieces = escape(text).split("`")
+    if len(pieces) % 2 == 0:  # the last backtick has no other one
+        pieces[-2:] = [pieces[-2] + "`" + pieces[-1]]
+    code = Markup("<code>{}</code>")
+    return Markup("").join(code.format(piece) if at % 2 else piece for at, piece in enumerate(pieces))
 
 
 class Compiled(BytecodeCache):

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from markupsafe import Markup
 from pydantic import JsonValue
 
 from services.console.pages.topics.pages import type_of
+from services.console.rendering import coded
 from services.console.shapes.topics import Document
 from shared.documents.asyncapi import asyncapi_of_service
 from shared.services import SERVICES
@@ -78,6 +80,19 @@ async def test_a_service_that_does_not_answer_is_said_so(browser: Browser, servi
 
     services.answers["GET /asyncapi.json"] = down
     assert "Some of this can't be looked up right now." in words((await browser.get("/topics")).text)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("run `a <b>`, then `c`", "run <code>a &lt;b&gt;</code>, then <code>c</code>"),
+        (Markup("<b>it</b> says `x`"), "<b>it</b> says <code>x</code>"),
+        ("`a` and one ` more", "<code>a</code> and one ` more"),
+        ("", ""),
+    ],
+)
+def test_code_is_between_two_backticks_and_nothing_is_escaped_twice(text: str, shown: str) -> None:
+    assert coded(text) == shown
 
 
 @pytest.mark.parametrize(
