@@ -58,6 +58,9 @@ def chosen() -> argparse.Namespace:
     parser.add_argument(
         "--quick", action="store_true", help="judge the counters only, which no machine's speed changes"
     )
+    parser.add_argument(
+        "--adding", type=Path, action="append", default=[], help="the figures of an earlier run, for the report"
+    )
     parser.add_argument("--report", type=Path, help="the Markdown file to write; its drawing is written beside it")
     return parser.parse_args()
 
@@ -133,6 +136,8 @@ def main() -> None:
     kept = BENCH / f"{now:%Y%m%dT%H%M%SZ}.json"
     kept.write_text(json.dumps(results, indent=1))
     print(f"\nAll rounds: {kept.relative_to(ROOT)}")
+    for earlier in options.adding:
+        results = json.loads(earlier.read_text()) | results
     goals = judged(results)
     for each in goals:
         if each.goal.counts or not options.quick:
@@ -140,7 +145,7 @@ def main() -> None:
             print(f"  {met} {each.goal.what}: {report.number(each.median)}; goal {each.bound}")
     if options.report:
         drawing = options.report.with_suffix(".svg")
-        options.report.write_text(report.markdown(results, now, drawing))
+        options.report.write_text(report.markdown(results, now, drawing, runs=1 + len(options.adding)))
         drawing.write_text(report.svg(goals))
     _fail([each.goal.what for each in goals if each.goal.counts and not each.met], failed)
 

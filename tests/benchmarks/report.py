@@ -14,6 +14,7 @@ from typing import Final
 
 from deploy import jars
 from deploy.stack import postgres_bin
+from tests.benchmarks.bounds import BOUNDS
 from tests.benchmarks.goals import Judged, above_limits, judged, without_yardstick
 from tests.benchmarks.runs import APPEND_S, Found
 
@@ -63,24 +64,27 @@ def _lines(found: Found) -> Iterator[str]:
         yield f"  {name:<{width}} {'  '.join(cells)}  ({min(first):,g} to {max(first):,g})"
 
 
-def markdown(results: Mapping[str, Found], at: datetime, drawing: Path) -> str:
-    """Return the report of a run.
+def markdown(results: Mapping[str, Found], at: datetime, drawing: Path, *, runs: int = 1) -> str:
+    """Return the report of a run, or of several.
 
     Args:
         drawing: The file of the drawing, as the report's links name it.
+        runs: How many runs the measurements are of.
     """
     goals = judged(results)
+    compare = "within this run" if runs == 1 else f"within a measurement (they are of {runs} runs)"
     parts = [
         "# Performance",
         f"What `make bench` measured on {at:%Y-%m-%d}, with all guarantees and fsync on. Variants take turns within a "
         "round; a ratio is one of figures of the same round, and what is shown is the median of the rounds, with the "
-        "least and the greatest. Compare within this run only: machines differ, and so do hours.",
+        f"least and the greatest. Compare {compare} only: machines differ, and so do hours.",
         "\n".join(f"- {each}" for each in machine()),
         "## Goals",
         f"![Each goal's ratio of what was measured to what it should be]({drawing.name})",
         _table(goals),
         *_absent(results),
         *_limits(results),
+        *_bounds(goals),
         "Not measured here is the processor time of a command in `make year` beside that of a former checkout.",
         "## Figures",
         f"An append takes {APPEND_S} s. `cpu_us` is the client's processor time for an event.",
@@ -133,6 +137,13 @@ def _absent(results: Mapping[str, Found]) -> Iterator[str]:
 def number(value: float) -> str:
     """Return a figure with three digits, or with all that are before its point."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _bounds(goals: Sequence[Judged]) -> Iterator[str]:
+    missed = list(dict.fromkeys(each.goal.run for each in goals if not each.met))
+    if known := [f"- **{TITLES[run]}**: {BOUNDS[run]}" for run in missed if run in BOUNDS]:
+        yield "## What bounds what is not met"
+        yield "\n".join(known)
 
 
 def _limits(results: Mapping[str, Found]) -> Iterator[str]:

@@ -6,6 +6,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from tests.benchmarks.__main__ import ALL
+from tests.benchmarks.bounds import BOUNDS
 from tests.benchmarks.goals import GOALS, judged, without_yardstick
 from tests.benchmarks.report import TITLES, markdown, number, shown, svg
 from tests.benchmarks.runs import CLIENTS, RATES, Found
@@ -51,6 +52,13 @@ def test_a_goal_that_is_missed_is_said_and_drawn_to_the_left() -> None:
     assert len(bars) == len(goals)
     middle = max(float(each.get("x", 0)) for each in bars)
     assert [float(bar.get("x", 0)) < middle for bar in bars] == [not each.met for each in goals]
+
+
+def test_what_bounds_a_missed_goal_is_said() -> None:
+    missed: Found = {"naive asyncpg": FOUND["naive asyncpg"], "execute()": [appended(5_000, 8)] * 3}
+    pages = [markdown({"append 64": each}, datetime(2026, 1, 1, tzinfo=UTC), Path("a.svg")) for each in (missed, FOUND)]
+    assert [BOUNDS["append 64"] in page for page in pages] == [True, False]
+    assert set(BOUNDS) <= set(TITLES)
 
 
 def test_a_figure_has_three_digits_or_all_before_its_point() -> None:
