@@ -20,7 +20,9 @@ T = TypeVar("T")
 _LONGEST_PAUSE_S: Final = 30.0
 _HEALTHY_AFTER_S: Final = 60.0
 _TICK_S: Final = 0.15
-_PROBE_EVERY_S: Final = 0.25
+_STARTING_TICK_S: Final = 0.05
+"""While somebody waits for parts that start."""
+_PROBE_EVERY_S: Final = 0.1
 _DEATHS_WHILE_STARTING: Final = 3
 
 
@@ -76,7 +78,7 @@ class Supervisor:
         self.begin(*groups)
         new = [watched for group in self._groups[-len(groups) :] for watched in group] if groups else []
         while not all(watched.ready_at for watched in new):
-            self.tick()
+            self.tick(_STARTING_TICK_S)
             for watched in new:
                 late = time.monotonic() - watched.started_at > watched.part.ready_within_s
                 if not watched.ready_at and (late or watched.deaths >= _DEATHS_WHILE_STARTING):
@@ -120,9 +122,9 @@ class Supervisor:
         while True:
             self.tick()
 
-    def tick(self) -> None:
+    def tick(self, pause_s: float = _TICK_S) -> None:
         self._check()
-        time.sleep(_TICK_S)
+        time.sleep(pause_s)
 
     def _check(self) -> None:
         """Check every part once.
