@@ -6,6 +6,7 @@ are in no registry that is used here: CHART_CRDS names a folder with the operato
 without it two kinds are not checked. Without Go none is.
 """
 
+import argparse
 import json
 import os
 import shutil
@@ -196,12 +197,16 @@ def check() -> None:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m deploy.chart_checks", description=__doc__.splitlines()[0])
+    parser.add_argument("--tools", action="store_true", help="only build the tools and write the schemas")
+    chosen = parser.parse_args()
     if shutil.which("go") is None:
         print("No Go here, which builds helm and kubeconform: the chart is compared with the code only.")
         return
     try:
         install()
-        check()
+        if not chosen.tools:
+            check()
     except OperatorError as error:
         sys.exit(str(error))
 
