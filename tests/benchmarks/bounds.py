@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Final
 
 _APPEND: Final = (
-    "one process decides, hashes and answers: 38 to 50 µs of its processor for an event, so a core carries 20,000 to "
-    "26,000 events a second whatever the server does. The server takes 27 µs for an event of a batch of 16, of which "
+    "one process decides, hashes and answers: 40 to 59 µs of its processor for an event, so a core carries 17,000 to "
+    "25,000 events a second whatever the server does. The server takes 27 µs for an event of a batch of 16, of which "
     "the lookups are 3, the chain 2 and command ids 3."
 )
 _ROUND_TRIPS: Final = (
@@ -26,9 +26,10 @@ BOUNDS: Final[Mapping[str, str]] = {
     "answer. The items of a bulk request are decided in order, each after the commit of the one before.",
     "pipeline 100": _ROUND_TRIPS,
     "pipeline 1000": _ROUND_TRIPS,
-    "system": "processor: a command costs 34 ms of it at 20/s, 15 at 100/s and 6 at 400/s, in 35 statements and the "
-    "fetches of four readers, so two cores carry about 300 commands a second, with the callers on the same cores. Half "
-    "of idling is Kafka's. A service keeps about 70 MiB of its own after load.",
+    "system": "processor: a command costs 35 ms of it at 20/s, 15 at 100/s and 7 at 400/s, in 35 statements and the "
+    "fetches of four readers, so two cores carry fewer than 300 commands a second, with the callers on the same cores. "
+    "Half of idling is Kafka's. The largest service has 46 MiB of its own when it "
+    "starts, and the rest since requests waited for their turn at 400/s.",
     "repair": "one core of Python. A restore takes 84 µs of it for an event: headers and hash 17, import 12, folds 11, "
     "forgery checks 10, decoding 9, fetching 8, order 7, checkpoints 4; its goal leaves 33 to 42. A rebuild takes 12 "
     "to 18 µs, of which reading and decoding are 9; its goals leave 5 to 11. A table that many statements change one "
