@@ -49,19 +49,6 @@ class ForkedProcess(ModuleProcess):
     It goes on when its parent or the fork server is killed.
     """
 
-    def __init__(
-        self,
-        name: str,
-        module: str,
-        arguments: Sequence[str] = (),
-        *,
-        log: Path,
-        pid_file: Path,
-        env: Mapping[str, str] = os.environ,
-    ) -> None:
-        super().__init__(name, module, arguments, log=log, pid_file=pid_file, env=env)
-        self._given = (name, module, tuple(arguments), dict(env))
-
     def _launch(self, log: IO[bytes]) -> Launched:
         return _Forked(_CONTEXT.Process(target=_run, args=(*self._given, log.name), name=self.name))
 

@@ -137,6 +137,7 @@ class ModuleProcess(ChildProcess):
         super().__init__(
             name, [sys.executable, "-m", module, *arguments], log=log, pid_file=pid_file, env=env, cwd=ROOT
         )
+        self._given = (name, module, tuple(arguments), dict(env))
 
 
 def _opened_log(path: Path) -> IO[bytes]:
