@@ -84,7 +84,7 @@ def asyncapi_of(topics: Iterable[str], title: str, bootstrap: str) -> Part:
     """Return the document of these topics.
 
     Args:
-        bootstrap: the host and port of Kafka.
+        bootstrap: the host and port of Kafka, or of several of its brokers, separated by commas.
     """
     read = {topic: {event.type(): event for event in EVENTS_ON[topic]} for topic in topics}
     messages = {
@@ -101,12 +101,13 @@ def asyncapi_of(topics: Iterable[str], title: str, bootstrap: str) -> Part:
         },
         "defaultContentType": _CONTENT,
         "servers": {
-            "kafka": {
-                "host": bootstrap,
+            "kafka" if not number else f"kafka-{number + 1}": {
+                "host": host.strip(),
                 "protocol": "kafka-secure",
                 "description": "Each client has a user of its own, and the rights that this user was granted.",
                 "security": [{"$ref": "#/components/securitySchemes/scram"}],
             }
+            for number, host in enumerate(bootstrap.split(","))
         },
         "channels": {_name(topic): _channel(topic, found) for topic, found in read.items()},
         "operations": {_operation(topic): _operation_of(topic, found) for topic, found in read.items()},

@@ -190,7 +190,7 @@ async def tables(events: int) -> Result:
 
 async def faststream(events: int) -> Result:
     access, taken, first, begin = KafkaAccess.from_environment(), 0, 0, 0.0
-    broker = KafkaBroker(access.bootstrap, security=access.broker_security(), logger=None, graceful_timeout=1.0)
+    broker = KafkaBroker(access.servers, security=access.broker_security(), logger=None, graceful_timeout=1.0)
     whole = asyncio.Event()
 
     @broker.subscriber(TOPIC, group_id=uuid.uuid4().hex, auto_offset_reset="earliest", batch=True, max_records=1000)

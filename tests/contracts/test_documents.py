@@ -96,6 +96,14 @@ def test_the_asyncapi_document_has_every_event_of_every_topic() -> None:
             assert set(example["headers"]) <= set(trait["headers"]["properties"])
 
 
+def test_each_broker_of_a_cluster_is_a_server_of_the_document() -> None:
+    servers = asyncapi_of([topic_of("marketplace")], "Tenure", "a.example:9093,b.example:9093")["servers"]
+    assert {name: server["host"] for name, server in servers.items()} == {
+        "kafka": "a.example:9093",
+        "kafka-2": "b.example:9093",
+    }
+
+
 def test_the_headers_that_are_described_are_those_that_are_written() -> None:
     traits = asyncapi_of([topic_of("marketplace"), OUTCOMES], "", "")["components"]["messageTraits"]
     of_services, of_outcomes = traits["ofAService"]["headers"], traits["ofAnOutcome"]["headers"]

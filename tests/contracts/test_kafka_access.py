@@ -9,6 +9,7 @@ from faststream.security import SASLScram512
 
 from deploy import ROOT
 from shared.eventlog.deliver.kafka import VARIABLES, InvalidKafkaSettings, KafkaAccess
+from shared.eventlog.deliver.subscribing import connection
 
 FOLDERS = ("shared", "services", "cli", "deploy", "tests")
 SOURCES = [file for folder in FOLDERS for file in (ROOT / folder).rglob("*.py")]
@@ -18,6 +19,14 @@ SCRAM = {"KAFKA_BOOTSTRAP": "h:1", "KAFKA_USERNAME": "marketplace", "KAFKA_PASSW
 
 def test_without_settings_it_is_the_plaintext_of_this_machine() -> None:
     assert KafkaAccess.from_environment({}) == KafkaAccess(bootstrap="127.0.0.1:8111", security="plaintext")
+
+
+@pytest.mark.parametrize("written", ["a:9092,b:9092", " a:9092, b:9092,"])
+def test_several_brokers_are_asked_one_after_the_other(written: str) -> None:
+    """FastStream takes a text for one broker: with commas in it, its consumers never connected."""
+    access = KafkaAccess.from_environment({"KAFKA_BOOTSTRAP": written})
+    assert access.servers == access.client()["bootstrap_servers"] == ["a:9092", "b:9092"]
+    assert connection(access).specification.url == access.servers
 
 
 def test_a_user_gets_sasl_and_tls_unless_told_otherwise() -> None:

@@ -115,9 +115,14 @@ class KafkaAccess:
         """Whether the connection is encrypted and the broker authenticated."""
         return self.security in ("tls", "sasl_tls")
 
+    @property
+    def servers(self) -> list[str]:
+        """The brokers that are asked first, one text each: FastStream does not split them."""
+        return [server.strip() for server in self.bootstrap.split(",") if server.strip()]
+
     def client(self) -> dict[str, Any]:
         """Return the keyword arguments of an aiokafka client for this connection."""
-        settings: dict[str, Any] = {"bootstrap_servers": self.bootstrap, "security_protocol": _PROTOCOLS[self.security]}
+        settings: dict[str, Any] = {"bootstrap_servers": self.servers, "security_protocol": _PROTOCOLS[self.security]}
         if self.tls:
             settings["ssl_context"] = _tls_context(self.ca_file)
         if self.sasl:

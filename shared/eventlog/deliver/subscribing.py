@@ -44,7 +44,7 @@ SUBSCRIBER_SETTINGS: Final[Mapping[str, Any]] = {
 def connection(access: KafkaAccess) -> KafkaBroker:
     """Return a new connection to Kafka, which is not started."""
     return KafkaBroker(
-        access.bootstrap,
+        access.servers,
         security=access.broker_security(),
         logger=logging.getLogger("faststream"),
         client_id="tenure",
