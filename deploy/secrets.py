@@ -20,6 +20,7 @@ COMPOSE_NAMES: Final = (
     *(f"kafka-{name}" for name in ("admin", "broker", "controller", "operator", *SERVICES, *EDGES)),
     *(f"kafka-{name}" for name in ("publisher-autodesk", "dashboard")),
     *(f"cookies-{name}" for name in EDGES),
+    *("kafka-viewer", "kafka-ui", "grafana-admin"),  # of the profiles kafka-ui and observability
 )
 COMPOSE_FOLDERS: Final = ("kafka-authority", "kafka", "kafka-ca")
 """The folders that the container `certificates` fills: for itself, for the broker, for all clients."""

@@ -139,8 +139,8 @@ def test_kafkas_settings_in_containers_are_those_of_the_local_one() -> None:
         if name not in ("listener.security.protocol.map", "inter.broker.listener.name"):
             said = re.search(rf"^ *KAFKA_{name.upper().replace('.', '_')}: (.*)$", written, re.MULTILINE)
             assert said and said[1].strip('"') == value, name
-    assert "INSIDE:SASL_SSL,HOST:SASL_SSL,CONTROLLER:SASL_PLAINTEXT,HEALTH:SASL_PLAINTEXT" in written
-    assert "CONTROLLER://localhost:" in written and "HEALTH://127.0.0.1:" in written
+    assert "INSIDE:SASL_SSL,HOST:SASL_SSL,CONTROLLER:SASL_SSL,HEALTH:SASL_PLAINTEXT" in written
+    assert "CONTROLLER://${KAFKA_CONTROLLER_ADDRESS-localhost}:" in written and "HEALTH://127.0.0.1:" in written
 
 
 def test_every_user_of_kafka_has_a_secret_of_the_containers() -> None:

@@ -121,7 +121,15 @@ def test_a_dashboard_loads_anywhere_and_names_its_axes(file: Path) -> None:
 
 
 @pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed")
-@pytest.mark.parametrize("check", ["check rules rules.yml", "test rules rules.test.yml", "check config prometheus.yml"])
+@pytest.mark.parametrize(
+    "check",
+    [
+        "check rules rules.yml",
+        "test rules rules.test.yml",
+        "check config prometheus.yml",
+        "check config prometheus.compose.yml",
+    ],
+)
 def test_promtool_accepts(check: str) -> None:
     ended = subprocess.run([str(PROMTOOL), *check.split()], cwd=FOLDER, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr

@@ -62,7 +62,7 @@ def test_a_publisher_writes_its_own_topic_reads_its_outcomes_and_nothing_else() 
     }
 
 
-def test_outcomes_are_read_by_their_publisher_the_operator_and_the_console_only() -> None:
+def test_outcomes_are_read_by_their_publisher_the_console_and_those_who_read_everything() -> None:
     reading = {
         each.user
         for each in PAGE.grants
@@ -73,7 +73,7 @@ def test_outcomes_are_read_by_their_publisher_the_operator_and_the_console_only(
         )
         or each.name == "*"
     }
-    assert reading == {"publisher-autodesk", "console", "operator"}
+    assert reading == {"publisher-autodesk", "console", "operator", "viewer"}
 
 
 def test_whoever_answers_publishers_has_a_consumer_that_does() -> None:

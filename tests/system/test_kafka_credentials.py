@@ -39,7 +39,7 @@ from tests.system import parts
 pytestmark = pytest.mark.system
 
 RIVAL = "rival"
-USERS = (*SERVICES, "console", "publisher-autodesk", "publisher-rival", "dashboard", "operator")
+USERS = (*SERVICES, "console", "publisher-autodesk", "publisher-rival", "dashboard", "viewer", "operator")
 TOPICS = (*(topic.name for topic in topics.declared()), inbound_topic(RIVAL), outcomes_topic(RIVAL), FORMER)
 
 
@@ -180,7 +180,7 @@ async def test_a_service_has_its_own_groups_and_no_others(protected: Protected, 
         assert await joined(protected.access(service), f"{other}.reactions") == (other == service), other
 
 
-@pytest.mark.parametrize("user", [*SERVICES, "publisher-autodesk", "dashboard", "operator"])
+@pytest.mark.parametrize("user", [*SERVICES, "publisher-autodesk", "dashboard", "viewer", "operator"])
 async def test_nobody_but_the_administrator_makes_topics_or_users(protected: Protected, user: str) -> None:
     admin = AIOKafkaAdminClient(**protected.access(user).client(), request_timeout_ms=10_000)
     await admin.start()
