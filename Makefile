@@ -16,7 +16,7 @@ ARGS ?=
 JOBS ?= $(shell $(PYTHON) -c 'import os; print(min((os.cpu_count() or 1) + 1, 4))')
 
 .DEFAULT_GOAL := help
-.PHONY: help install secrets up down status logs story year test long torture format bench bench-quick lock browser tour documents fuzz chart clean
+.PHONY: help install secrets up down status logs story year test long torture format bench bench-quick lock browser tour documents fuzz chart release clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -70,6 +70,10 @@ documents: install ## check the documents by other people's tools: redocly, spec
 fuzz: install ## let schemathesis ask every operation of the documents, more than `documents` does (SCHEMATHESIS_EXAMPLES, SCHEMATHESIS_SEED)
 	@$(PYTHON) -m deploy.bootstrap documents
 	FUZZ=long $(VENV) -m pytest -m long tests/system/test_schemathesis.py $(ARGS)
+
+release: install ## make a release of the last commit in .local/release (IMAGES: the file of `python -m deploy.images resolve`; ARGS=--trial: of images by tag)
+	@$(PYTHON) -m deploy.bootstrap release
+	@$(VENV) -m deploy.release $(if $(IMAGES),--images $(IMAGES)) $(ARGS)
 
 chart: install ## check the Helm chart by helm and kubeconform, which Go builds (CHART_CRDS: a folder with CloudNativePG's definitions)
 	@$(VENV) -m deploy.chart_checks

@@ -28,6 +28,9 @@ BROWSER_LOCK: Final = ROOT / "requirements-browser.lock"
 DOCUMENTS_LOCK: Final = ROOT / "requirements-documents.lock"
 DOCUMENTS_VENV: Final = LOCAL / "documents"
 """A venv of its own: the tools want other versions of some packages."""
+RELEASE_LOCK: Final = ROOT / "requirements-release.lock"
+RELEASE_VENV: Final = LOCAL / "release-tools"
+"""The venv of what lists the image's packages."""
 PEERS_LOCK: Final = ROOT / "requirements-peers.lock"
 PEERS_VENV: Final = LOCAL / "peers"
 """The venv of what the benchmarks measure beside this: it has nothing in common with the services."""
@@ -80,6 +83,11 @@ def install_peers() -> None:
     _install_apart("The peer of the benchmarks", PEERS_LOCK, PEERS_VENV)
 
 
+def install_release() -> None:
+    """Install the tool that lists the packages of a release, where it is missing."""
+    _install_apart("The tool that lists a release's packages", RELEASE_LOCK, RELEASE_VENV)
+
+
 def _install_apart(what: str, locked: Path, folder: Path) -> None:
     stamp, wanted = folder / "installed", hashlib.sha256(locked.read_bytes()).hexdigest()
     with _alone():
@@ -105,7 +113,8 @@ def lock(upgrade: bool) -> None:
     browser = [*most, "--no-emit-package=tenure", f"--output-file={BROWSER_LOCK.name}"]
     documents = [*compile_, "--group=documents", f"--output-file={DOCUMENTS_LOCK.name}"]
     peers = [*compile_, "--group=peers", f"--output-file={PEERS_LOCK.name}"]
-    for command in (base, [*more, f"--output-file={LOCK.name}"], browser, documents, peers):
+    release = [*compile_, "--group=release", f"--output-file={RELEASE_LOCK.name}"]
+    for command in (base, [*more, f"--output-file={LOCK.name}"], browser, documents, peers, release):
         if subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode != 0:
             raise OperatorError("The lock files could not be written: see uv's message above.")
     UV_LOCK.write_text(_entry("uv", LOCK.read_text()))
@@ -266,6 +275,8 @@ def main() -> None:
             install_documents()
         elif sys.argv[1:2] == ["peers"]:
             install_peers()
+        elif sys.argv[1:2] == ["release"]:
+            install_release()
         else:
             install()
     except OperatorError as error:
