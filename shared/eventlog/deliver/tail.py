@@ -15,7 +15,9 @@ from shared.eventlog.deliver.received import Raw
 logger = structlog.get_logger(__name__)
 
 FETCH_WAIT_MS: Final = 400
-"""How long Kafka waits for a record before it answers that there is none, and so the longest time between answers."""
+FETCH_BYTES: Final = 1024 * 1024
+"""Kafka answers with fewer bytes of records only after this time, which so is how late a follower knows of a record at
+most. An answer for each record would cost a busy topic's followers and Kafka more than all else that they do."""
 AGAIN_S: Final = 1.0
 
 
@@ -64,7 +66,11 @@ class Tail:
 
     async def _follow(self) -> None:
         kafka = AIOKafkaConsumer(
-            self._topic, **self._access.client(), enable_auto_commit=False, fetch_max_wait_ms=FETCH_WAIT_MS
+            self._topic,
+            **self._access.client(),
+            enable_auto_commit=False,
+            fetch_max_wait_ms=FETCH_WAIT_MS,
+            fetch_min_bytes=FETCH_BYTES,
         )
         try:
             await start_reading(kafka)
