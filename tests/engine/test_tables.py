@@ -126,7 +126,7 @@ async def test_a_batch_that_is_rolled_back_leaves_nothing(bench: Bench, tables: 
     with pytest.raises(ZeroDivisionError):
         await broken()
     assert (await tables.progress({"c": [ONE]}, lock="none"))["c"] == {ONE: PartitionProgress(-1, False)}
-    assert (await tables.streams({"c": ["s"]}))["c"] == {"s": StreamProgress(None, False, False)}
+    assert (await tables.facts({"c": ["s"]})).streams["c"] == {"s": StreamProgress(None, False, False)}
 
 
 async def test_a_locked_checkpoint_is_waited_for_and_then_found_moved(bench: Bench, tables: ConsumerTables) -> None:
@@ -167,12 +167,12 @@ async def test_several_consumers_move_and_are_read_together(tables: ConsumerTabl
     progress = await tables.progress({"d": [ONE], "c": [ONE]}, lock="none")
     assert progress == {"d": {ONE: PartitionProgress(5, False)}, "c": {ONE: PartitionProgress(7, False)}}
     nothing = StreamProgress(None, False, False)
-    assert await tables.streams({"c": ["s", "r"], "d": ["r", "s"], "e": []}) == {
+    assert (await tables.facts({"c": ["s", "r"], "d": ["r", "s"], "e": []})).streams == {
         "c": {"s": StreamProgress(Seen(1, HASH), False, False), "r": nothing},
         "d": {"r": StreamProgress(Seen(2, OTHER), False, False), "s": nothing},
         "e": {},
     }
-    assert await tables.known([], [("s", 1)]) == {("s", 1): Known(HASH)}
+    assert (await tables.facts({}, [], [("s", 1)])).known == {("s", 1): Known(HASH)}
 
 
 @pytest.mark.parametrize("reason", ["unreadable", "unparsable", "failed", "gap", "forged"])
@@ -193,11 +193,11 @@ async def test_only_what_cannot_be_read_may_hide_a_version(tables: ConsumerTable
 async def test_a_stream_is_seen_up_to_its_last_version(tables: ConsumerTables) -> None:
     for version in (1, 2):
         await tables.advance({"c": BatchPlan(seen={"s": Seen(version, HASH, "org")})})
-    assert (await tables.streams({"c": ["s", "r"]}))["c"] == {
+    assert (await tables.facts({"c": ["s", "r"]})).streams["c"] == {
         "s": StreamProgress(Seen(2, HASH), False, False),
         "r": StreamProgress(None, False, False),
     }
-    assert (await tables.streams({"d": ["s"]}))["d"] == {"s": StreamProgress(None, False, False)}
+    assert (await tables.facts({"d": ["s"]})).streams["d"] == {"s": StreamProgress(None, False, False)}
 
 
 @pytest.mark.parametrize(
@@ -219,9 +219,9 @@ async def test_a_parked_record_holds_its_stream_and_blocks_the_next_version(
     if seen is not None:
         await tables.advance({"c": BatchPlan(seen={"s": Seen(seen, HASH)})})
     await tables.park("c", [record])
-    (found,) = (await tables.streams({"c": ["s"]}))["c"].values()
+    (found,) = (await tables.facts({"c": ["s"]})).streams["c"].values()
     assert (found.held, found.blocked) == (held, blocked)
-    (other,) = (await tables.streams({"d": ["s"]}))["d"].values()
+    (other,) = (await tables.facts({"d": ["s"]})).streams["d"].values()
     assert not other.held
 
 
@@ -229,26 +229,26 @@ async def test_a_parked_record_holds_its_stream_and_blocks_the_next_version(
 
 
 async def test_the_services_own_versions_are_known_from_its_log(bench: Bench, tables: ConsumerTables) -> None:
-    assert await tables.head() == OwnHead(0, None)
+    assert (await tables.facts({})).head == OwnHead(0, None)
     asked = write("s", number=2)
     await bench.store.append(asked)
     (first, second) = await bench.store.read_stream("s")
-    assert await tables.known([("s", 1), ("s", 2), ("s", 3), ("r", 1)], []) == {
+    assert (await tables.facts({}, [("s", 1), ("s", 2), ("s", 3), ("r", 1)], [])).known == {
         ("s", 1): Known(first.envelope.hash, 1, asked.command_id),
         ("s", 2): Known(second.envelope.hash, 2, asked.command_id),
     }
-    assert await tables.head() == OwnHead(2, None)
+    assert (await tables.facts({})).head == OwnHead(2, None)
 
 
 async def test_what_is_known_of_anothers_version_stays(tables: ConsumerTables) -> None:
     for known in (Known(HASH, record=b"r"), Known(OTHER, record=b"q")):
         await tables.advance({"c": BatchPlan(known={("s", 1): known})})
     await tables.advance({"d": BatchPlan(known={("s", 2): Known(OTHER)})})
-    assert await tables.known([], [("s", 1), ("s", 2), ("s", 3)]) == {
+    assert (await tables.facts({}, [], [("s", 1), ("s", 2), ("s", 3)])).known == {
         ("s", 1): Known(HASH, record=b"r"),
         ("s", 2): Known(OTHER),
     }
-    assert await tables.known([("s", 1)], []) == {}, "the own log does not have it"
+    assert (await tables.facts({}, [("s", 1)], [])).known == {}, "the own log does not have it"
 
 
 # ── Parked records ─────────────────────────────────────────────────────────────────────────────────────

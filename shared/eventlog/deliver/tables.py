@@ -72,6 +72,20 @@ class OwnHead(NamedTuple):
     fenced: str | None
 
 
+class Facts(NamedTuple):
+    """What a batch is judged by.
+
+    Attributes:
+        streams: Each consumer's progress in each of its streams.
+        known: What the service knows of versions. Those that it does not know are missing.
+        head: The end of the service's own log.
+    """
+
+    streams: Mapping[str, Mapping[str, StreamProgress]]
+    known: dict[Version, Known]
+    head: OwnHead
+
+
 class ConsumerTables(Protocol):
     """What consumers store, read and written over one connection, or over a pool.
 
@@ -98,21 +112,19 @@ class ConsumerTables(Protocol):
         """
         ...
 
-    async def streams(self, asked: Mapping[str, Collection[str]]) -> Mapping[str, Mapping[str, StreamProgress]]:
-        """Return each consumer's progress in each of its streams."""
-        ...
-
-    async def known(self, own: Collection[Version], others: Collection[Version]) -> Mapping[Version, Known]:
-        """Return what the service knows of these versions. Those that it does not know are missing.
+    async def facts(
+        self,
+        streams: Mapping[str, Collection[str]],
+        own: Collection[Version] = (),
+        others: Collection[Version] = (),
+    ) -> Facts:
+        """Read, at one moment, what a batch is judged by.
 
         Args:
+            streams: The streams of each consumer.
             own: Versions of the service's own streams, which its log has.
             others: Versions of other services' streams, which any consumer of the service has processed.
         """
-        ...
-
-    async def head(self) -> OwnHead:
-        """Return the end of the service's own log."""
         ...
 
     async def advance(self, done: Mapping[str, BatchPlan]) -> None:
@@ -180,29 +192,28 @@ class PostgresTables:
             progress[r["consumer"]][r["topic"], r["partition"]] = reached
         return progress
 
-    async def streams(self, asked: Mapping[str, Collection[str]]) -> Mapping[str, Mapping[str, StreamProgress]]:
-        rows = [(consumer, stream) for consumer, streams in asked.items() for stream in streams]
-        progress: dict[str, dict[str, StreamProgress]] = {consumer: {} for consumer in asked}
-        if rows:
-            for consumer, stream, version, hash_, held, blocked in await self._db.fetch(
-                SQL["seen"], *_columns(rows, 2)
-            ):
+    async def facts(
+        self,
+        streams: Mapping[str, Collection[str]],
+        own: Collection[Version] = (),
+        others: Collection[Version] = (),
+    ) -> Facts:
+        asked = [(consumer, stream) for consumer, those in streams.items() for stream in those]
+        progress: dict[str, dict[str, StreamProgress]] = {consumer: {} for consumer in streams}
+        known: dict[Version, Known] = {}
+        head = OwnHead(0, None)
+        columns = *_columns(asked, 2), *_columns(own, 2), *_columns(others, 2)
+        for consumer, stream, version, hash_, held, blocked, position, noted, record in await self._db.fetch(
+            SQL["facts"], *columns
+        ):
+            if consumer is not None:
                 seen = None if version is None else Seen(version, hash_)
                 progress[consumer][stream] = StreamProgress(seen, held, blocked)
-        return progress
-
-    async def known(self, own: Collection[Version], others: Collection[Version]) -> Mapping[Version, Known]:
-        known = {}
-        for versions, query in ((own, SQL["stored"]), (others, SQL["known"])):
-            if versions:
-                for row in await self._db.fetch(query, *_columns(versions, 2)):
-                    stream, version, *what = row
-                    known[stream, version] = Known(*what)
-        return known
-
-    async def head(self) -> OwnHead:
-        (row,) = await self._db.fetch(SQL["head"])
-        return OwnHead(*row)
+            elif stream is not None:
+                known[stream, version] = Known(hash_, position, noted, record)
+            else:
+                head = OwnHead(position, noted)
+        return Facts(progress, known, head)
 
     async def advance(self, done: Mapping[str, BatchPlan]) -> None:
         seen = [(name, stream, *each) for name, plan in done.items() for stream, each in plan.seen.items()]

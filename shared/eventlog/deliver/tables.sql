@@ -22,35 +22,34 @@ order by consumer, topic, partition;
 select c.* from ({{read_checkpoints}} for update skip locked) as c
 cross join set_config('lock_timeout', '250ms', true);
 
--- seen: read the last version of each of these streams that the consumer beside it has processed, whether one of its
--- records is parked and holds it, and whether its next version is parked. Parked versions after a gap do not block the
--- missing version.
+-- facts: read what a batch is judged by, in one snapshot: for each stream the last version that the consumer beside it
+-- has processed, whether one of its records is parked and holds it, and whether its next version is parked (parked
+-- versions after a gap do not block the missing version); which of the versions $3 and $4 are in the service's own log;
+-- which of the versions $5 and $6 of other services' streams a consumer of this service has processed; the last position
+-- of the service's own log, and why the store is fenced, if it is.
 select s.consumer, s.stream, v.version, v.hash, exists (
     select from engine.parked p where p.consumer = s.consumer and p.stream = s.stream and p.holds_stream
 ) as held, exists (
     select from engine.parked p
     where p.consumer = s.consumer and p.stream = s.stream and p.holds_stream and p.reason <> 'gap'
     and p.version <= coalesce(v.version, 0) + 1
-) as blocked
+) as blocked, null::bigint as position, null::text as noted, null::bytea as record
 from unnest($1::text[], $2::text[]) as s(consumer, stream)
-left join engine.seen v on v.consumer = s.consumer and v.stream = s.stream;
-
--- stored: find which of these versions are in the service's own log.
-select r.stream, r.version, e.hash, e.position, e.command_id, null::bytea as record
-from unnest($1::text[], $2::int[]) as r(stream, version)
+left join engine.seen v on v.consumer = s.consumer and v.stream = s.stream
+union all
+select null, r.stream, r.version, e.hash, null, null, e.position, e.command_id, null
+from unnest($3::text[], $4::int[]) as r(stream, version)
 cross join lateral (
     select hash, position, command_id from log.events e where e.stream = r.stream and e.version = r.version limit 1
-) as e;
-
--- known: find which of these versions of other services' streams a consumer of this service has processed.
-select r.stream, r.version, e.hash, null::bigint as position, null::text as command_id, e.record
-from unnest($1::text[], $2::int[]) as r(stream, version)
+) as e
+union all
+select null, r.stream, r.version, e.hash, null, null, null, null, e.record
+from unnest($5::text[], $6::int[]) as r(stream, version)
 cross join lateral (
     select hash, record from engine.hashes h where h.stream = r.stream and h.version = r.version limit 1
-) as e;
-
--- head: read the last position of the service's own log, and why the store is fenced, if it is.
-select position, fenced from log.head;
+) as e
+union all
+select null, null, null, null, null, null, position, fenced, null from log.head;
 
 -- advance: store the versions and offsets that consumers have reached in a batch. The transaction does not wait for the
 -- disk. If the server crashes before it is written, the effects and the checkpoints are lost together, and the consumers

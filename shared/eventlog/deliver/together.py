@@ -10,10 +10,10 @@ from asyncpg import LockNotAvailableError
 from shared.eventlog.deliver import leaving
 from shared.eventlog.deliver.applying import PASSING_IN_A_FOLD, Failed, Fault, apply_each, folding
 from shared.eventlog.deliver.bundles import Bundles
-from shared.eventlog.deliver.plan import BatchPlan, ConsumerCheckpoint, Known, plan, plan_alike
+from shared.eventlog.deliver.plan import BatchPlan, ConsumerCheckpoint, plan, plan_alike
 from shared.eventlog.deliver.projection import Projection, Reactions
 from shared.eventlog.deliver.received import Partition, Received
-from shared.eventlog.deliver.tables import ConsumerTables, Lock, OwnHead, PartitionProgress, StreamProgress, Version
+from shared.eventlog.deliver.tables import ConsumerTables, Facts, Lock, PartitionProgress, Version
 from shared.eventlog.deliver.traced import Traced
 
 logger = structlog.get_logger(__name__)
@@ -134,21 +134,11 @@ async def read_checkpoints(
         Fault: The store is fenced and has fewer events than its topic.
     """
     progress = await tables.progress({share.consumer: share.partitions for share in shares}, lock=lock)
-    streams = await tables.streams({share.consumer: share.streams for share in shares})
-    known, head = await _known(tables, shares)
-    return {
-        share.consumer: _checkpoint(share, progress[share.consumer], streams[share.consumer], known, head)
-        for share in shares
-    }
+    facts = await _facts(tables, shares)
+    return {share.consumer: _checkpoint(share, progress[share.consumer], facts) for share in shares}
 
 
-def _checkpoint(
-    share: Share,
-    progress: Mapping[Partition, PartitionProgress],
-    streams: Mapping[str, StreamProgress],
-    known: dict[Version, Known],
-    head: int,
-) -> ConsumerCheckpoint:
+def _checkpoint(share: Share, progress: Mapping[Partition, PartitionProgress], facts: Facts) -> ConsumerCheckpoint:
     offsets = {partition: reached.offset for partition, reached in progress.items()}
     for partition in [p for p, offset in offsets.items() if offset < share.reached.get(p, -1)]:
         logger.warning(
@@ -158,10 +148,12 @@ def _checkpoint(
             offset=offsets.pop(partition),
             reached=share.reached[partition],
         )
-    checkpoint = ConsumerCheckpoint(offsets=offsets, seen={}, known=known, own=share.own, head=head)
+    checkpoint = ConsumerCheckpoint(
+        offsets=offsets, seen={}, known=facts.known, own=share.own, head=facts.head.position
+    )
     unreadable = {partition for partition, reached in progress.items() if reached.has_unreadable}
     checkpoint.not_awaited = {*share.impatient, *unreadable}
-    for stream, (seen, held, blocked) in streams.items():
+    for stream, (seen, held, blocked) in facts.streams[share.consumer].items():
         if seen is not None:
             checkpoint.seen[stream] = seen
         if held:
@@ -169,8 +161,12 @@ def _checkpoint(
     return checkpoint
 
 
-async def _known(tables: ConsumerTables, shares: Sequence[Share]) -> tuple[dict[Version, Known], int]:
-    """Look up which of the records' versions the service knows, and its store's last position."""
+async def _facts(tables: ConsumerTables, shares: Sequence[Share]) -> Facts:
+    """Read what the shares are judged by.
+
+    Raises:
+        Fault: The store is fenced and has fewer events than its topic.
+    """
     own, others = set[Version](), set[Version]()
     last, unfenced = 0, True
     for share in shares:
@@ -184,8 +180,7 @@ async def _known(tables: ConsumerTables, shares: Sequence[Share]) -> tuple[dict[
                 unfenced = unfenced and share.has_all
             else:
                 others.add((envelope.stream, envelope.version))
-    known = dict(await tables.known(own, others))
-    head = await tables.head() if own else OwnHead(0, None)
-    if last > head.position and head.fenced is not None and not unfenced:
-        raise Fault(f"the store has fewer events than its topic, and is fenced: {head.fenced}")
-    return known, head.position
+    facts = await tables.facts({share.consumer: share.streams for share in shares}, own, others)
+    if last > facts.head.position and facts.head.fenced is not None and not unfenced:
+        raise Fault(f"the store has fewer events than its topic, and is fenced: {facts.head.fenced}")
+    return facts

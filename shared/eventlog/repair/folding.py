@@ -18,7 +18,7 @@ from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.plan import Known
 from shared.eventlog.deliver.projection import Projection
 from shared.eventlog.deliver.received import Partition, Received, receive, receive_intact
-from shared.eventlog.deliver.tables import ConsumerTables, PostgresTables, Version
+from shared.eventlog.deliver.tables import ConsumerTables, Facts, PostgresTables, Version
 from shared.eventlog.deliver.together import Share
 from shared.eventlog.repair.ahead import ahead
 from shared.eventlog.repair.topic import ReportProgress, Taken, TopicReader
@@ -187,6 +187,12 @@ class _ImportedTables(PostgresTables):
         super().__init__(db)
         self._imported = imported
 
-    async def known(self, own: Collection[Version], others: Collection[Version]) -> Mapping[Version, Known]:
+    async def facts(
+        self,
+        streams: Mapping[str, Collection[str]],
+        own: Collection[Version] = (),
+        others: Collection[Version] = (),
+    ) -> Facts:
         imported = {version: self._imported[version] for version in own if version in self._imported}
-        return {**await super().known([each for each in own if each not in imported], others), **imported}
+        facts = await super().facts(streams, [each for each in own if each not in imported], others)
+        return facts._replace(known={**facts.known, **imported})

@@ -62,7 +62,7 @@ async def applied(db: Any, service: str, pieces: Sequence[Piece]) -> list[Piece]
     source = source_of(service)
     versions = [(piece.envelope.stream, piece.envelope.version or 0) for piece in pieces]
     own = {version for version, piece in zip(versions, pieces, strict=True) if piece.envelope.source == source}
-    known = await PostgresTables(db).known(own, set(versions) - own)
+    known = (await PostgresTables(db).facts({}, own, set(versions) - own)).known
     return [
         piece
         for version, piece in zip(versions, pieces, strict=True)

@@ -38,7 +38,7 @@ async def turn(
     """
     own, version = raw.topic == consumer.own, envelope.version or 0
     this = (envelope.stream, version)
-    known = await PostgresTables(tx).known([this] if own else [], [] if own else [this])
+    known = (await PostgresTables(tx).facts({}, [this] if own else [], [] if own else [this])).known
     if (fault := contradiction(envelope, known.get(this), own=own, raw=None if edited else raw)) is not None:
         return Turn("refused", fault)
     if version <= seen.version:

@@ -14,7 +14,7 @@ from shared.eventlog.deliver.outcomes import Outcome
 from shared.eventlog.deliver.plan import BatchPlan, Known, ParkedRecord, Seen
 from shared.eventlog.deliver.projection import Projection
 from shared.eventlog.deliver.received import HIDING, Partition, Raw
-from shared.eventlog.deliver.tables import Content, Lock, OwnHead, PartitionProgress, StreamProgress, Version
+from shared.eventlog.deliver.tables import Content, Facts, Lock, OwnHead, PartitionProgress, StreamProgress, Version
 from shared.eventlog.deliver.timers import Cancel, DueTimer, Fired, Set
 from shared.events import ClockMoved, ContractOpened, subjects
 from shared.events.envelope import Envelope
@@ -49,9 +49,15 @@ class MemoryTables:
                 progress[consumer][partition] = PartitionProgress(offset, unreadable)
         return progress
 
-    async def streams(self, asked: Mapping[str, Collection[str]]) -> Mapping[str, Mapping[str, StreamProgress]]:
+    async def facts(
+        self,
+        streams: Mapping[str, Collection[str]],
+        own: Collection[Version] = (),
+        others: Collection[Version] = (),
+    ) -> Facts:
         async with self._db.statement() as rows:
-            return {consumer: self._streams(rows, consumer, streams) for consumer, streams in asked.items()}
+            progress = {consumer: self._streams(rows, consumer, those) for consumer, those in streams.items()}
+            return Facts(progress, self._known(rows, own, others), OwnHead(len(rows.log.events), None))
 
     def _streams(self, rows: Transaction, consumer: str, streams: Collection[str]) -> Mapping[str, StreamProgress]:
         holding, progress = rows.parked(consumer), {}
@@ -64,21 +70,16 @@ class MemoryTables:
             progress[stream] = StreamProgress(seen, bool(parked), blocked)
         return progress
 
-    async def known(self, own: Collection[Version], others: Collection[Version]) -> Mapping[Version, Known]:
+    def _known(self, rows: Transaction, own: Collection[Version], others: Collection[Version]) -> dict[Version, Known]:
         known = {}
-        async with self._db.statement() as rows:
-            for version in own:
-                if (event := rows.stored(*version)) is not None:
-                    envelope = event.envelope
-                    known[version] = Known(envelope.hash, envelope.position, envelope.command_id)
-            for version in others:
-                if (row := rows.get("hash", *version)) is not None:
-                    known[version] = Known(row["hash"], record=row["record"])
+        for version in own:
+            if (event := rows.stored(*version)) is not None:
+                envelope = event.envelope
+                known[version] = Known(envelope.hash, envelope.position, envelope.command_id)
+        for version in others:
+            if (row := rows.get("hash", *version)) is not None:
+                known[version] = Known(row["hash"], record=row["record"])
         return known
-
-    async def head(self) -> OwnHead:
-        async with self._db.statement() as rows:
-            return OwnHead(len(rows.log.events), None)
 
     async def advance(self, done: Mapping[str, BatchPlan]) -> None:
         async with self._db.statement() as rows:
