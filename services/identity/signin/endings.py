@@ -7,6 +7,7 @@ from services.identity.signin.refresh import LIFETIME
 from shared.runtime.auth import Actor
 from shared.runtime.database import Pool
 from shared.runtime.endings import ENDS, Ended
+from shared.runtime.joined import Joined
 from shared.sql import statements
 
 SQL: Final = statements(__file__)
@@ -23,9 +24,10 @@ class OwnEndings:
     def __init__(self, db: Pool) -> None:
         self._db, self._position = db, 0
         self._ended = Ended(_KEEP.total_seconds())
+        self.refresh: Final = Joined(self._read)
+        """Read the ends that were appended until now."""
 
-    async def refresh(self) -> None:
-        """Read the ends that were appended since the last call."""
+    async def _read(self) -> None:
         rows = await self._db.fetch(SQL["recent"], self._position, list(ENDS), _KEEP)
         for row in rows:
             if row["position"] is not None:
