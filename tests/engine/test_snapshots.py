@@ -72,6 +72,21 @@ async def same(store: Store) -> None:
     assert same_state(with_, without)
 
 
+async def test_many_streams_that_are_loaded_at_once_are_each_as_alone(store: Store) -> None:
+    """Without events, with few, with a snapshot, and with a snapshot and later events."""
+    keys = ("none", "few", "kept", "more")
+    for key, number in zip(keys, (0, 3, 12, 12), strict=True):
+        await fill(store, number, key)
+        await log(store).state(HELD, key)
+    await fill(store, 4, "more")
+    alone = {key: await log(store, every=0).state(HELD, key) for key in keys}
+    fresh = log(store)
+    states = await asyncio.gather(*(fresh.state(HELD, key) for key in keys * 20))
+    assert all(same_state(state, alone[key]) for state, key in zip(states, keys * 20, strict=True))
+    again = await asyncio.gather(*(fresh.state(HELD, key) for key in keys * 20))
+    assert again == states
+
+
 async def test_a_load_that_had_much_to_fold_leaves_a_snapshot_and_the_next_starts_there(store: Store) -> None:
     assert isinstance(store, KeepsSnapshots)
     codec = Codec.of(HELD)

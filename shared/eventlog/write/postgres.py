@@ -7,11 +7,12 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import asyncpg
 
 from shared.eventlog.write.batching import Batcher
+from shared.eventlog.write.gathering import Gathering
 from shared.eventlog.write.snapshots import SQL as SNAPSHOTS
 from shared.eventlog.write.snapshots import Snapshot
 from shared.eventlog.write.store import (
@@ -33,6 +34,10 @@ from shared.sql import statements
 SQL: Final = statements(__file__)
 
 T = TypeVar("T")
+
+_Asked: TypeAlias = tuple[str, str | None, int]
+"""A stream, the definition of the snapshot that is wanted or None, and the version after which events are wanted."""
+_Loaded: TypeAlias = tuple[Snapshot | None, Sequence[StoredEvent]]
 
 WRITERS: Final = 2
 NOTIFY_EVERY_S: Final = 0.02
@@ -96,6 +101,7 @@ class PostgresStore:
             OSError: The server cannot be reached.
         """
         self._pool = await open_pool(self._dsn, 1, self._readers)
+        self._gathered = Gathering(self._load)
         self._writers = [_Writer(self._dsn, self._check_reconnected) for _ in range(WRITERS)]
         self._batcher = Batcher([partial(self._send, writer) for writer in self._writers])
         self._notifying = asyncio.create_task(self._notify(), name="notify")
@@ -182,7 +188,7 @@ class PostgresStore:
         return await self._retry(once)
 
     async def read_stream(self, stream: str, after: int = 0) -> Sequence[StoredEvent]:
-        return [self._event(row) for row in await self._fetch(SQL["read_stream"], stream, after)]
+        return (await self._gathered((stream, None, after)))[1]
 
     async def history(self, stream: str, version: int, limit: int, *, newest_first: bool) -> Sequence[StoredEvent]:
         return [self._event(row) for row in await self._fetch(SQL["history"], stream, version, newest_first, limit)]
@@ -192,10 +198,18 @@ class PostgresStore:
 
         Most streams have no snapshot, so a round trip of its own would mostly be wasted.
         """
-        rows = await self._fetch(SQL["load"], stream, definition)
-        version, hash_, tenant, state, digest, *_ = rows[0]
-        snapshot = None if version is None else Snapshot(Head(version, hash_), tenant, definition, state, digest)
-        return snapshot, [self._event(row[5:]) for row in rows if row["position"] is not None]
+        return await self._gathered((stream, definition, 0))
+
+    async def _load(self, asked: Sequence[_Asked]) -> Sequence[_Loaded]:
+        columns: list[list[Any]] = [list(column) for column in zip(*asked, strict=True)]
+        snapshots: list[Snapshot | None] = [None] * len(asked)
+        events: list[list[StoredEvent]] = [[] for _ in asked]
+        for n, version, hash_, tenant, state, digest, position, *event in await self._fetch(SQL["load"], *columns):
+            if state is not None:
+                snapshots[n - 1] = Snapshot(Head(version, hash_), tenant, asked[n - 1][1] or "", state, digest)
+            if position is not None:
+                events[n - 1].append(self._event((position, *event)))
+        return list(zip(snapshots, events, strict=True))
 
     async def keep(self, stream: str, snapshot: Snapshot) -> None:
         (version, hash_), tenant, definition, state, digest = snapshot

@@ -1,11 +1,6 @@
 -- append: append writes. See `append.sql` among the migrations.
 select * from log.append($1, $2, $3, $4);
 
--- read_stream: read a stream's events after a version.
-select position, stream, version, id, type, schema, time, correlation_id, causation_id, actor, tenant, traceparent,
-    prevhash, hash, command_id, data::text
-from log.events where stream = $1 and version > $2 order by version;
-
 -- history: read at most $4 of a stream's events: those after the version $2, or, if $3, those before it, the newest first.
 (
     select position, stream, version, id, type, schema, time, correlation_id, causation_id, actor, tenant, traceparent,
@@ -19,18 +14,25 @@ union all
     from log.events where stream = $1 and $3 and version < $2 order by version desc limit $4
 );
 
--- load: read a stream's snapshot of this definition, if its event is in the log, and the events after it.
-select s.version, s.hash, s.tenant,
+-- load: for each of these streams, read its snapshot of the definition beside it, if its event is in the log, and the
+-- events after it, or without one those after the version $3. Each row names the stream by its number; a stream without
+-- events has one row.
+select r.n, s.version, s.hash, s.tenant,
     case when e.version is null or e.version = s.version + 1 then s.state end as state, s.digest, e.*
-from (select) one
-left join engine.snapshots s on s.stream = $1 and s.definition = $2
-    and exists (select from log.events where stream = $1 and version = s.version and hash = s.hash)
+from unnest($1::text[], $2::text[], $3::int[]) with ordinality as r(stream, definition, after, n)
+left join lateral (
+    select version, hash, tenant, state, digest from engine.snapshots k
+    where k.stream = r.stream and k.definition = r.definition
+    and exists (select from log.events where stream = k.stream and version = k.version and hash = k.hash)
+    limit 1
+) as s on true
 left join lateral (
     select position, stream, version, id, type, schema, time, correlation_id, causation_id, actor, tenant, traceparent,
         prevhash, hash, command_id, data::text
-    from log.events where stream = $1 and version > coalesce(s.version, 0)
+    from log.events where stream = r.stream and version > coalesce(s.version, r.after)
+    order by version
 ) e on true
-order by e.version;
+order by r.n, e.version;
 
 -- read: read the events after a position.
 select position, stream, version, id, type, schema, time, correlation_id, causation_id, actor, tenant, traceparent,
