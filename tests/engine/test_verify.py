@@ -15,7 +15,10 @@ from shared.eventlog.deliver.received import Raw
 from shared.eventlog.deliver.relay import partition_of
 from shared.eventlog.repair import anchors
 from shared.eventlog.repair.anchors import Anchor, Anchors
-from shared.eventlog.repair.verify import Findings, LoneTopicCheck, StoreCheck, TopicCheck, verify
+from shared.eventlog.repair.findings import Findings
+from shared.eventlog.repair.store_check import StoreCheck
+from shared.eventlog.repair.topic_check import LoneTopicCheck, TopicCheck
+from shared.eventlog.repair.verify import verify
 from shared.eventlog.write.postgres import PostgresStore
 from shared.eventlog.write.store import Head
 from shared.events.envelope import StoredEvent, Unreadable, chained, from_headers, to_headers

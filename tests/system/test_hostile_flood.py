@@ -24,7 +24,9 @@ from aiokafka.errors import MessageSizeTooLargeError
 from deploy.topics import declared
 from services import definitions
 from shared.eventlog.deliver.received import headers_of
-from shared.eventlog.repair import verify
+from shared.eventlog.repair import findings
+from shared.eventlog.repair.findings import Finding
+from shared.eventlog.repair.verify import verify
 from shared.events.registry import INBOUND, topic_of, topics_read
 from shared.services import SERVICES
 from tests.engine.batches import read
@@ -169,12 +171,12 @@ def _missing(sent: Sequence[Sent], parked: Parked) -> list[str]:
 
 async def _verifies(running: System) -> None:
     """What `tenure verify` judges: the stores are sound; in the topics only what was planted is not theirs."""
-    with patch.object(verify, "SHOWN", 10**9):
+    with patch.object(findings, "SHOWN", 10**9):
         for service in definitions():
             name, dsn = service.name, running.dsns()[service.name]
-            alone = await verify.verify(name, dsn, running.kafka.access, streams=service.streams, topic=False)
+            alone = await verify(name, dsn, running.kafka.access, streams=service.streams, topic=False)
             assert alone.sound, alone.findings.first[:10]
-            whole = await verify.verify(name, dsn, running.kafka.access, streams=service.streams)
+            whole = await verify(name, dsn, running.kafka.access, streams=service.streams)
             others = [each for each in whole.findings.first if _place(each) not in running.planted]
             assert not others, others[:10]
             print(f"verify {name}: {whole.events} events are sound, {whole.findings.number} records are not its own")
@@ -183,7 +185,7 @@ async def _verifies(running: System) -> None:
 _PLACE: Final = re.compile(r"([a-z0-9.]+), partition (\d+), offset (\d+)")
 
 
-def _place(finding: verify.Finding) -> tuple[str, int, int] | None:
+def _place(finding: Finding) -> tuple[str, int, int] | None:
     """The place in a topic that a finding names."""
     found = _PLACE.search(finding.place)
     return None if found is None else (found[1], int(found[2]), int(found[3]))

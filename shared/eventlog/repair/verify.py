@@ -1,7 +1,7 @@
 """Verification of a log: the hashes of its store, topic and anchors are compared.
 
 `StoreCheck`, `TopicCheck` and, if there is no store, `LoneTopicCheck` contain all the checks and are pure; the readers
-are below them. What each check detects:
+are below. What each check detects:
 
 - A stream's chain: a changed, removed or swapped event.
 - Dense positions: a removed event.
@@ -13,319 +13,35 @@ Command ids are not hashed: the topic's are compared with the store's, and the s
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
-from hashlib import sha256
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import asyncpg
 
 from shared.eventlog.decision import Stream
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.received import Raw
-from shared.eventlog.deliver.relay import partition_of
 from shared.eventlog.repair import anchors
 from shared.eventlog.repair.ahead import ahead
-from shared.eventlog.repair.anchors import Anchor
-from shared.eventlog.repair.chains import reported_event
 from shared.eventlog.repair.collecting import rare_collections
+from shared.eventlog.repair.findings import Findings
+from shared.eventlog.repair.store_check import StoreCheck
 from shared.eventlog.repair.topic import ReportProgress, TopicReader, silent
+from shared.eventlog.repair.topic_check import LoneTopicCheck, TopicCheck
 from shared.eventlog.write.postgres import PostgresStore
 from shared.eventlog.write.snapshots import altered
-from shared.eventlog.write.store import Head
-from shared.events.envelope import GENESIS, StoredEvent, chained, is_relayed
+from shared.events.envelope import GENESIS
 from shared.events.registry import topic_of
 from shared.sql import statements
 
 SQL: Final = statements(__file__)
 
 AT_ONCE: Final = 5_000
-SHOWN: Final = 1_000
-"""How many findings are kept in words; all are counted."""
-_HASH: Final = 32
-_COMMAND: Final = 8
-_NOTE: Final = _HASH + _COMMAND
-"""The bytes kept for an event: its hash, and a digest of its command's id, which the hash does not cover."""
 _SETTLES_S: Final = 1.0
 _SETTLES_TIMES: Final = 5
-
-
-class Finding(NamedTuple):
-    """A fault: its location and what is wrong there."""
-
-    place: str
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.place}: {self.what}"
-
-
-@dataclass(slots=True)
-class Findings:
-    """The findings of one verification: all are counted, the first are kept in words."""
-
-    service: str
-    first: list[Finding] = field(default_factory=list)
-    number: int = 0
-
-    def add(self, place: str, what: str) -> None:
-        self.number += 1
-        if len(self.first) < SHOWN:
-            self.first.append(Finding(f"{self.service}, {place}", what))
-
-
-def note_of(event: StoredEvent) -> bytes:
-    return event.envelope.hash + sha256(event.envelope.command_id.encode()).digest()[:_COMMAND]
-
-
-class StoreCheck:
-    """Check of a store's events, in the order of their positions, its batches and its head."""
-
-    def __init__(self, findings: Findings, marks: Iterable[Anchor] = ()) -> None:
-        self._findings = findings
-        self._heads: dict[str, Head] = {}
-        self._marks = sorted(marks, key=lambda mark: mark.position)
-        self._mark = 0
-        self.notes = bytearray()
-        """For each position from 1, the note that the topic is compared with."""
-        self.position = 0
-        self.chain = GENESIS
-        self._batch_from = 0
-        self._batches_fit = True
-
-    def event(self, event: StoredEvent) -> None:
-        envelope = event.envelope
-        where = f"store, position {envelope.position} ({envelope.stream} version {envelope.version})"
-        if envelope.position != self.position + 1:
-            self._findings.add(where, f"position {self.position + 1} was expected here")
-        # Later events are checked by their own positions, so that one gap is one finding.
-        lost = max(0, (envelope.position or 0) - self.position - 1)
-        self.notes += bytes(_NOTE) * lost + note_of(event)
-        self.position += lost + 1
-        head = self._heads.get(envelope.stream, Head())
-        if envelope.version != head.version + 1:
-            self._findings.add(where, f"the version before it in its stream is {head.version}")
-        elif envelope.prevhash != head.hash:
-            self._findings.add(where, "it does not continue the event before it in its stream")
-        if chained(envelope, event.data) != envelope.hash:
-            self._findings.add(where, "it was altered: its hash does not match")
-        self._heads[envelope.stream] = Head(envelope.version or 0, envelope.hash)
-        self.chain = sha256(self.chain + envelope.hash).digest()
-        while self._mark < len(self._marks) and self._marks[self._mark].position <= self.position:
-            self._anchored(self._marks[self._mark])
-            self._mark += 1
-
-    def _anchored(self, mark: Anchor) -> None:
-        if mark.position == self.position and mark.chain != self.chain:
-            self._findings.add(
-                f"store, positions 1 to {mark.position}",
-                f"the chain differs from the anchor of {mark.time}: events there were rewritten",
-            )
-
-    def batch(self, last: int, chain: bytes) -> None:
-        """Check the end of a batch. Call it right after the batch's last event."""
-        if self._batches_fit and (last != self.position or chain != self.chain):
-            self._findings.add(
-                f"store, positions {self._batch_from + 1} to {last}",
-                "the chain does not match: events there were altered, removed or swapped",
-            )
-            self._batches_fit = False  # no later chain can match
-        self._batch_from = last
-
-    def head(self, position: int, chain: bytes) -> None:
-        """Check the head, after all events and batches."""
-        if position != self.position:
-            self._findings.add("store, head", f"it is at {position}, the last event is at {self.position}")
-        elif self._batch_from != position:
-            self._findings.add("store, head", f"it is at {position}, the last batch ends at {self._batch_from}")
-        elif self._batches_fit and chain != self.chain:
-            self._findings.add("store, head", "its chain does not match the last batch's")
-        beyond = self._marks[self._mark :]
-        if beyond:
-            self._findings.add(
-                f"store, after position {self.position}",
-                f"the tail was cut: an anchor of {beyond[-1].time} shows that position {beyond[-1].position} existed",
-            )
-
-
-class TopicCheck:
-    """Check of a topic's records, each partition's in order, against the store's notes."""
-
-    def __init__(self, findings: Findings, service: str, partitions: int, notes: bytearray) -> None:
-        self._findings, self._service, self._partitions = findings, service, partitions
-        self._notes = notes
-        self._present = bytearray(len(notes) // _NOTE + 1)
-        self._last: dict[int, int] = {}
-        self._heads: dict[str, Head] = {}
-        self.top = 0
-
-    def record(self, raw: Raw) -> None:
-        found = reported_event(raw, self._service, self._partitions, self._findings.add)
-        if found is None:
-            return
-        where, event, what = found
-        envelope, position = event.envelope, event.envelope.position or 0
-        stored = bytes(self._notes[(position - 1) * _NOTE : position * _NOTE])
-        if stored[:_HASH] != envelope.hash:
-            self._findings.add(where, f"{what} is not the event that the store has there")
-            return
-        if stored != note_of(event):
-            self._findings.add(where, f"{what} names another command than the store's event: {envelope.command_id!r}")
-        if not is_relayed(raw.headers, envelope):
-            self._findings.add(where, f"{what} has headers that differ from its attributes")
-        if not self._present[position]:
-            self._first(where, what, event)
-        self._present[position] = 1
-        self.top = max(self.top, position)
-
-    def _first(self, where: str, what: str, event: StoredEvent) -> None:
-        """Check the first record of an event: it must be in order in its partition and stream."""
-        envelope, partition = event.envelope, partition_of(event.envelope.stream, self._partitions)
-        last = self._last.get(partition, 0)
-        if (envelope.position or 0) < last:
-            self._findings.add(where, f"{what} comes after position {last}")
-        self._last[partition] = max(last, envelope.position or 0)
-        head = self._heads.get(envelope.stream, Head())
-        if (envelope.version, envelope.prevhash) != (head.version + 1, head.hash):
-            self._findings.add(where, f"{what} does not continue version {head.version}, the one before it here")
-        self._heads[envelope.stream] = Head(envelope.version or 0, envelope.hash)
-
-    def complete(self, relayed: int, marks: Iterable[Anchor] = ()) -> None:
-        """Check at the end that no event up to `relayed` and the last anchor is missing."""
-        topic = topic_of(self._service)
-        marked = max((mark.position for mark in marks), default=0)
-        expected = max(relayed, marked, self.top)
-        self._present += bytes(max(0, expected + 1 - len(self._present)))
-        at = self._present.find(0, 1, expected + 1)
-        while at != -1:
-            end = self._present.find(1, at)
-            end = expected + 1 if end == -1 or end > expected else end
-            what = f"position {at} is missing" if end == at + 1 else f"positions {at} to {end - 1} are missing"
-            tail = ": the tail was cut" if end == expected + 1 else ""
-            self._findings.add(topic, f"{what}, though they were published{tail}")
-            at = self._present.find(0, end, expected + 1)
-
-
-class LoneTopicCheck:
-    """Check of a topic's records, each partition's in order, without a store.
-
-    Each record is checked by its own hash and headers, its stream's chain and its partition; repeats are compared with
-    the first record, and the whole with the anchors.
-
-    `records` is the number of records. A sound topic has no higher position, so notes up to it are in a dense array.
-    Notes of higher positions are in a dictionary, so that a forged record with a huge position costs no memory.
-    """
-
-    def __init__(self, findings: Findings, service: str, partitions: int, records: int) -> None:
-        self._findings, self._service, self._partitions = findings, service, partitions
-        self._dense = bytearray(_NOTE * (records + 1))
-        self._sparse: dict[int, bytes] = {}
-        self._size = records
-        self._last: dict[int, int] = {}
-        self._heads: dict[str, Head] = {}
-        self.events = self.repeats = self.top = 0
-        self.chain = GENESIS
-
-    def record(self, raw: Raw) -> None:
-        found = reported_event(raw, self._service, self._partitions, self._findings.add)
-        if found is None:
-            return
-        where, event, what = found
-        envelope, position = event.envelope, event.envelope.position or 0
-        if not is_relayed(raw.headers, envelope):
-            self._findings.add(where, f"{what} has headers that differ from its attributes")
-        note, first = note_of(event), self._noted(position)
-        if first is None:
-            if self._first(where, what, raw.partition, event) or position <= self._size:
-                self._note(position, note)
-        elif first == note:
-            self.repeats += 1
-        else:
-            differs = "by another event" if first[:_HASH] != envelope.hash else "for another command"
-            self._findings.add(where, f"{what} is no repeat: this position was taken before, {differs}")
-
-    def _noted(self, position: int) -> bytes | None:
-        if position > self._size:
-            return self._sparse.get(position)
-        note = bytes(self._dense[position * _NOTE : (position + 1) * _NOTE])
-        return note if any(note) else None
-
-    def _note(self, position: int, note: bytes) -> None:
-        if position > self._size:
-            self._sparse[position] = note
-        else:
-            self._dense[position * _NOTE : (position + 1) * _NOTE] = note
-        self.events += 1
-        self.top = max(self.top, position)
-
-    def _first(self, where: str, what: str, partition: int, event: StoredEvent) -> bool:
-        """Check the first record of a position: it must be in order in its partition and stream.
-
-        Returns whether it continues its stream. A record that does not, and has a higher position than the topic has
-        records, is no event.
-        """
-        envelope, last = event.envelope, self._last.get(partition, 0)
-        head, version = self._heads.get(envelope.stream, Head()), envelope.version or 0
-        follows = (version, envelope.prevhash) == (head.version + 1, head.hash)
-        if (envelope.position or 0) < last:
-            self._findings.add(where, f"{what} comes after position {last}")
-        if follows or (envelope.position or 0) <= self._size:
-            # Not the maximum, so that one wrong position is one finding.
-            self._last[partition] = envelope.position or 0
-        if version > head.version + 1:
-            lost = f"version {head.version + 1}" + (f" to {version - 1}" if version > head.version + 2 else "")
-            self._findings.add(where, f"{what} comes after version {head.version}: {lost} of its stream is missing")
-        elif version <= head.version:
-            self._findings.add(where, f"{what} conflicts with a version {version} of its stream at another position")
-        elif not follows:
-            self._findings.add(where, f"{what} does not continue version {head.version}, the one before it here")
-        if version > head.version and (follows or (envelope.position or 0) <= self._size):
-            self._heads[envelope.stream] = Head(version, envelope.hash)
-        return follows
-
-    def missing(self) -> list[tuple[int, int]]:
-        """Return the ranges of positions, from 1 to the highest, without a record."""
-        runs, expected = [], 1
-        for position in self._positions():
-            if position > expected:
-                runs.append((expected, position - 1))
-            expected = position + 1
-        return runs
-
-    def _positions(self) -> Iterator[int]:
-        yield from (n for n in range(1, min(self.top, self._size) + 1) if self._noted(n) is not None)
-        yield from sorted(self._sparse)
-
-    def complete(self, marks: Iterable[Anchor] = ()) -> None:
-        """Check at the end that no position is missing and that every anchor matches."""
-        topic, gaps = topic_of(self._service), self.missing()
-        for first, last in gaps:
-            what = f"position {first} is missing" if first == last else f"positions {first} to {last} are missing"
-            self._findings.add(topic, f"{what}, though later ones are there")
-        whole = gaps[0][0] - 1 if gaps else self.top  # the chain can't be computed beyond the first gap
-        by_position = sorted(set(marks), key=lambda mark: mark.position)  # a set, because topic and file have the same
-        due, at = 0, 0
-        for at in range(1, whole + 1):
-            self.chain = sha256(self.chain + (self._noted(at) or b"")[:_HASH]).digest()
-            while due < len(by_position) and by_position[due].position <= at:
-                self._anchored(topic, by_position[due], at)
-                due += 1
-        if by_position and by_position[-1].position > self.top:
-            mark = by_position[-1]
-            self._findings.add(
-                topic,
-                f"the tail was cut: an anchor of {mark.time} shows that position {mark.position} existed, the last "
-                f"here is {self.top}",
-            )
-
-    def _anchored(self, topic: str, mark: Anchor, at: int) -> None:
-        if mark.position == at and mark.chain != self.chain:
-            self._findings.add(
-                f"{topic}, positions 1 to {at}",
-                f"the chain differs from the anchor of {mark.time}: events there were rewritten",
-            )
 
 
 @dataclass(kw_only=True, slots=True)
