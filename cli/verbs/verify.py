@@ -1,5 +1,6 @@
 """`tenure verify`: the check of stores and topics by hashes and anchors."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -15,6 +16,7 @@ from cli.verbs.topics import topics_named
 from services import definition_of
 from shared.eventlog.repair.verify import Report, verify_topic
 from shared.eventlog.repair.verify import verify as verify_store
+from shared.eventlog.repair.verify_workers import default_workers
 from shared.events.registry import is_inbound, topic_of
 from shared.services import SERVICES
 
@@ -38,19 +40,47 @@ async def verify_logs(
             "--topic", metavar="NAME", help="Check this topic, or this service's topic, only; needs no PostgreSQL."
         ),
     ] = None,
+    since_last: Annotated[
+        bool,
+        typer.Option(
+            "--since-last", help="Check only what came after the last sound check; the output says what that is."
+        ),
+    ] = False,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Begin again, and do not continue a check that was stopped.")
+    ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, max=32, help="The number of processes that check. Default: one a processor."),
+    ] = None,
 ) -> Result:
     """Check stores and topics against each other, their hashes and their anchors.
 
     With --topic, one topic is checked without its store: hashes, headers, hash chains, order, repeats and anchors.
 
+    A check that was stopped continues where it was. What is kept for this is beside the anchors.
+
     The services may be running."""
+    if topic is not None and (since_last or anew or workers):
+        raise OperatorError("--topic reads the whole topic: leave out --since-last, --anew and --workers.", USAGE)
     topic_only = None if topic is None else _publisher(topic, service, store_only=store_only)
     names = (topic_only,) if topic_only else services_named(service)
     reports = []
     for name in names:
         with output.progress(f"verify {name}", None) as counter:
             if topic_only is None:
-                reports.append(await check_service(context, name, counter, folder=anchors, topic=not store_only))
+                reports.append(
+                    await check_service(
+                        context,
+                        name,
+                        counter,
+                        folder=anchors,
+                        topic=not store_only,
+                        since_last=since_last,
+                        anew=anew,
+                        workers=workers,
+                    )
+                )
             else:
                 reports.append(
                     await verify_topic(
@@ -84,7 +114,15 @@ def _publisher(topic: str, service: str | None, *, store_only: bool) -> str:
 
 
 async def check_service(
-    context: Context, service: str, counter: Counter, *, folder: Path | None = None, topic: bool = True
+    context: Context,
+    service: str,
+    counter: Counter,
+    *,
+    folder: Path | None = None,
+    topic: bool = True,
+    since_last: bool = False,
+    anew: bool = False,
+    workers: int | None = None,
 ) -> Report:
     settings = context.settings
     return await verify_store(
@@ -95,12 +133,16 @@ async def check_service(
         anchor_folder=folder or settings.anchors,
         topic=topic,
         progress=counter.at,
+        workers=workers or default_workers(),
+        keep=True,
+        since_last=since_last,
+        anew=anew,
     )
 
 
 async def verify_restored(context: Context, service: str, counter: Counter) -> Outcome:
     """Verify a restored service completely, as the check of the restore's result."""
-    report = await check_service(context, service, counter)
+    report = await check_service(context, service, counter, anew=True)
     summary: list[str] = [say("Checked: %(so)s; %(judgement)s.", so=_extent(report), judgement=_judgement(report))]
     summary += [str(finding) for finding in report.findings.first[:SHOWN]]
     return Outcome(report.sound, summary, {"verified": as_data(report)})
@@ -135,6 +177,41 @@ def print_report(output: Output, report: Report, *, store_only: bool = False, to
         output.line(say("    %(extent)s read. The topic was not read.", extent=_extent(report)))
     else:
         output.line(say("    %(extent)s read.", extent=_extent(report)))
+    if not topic_only:
+        _print_parts(output, report)
+
+
+def _print_parts(output: Output, report: Report) -> None:
+    """Print which part was checked by this run, and when the rest was."""
+    if report.disregarded:
+        output.line(
+            say(
+                "    What was kept of an earlier check is disregarded: this store has no such chain at position "
+                "%(position)s.",
+                position=report.disregarded,
+            )
+        )
+    if report.sound_before is not None:
+        output.line(
+            say(
+                "    ONLY WHAT IS NEW was checked: positions after %(since)s. Up to there the store was sound when it "
+                "was checked, last on %(last)s, and was not read now. The whole was last checked on %(whole)s, up to "
+                "position %(upto)s.",
+                since=report.since,
+                last=datetime.fromisoformat(report.sound_before.time),
+                whole=datetime.fromisoformat(report.sound_before.whole_time),
+                upto=report.sound_before.whole,
+            )
+        )
+    if report.continued:
+        output.line(
+            say(
+                "    It continued a check that was stopped: up to position %(position)s the store was checked before, "
+                "from %(began)s on. `--anew` checks all of it again.",
+                position=report.continued,
+                began=datetime.fromisoformat(report.began),
+            )
+        )
 
 
 def _judgement(report: Report) -> Sentence:
@@ -163,6 +240,13 @@ def as_data(report: Report) -> dict[str, Any]:
         "anchors": report.anchors,
         "head": report.head,
         "chain": report.chain.hex(),
+        "since": report.since,
+        "sound_before": None
+        if (before := report.sound_before) is None
+        else {"time": before.time, "whole": before.whole, "whole_time": before.whole_time},
+        "continued": report.continued,
+        "began": report.began,
+        "disregarded": report.disregarded,
         "number": report.findings.number,
         "findings": [each._asdict() for each in report.findings.first],
     }

@@ -37,6 +37,11 @@ class Findings:
         if len(self.first) < SHOWN:
             self.first.append(Finding(f"{self.service}, {place}", what))
 
+    def include(self, others: "Findings") -> None:
+        """Add the findings of a part."""
+        self.number += others.number
+        self.first += others.first[: max(0, SHOWN - len(self.first))]
+
 
 def note_of(event: StoredEvent) -> bytes:
     return event.envelope.hash + sha256(event.envelope.command_id.encode()).digest()[:_COMMAND]

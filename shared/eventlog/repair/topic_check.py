@@ -1,191 +1,168 @@
-"""The check of a topic's records, against its store or by themselves. Pure."""
+"""The check of a topic's records against its store. Pure.
 
-from collections.abc import Iterable, Iterator
-from hashlib import sha256
+Each partition is checked in parts, one after the other, different partitions by different processes. A part compares
+each record with what the store has at its position (`TopicCheck`). `Presence` then knows of every position whether the
+topic has it, by one bit.
+"""
+
+import re
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
 
 from shared.eventlog.deliver.received import Raw
-from shared.eventlog.deliver.relay import partition_of
 from shared.eventlog.repair.anchors import Anchor
 from shared.eventlog.repair.chains import reported_event
-from shared.eventlog.repair.findings import HASH, NOTE, Findings, note_of
-from shared.eventlog.write.store import Head
-from shared.events.envelope import GENESIS, StoredEvent, is_relayed
+from shared.eventlog.repair.findings import Findings
+from shared.events.envelope import StoredEvent, is_relayed
 from shared.events.registry import topic_of
+
+_NOT_FULL: Final = re.compile(rb"\x00+|[^\xff]", re.DOTALL)
+
+
+class InLog(NamedTuple):
+    """What the store has at a position: an event's hash, and its command's id."""
+
+    hash: bytes
+    command_id: str
+
+
+class ReadEvent(NamedTuple):
+    """A record's place, its headers, the event in it and what it is in words."""
+
+    where: str
+    raw: Raw
+    event: StoredEvent
+    what: str
+
+
+class Late(NamedTuple):
+    """A record whose position is not the highest so far: a repeat, or out of order."""
+
+    position: int
+    after: int
+    """The highest position before it."""
+    where: str
+    what: str
 
 
 class TopicCheck:
-    """Check of a topic's records, each partition's in order, against the store's notes."""
+    """Check of a part of one partition, against what the store has."""
 
-    def __init__(self, findings: Findings, service: str, partitions: int, notes: bytearray) -> None:
+    def __init__(self, findings: Findings, service: str, partitions: int, last: int = 0) -> None:
+        """Start a check.
+
+        Args:
+            last: the highest position among the partition's records before this part.
+        """
         self._findings, self._service, self._partitions = findings, service, partitions
-        self._notes = notes
-        self._present = bytearray(len(notes) // NOTE + 1)
-        self._last: dict[int, int] = {}
-        self._heads: dict[str, Head] = {}
-        self.top = 0
+        self.last = last
+        self.present = array("Q")
+        """The positions of events that the topic has here, in order."""
+        self.late: list[Late] = []
 
-    def record(self, raw: Raw) -> None:
-        found = reported_event(raw, self._service, self._partitions, self._findings.add)
-        if found is None:
+    def read(self, raws: Iterable[Raw]) -> Sequence[ReadEvent]:
+        """Read the events of records. What is none becomes a finding."""
+        result = []
+        for raw in raws:
+            found = reported_event(raw, self._service, self._partitions, self._findings.add)
+            if found is not None:
+                where, event, what = found
+                result.append(ReadEvent(where, raw, event, what))
+        return result
+
+    def compare(self, records: Iterable[ReadEvent], stored: Mapping[int, InLog]) -> None:
+        """Compare the records with what the store has at their positions."""
+        for where, raw, event, what in records:
+            envelope, position = event.envelope, event.envelope.position or 0
+            here = stored.get(position)
+            if here is None or here.hash != envelope.hash:
+                self._findings.add(where, f"{what} is not the event that the store has there")
+                continue
+            if here.command_id != envelope.command_id:
+                said = f"{what} names another command than the store's event: {envelope.command_id!r}"
+                self._findings.add(where, said)
+            if not is_relayed(raw.headers, envelope):
+                self._findings.add(where, f"{what} has headers that differ from its attributes")
+            if position > self.last:
+                self.last = position
+                self.present.append(position)
+            else:
+                self.late.append(Late(position, self.last, where, what))
+
+
+class Presence:
+    """Which positions the topic has, in one bit for each after `base`."""
+
+    def __init__(self, base: int = 0, bits: bytes = b"") -> None:
+        """Start with nothing present.
+
+        Args:
+            base: the position up to which an earlier check has found everything.
+            bits: the bits of a check that was stopped.
+        """
+        self.base = base
+        self.bits = bytearray(bits)
+
+    def take(self, present: Iterable[int], late: Iterable[Late], findings: Findings) -> None:
+        """Note what a part has. A late record that no part had before is out of order."""
+        for position in present:
+            self._note(position)
+        for each in late:
+            if not self._has(each.position):
+                findings.add(each.where, f"{each.what} comes after position {each.after}")
+                self._note(each.position)
+
+    def _has(self, position: int) -> bool:
+        at, bit = divmod(position - self.base - 1, 8)
+        return position <= self.base or (at < len(self.bits) and bool(self.bits[at] >> bit & 1))
+
+    def _note(self, position: int) -> None:
+        if position <= self.base:
             return
-        where, event, what = found
-        envelope, position = event.envelope, event.envelope.position or 0
-        stored = bytes(self._notes[(position - 1) * NOTE : position * NOTE])
-        if stored[:HASH] != envelope.hash:
-            self._findings.add(where, f"{what} is not the event that the store has there")
-            return
-        if stored != note_of(event):
-            self._findings.add(where, f"{what} names another command than the store's event: {envelope.command_id!r}")
-        if not is_relayed(raw.headers, envelope):
-            self._findings.add(where, f"{what} has headers that differ from its attributes")
-        if not self._present[position]:
-            self._first(where, what, event)
-        self._present[position] = 1
-        self.top = max(self.top, position)
+        at, bit = divmod(position - self.base - 1, 8)
+        if at >= len(self.bits):
+            self.bits += bytes(at + 1 - len(self.bits))
+        self.bits[at] |= 1 << bit
 
-    def _first(self, where: str, what: str, event: StoredEvent) -> None:
-        """Check the first record of an event: it must be in order in its partition and stream."""
-        envelope, partition = event.envelope, partition_of(event.envelope.stream, self._partitions)
-        last = self._last.get(partition, 0)
-        if (envelope.position or 0) < last:
-            self._findings.add(where, f"{what} comes after position {last}")
-        self._last[partition] = max(last, envelope.position or 0)
-        head = self._heads.get(envelope.stream, Head())
-        if (envelope.version, envelope.prevhash) != (head.version + 1, head.hash):
-            self._findings.add(where, f"{what} does not continue version {head.version}, the one before it here")
-        self._heads[envelope.stream] = Head(envelope.version or 0, envelope.hash)
+    @property
+    def top(self) -> int:
+        """The highest position that is present."""
+        used = self.bits.rstrip(b"\0")
+        return self.base + 8 * (len(used) - 1) + used[-1].bit_length() if used else self.base
 
-    def complete(self, relayed: int, marks: Iterable[Anchor] = ()) -> None:
-        """Check at the end that no event up to `relayed` and the last anchor is missing."""
-        topic = topic_of(self._service)
+    def complete(self, service: str, relayed: int, marks: Iterable[Anchor], findings: Findings) -> int:
+        """Check that no event up to `relayed` and the last anchor is missing. Return the last."""
         marked = max((mark.position for mark in marks), default=0)
         expected = max(relayed, marked, self.top)
-        self._present += bytes(max(0, expected + 1 - len(self._present)))
-        at = self._present.find(0, 1, expected + 1)
-        while at != -1:
-            end = self._present.find(1, at)
-            end = expected + 1 if end == -1 or end > expected else end
-            what = f"position {at} is missing" if end == at + 1 else f"positions {at} to {end - 1} are missing"
-            tail = ": the tail was cut" if end == expected + 1 else ""
-            self._findings.add(topic, f"{what}, though they were published{tail}")
-            at = self._present.find(0, end, expected + 1)
-
-
-class LoneTopicCheck:
-    """Check of a topic's records, each partition's in order, without a store.
-
-    Each record is checked by its own hash and headers, its stream's chain and its partition; repeats are compared with
-    the first record, and the whole with the anchors.
-
-    `records` is the number of records. A sound topic has no higher position, so notes up to it are in a dense array.
-    Notes of higher positions are in a dictionary, so that a forged record with a huge position costs no memory.
-    """
-
-    def __init__(self, findings: Findings, service: str, partitions: int, records: int) -> None:
-        self._findings, self._service, self._partitions = findings, service, partitions
-        self._dense = bytearray(NOTE * (records + 1))
-        self._sparse: dict[int, bytes] = {}
-        self._size = records
-        self._last: dict[int, int] = {}
-        self._heads: dict[str, Head] = {}
-        self.events = self.repeats = self.top = 0
-        self.chain = GENESIS
-
-    def record(self, raw: Raw) -> None:
-        found = reported_event(raw, self._service, self._partitions, self._findings.add)
-        if found is None:
-            return
-        where, event, what = found
-        envelope, position = event.envelope, event.envelope.position or 0
-        if not is_relayed(raw.headers, envelope):
-            self._findings.add(where, f"{what} has headers that differ from its attributes")
-        note, first = note_of(event), self._noted(position)
-        if first is None:
-            if self._first(where, what, raw.partition, event) or position <= self._size:
-                self._note(position, note)
-        elif first == note:
-            self.repeats += 1
-        else:
-            differs = "by another event" if first[:HASH] != envelope.hash else "for another command"
-            self._findings.add(where, f"{what} is no repeat: this position was taken before, {differs}")
-
-    def _noted(self, position: int) -> bytes | None:
-        if position > self._size:
-            return self._sparse.get(position)
-        note = bytes(self._dense[position * NOTE : (position + 1) * NOTE])
-        return note if any(note) else None
-
-    def _note(self, position: int, note: bytes) -> None:
-        if position > self._size:
-            self._sparse[position] = note
-        else:
-            self._dense[position * NOTE : (position + 1) * NOTE] = note
-        self.events += 1
-        self.top = max(self.top, position)
-
-    def _first(self, where: str, what: str, partition: int, event: StoredEvent) -> bool:
-        """Check the first record of a position: it must be in order in its partition and stream.
-
-        Returns whether it continues its stream. A record that does not, and has a higher position than the topic has
-        records, is no event.
-        """
-        envelope, last = event.envelope, self._last.get(partition, 0)
-        head, version = self._heads.get(envelope.stream, Head()), envelope.version or 0
-        follows = (version, envelope.prevhash) == (head.version + 1, head.hash)
-        if (envelope.position or 0) < last:
-            self._findings.add(where, f"{what} comes after position {last}")
-        if follows or (envelope.position or 0) <= self._size:
-            # Not the maximum, so that one wrong position is one finding.
-            self._last[partition] = envelope.position or 0
-        if version > head.version + 1:
-            lost = f"version {head.version + 1}" + (f" to {version - 1}" if version > head.version + 2 else "")
-            self._findings.add(where, f"{what} comes after version {head.version}: {lost} of its stream is missing")
-        elif version <= head.version:
-            self._findings.add(where, f"{what} conflicts with a version {version} of its stream at another position")
-        elif not follows:
-            self._findings.add(where, f"{what} does not continue version {head.version}, the one before it here")
-        if version > head.version and (follows or (envelope.position or 0) <= self._size):
-            self._heads[envelope.stream] = Head(version, envelope.hash)
-        return follows
-
-    def missing(self) -> list[tuple[int, int]]:
-        """Return the ranges of positions, from 1 to the highest, without a record."""
-        runs, expected = [], 1
-        for position in self._positions():
-            if position > expected:
-                runs.append((expected, position - 1))
-            expected = position + 1
-        return runs
-
-    def _positions(self) -> Iterator[int]:
-        yield from (n for n in range(1, min(self.top, self._size) + 1) if self._noted(n) is not None)
-        yield from sorted(self._sparse)
-
-    def complete(self, marks: Iterable[Anchor] = ()) -> None:
-        """Check at the end that no position is missing and that every anchor matches."""
-        topic, gaps = topic_of(self._service), self.missing()
-        for first, last in gaps:
+        for first, last in self._missing(expected):
             what = f"position {first} is missing" if first == last else f"positions {first} to {last} are missing"
-            self._findings.add(topic, f"{what}, though later ones are there")
-        whole = gaps[0][0] - 1 if gaps else self.top  # the chain can't be computed beyond the first gap
-        by_position = sorted(set(marks), key=lambda mark: mark.position)  # a set, because topic and file have the same
-        due, at = 0, 0
-        for at in range(1, whole + 1):
-            self.chain = sha256(self.chain + (self._noted(at) or b"")[:HASH]).digest()
-            while due < len(by_position) and by_position[due].position <= at:
-                self._anchored(topic, by_position[due], at)
-                due += 1
-        if by_position and by_position[-1].position > self.top:
-            mark = by_position[-1]
-            self._findings.add(
-                topic,
-                f"the tail was cut: an anchor of {mark.time} shows that position {mark.position} existed, the last "
-                f"here is {self.top}",
-            )
+            tail = ": the tail was cut" if last == expected else ""
+            findings.add(topic_of(service), f"{what}, though they were published{tail}")
+        return expected
 
-    def _anchored(self, topic: str, mark: Anchor, at: int) -> None:
-        if mark.position == at and mark.chain != self.chain:
-            self._findings.add(
-                f"{topic}, positions 1 to {at}",
-                f"the chain differs from the anchor of {mark.time}: events there were rewritten",
-            )
+    def _missing(self, expected: int) -> Iterator[tuple[int, int]]:
+        """Yield the ranges of positions, up to the expected one, that are not present."""
+        first = last = 0
+        for begin, end in self._absent(expected):
+            if first and begin > last + 1:
+                yield first, last
+                first = begin
+            first, last = first or begin, end
+        if first:
+            yield first, last
+
+    def _absent(self, expected: int) -> Iterator[tuple[int, int]]:
+        """Yield such ranges, of which one may continue the one before it."""
+        for found in _NOT_FULL.finditer(self.bits):
+            begin = self.base + 1 + 8 * found.start()
+            if found[0][0] == 0:
+                if begin <= expected:
+                    yield begin, min(begin + 8 * len(found[0]) - 1, expected)
+                continue
+            for bit in range(8):
+                if begin + bit <= expected and not found[0][0] >> bit & 1:
+                    yield begin + bit, begin + bit
+        beyond = self.base + 1 + 8 * len(self.bits)
+        if beyond <= expected:
+            yield beyond, expected

@@ -1,7 +1,8 @@
 """Verification of a log: the hashes of its store, topic and anchors are compared.
 
-`StoreCheck`, `TopicCheck` and, if there is no store, `LoneTopicCheck` contain all the checks and are pure; the readers
-are below. What each check detects:
+`StoreCheck`, `TopicCheck`, `Presence` and, if there is no store, `LoneTopicCheck` contain all the checks and are pure.
+`verify_parts` reads what they check, in parts; `verify_workers` does so in several processes; `verifying` has the whole
+course, and `verified` keeps it. What each check detects:
 
 - A stream's chain: a changed, removed or swapped event.
 - Dense positions: a removed event.
@@ -28,18 +29,16 @@ from shared.eventlog.repair import anchors
 from shared.eventlog.repair.ahead import ahead
 from shared.eventlog.repair.collecting import rare_collections
 from shared.eventlog.repair.findings import Findings
-from shared.eventlog.repair.store_check import StoreCheck
+from shared.eventlog.repair.lone_topic import LoneTopicCheck
 from shared.eventlog.repair.topic import ReportProgress, TopicReader, silent
-from shared.eventlog.repair.topic_check import LoneTopicCheck, TopicCheck
-from shared.eventlog.write.postgres import PostgresStore
-from shared.eventlog.write.snapshots import altered
+from shared.eventlog.repair.verified import Sound, kept
+from shared.eventlog.repair.verify_workers import workers as started
+from shared.eventlog.repair.verifying import Verification
 from shared.events.envelope import GENESIS
 from shared.events.registry import topic_of
 from shared.sql import statements
 
 SQL: Final = statements(__file__)
-
-AT_ONCE: Final = 5_000
 _SETTLES_S: Final = 1.0
 _SETTLES_TIMES: Final = 5
 
@@ -58,6 +57,16 @@ class Report:
     anchors: int = 0
     head: int = 0
     chain: bytes = GENESIS
+    since: int = 0
+    """The position up to which the store was not read, as it was sound before."""
+    sound_before: Sound | None = None
+    """What is known of the part that was not read."""
+    continued: int = 0
+    """The position from which a verification that was stopped went on."""
+    began: str = ""
+    """When it began, before it was stopped."""
+    disregarded: int = 0
+    """A position of which something was kept that the store contradicts, so that it was disregarded."""
 
     @property
     def sound(self) -> bool:
@@ -73,8 +82,12 @@ async def verify(
     anchor_folder: Path | None = None,
     topic: bool = True,
     progress: ReportProgress = silent,
+    workers: int = 1,
+    keep: bool = False,
+    since_last: bool = False,
+    anew: bool = False,
 ) -> Report:
-    """Verify a service's store, its topic and its anchors, and change nothing.
+    """Verify a service's store, its topic and its anchors, and change nothing in them.
 
     The service may run. Events that are added meanwhile cause no findings, because of the order of the reads: what is
     anchored or relayed is in the topic by the time that its ends are read, and what is in the topic then is in the
@@ -83,6 +96,12 @@ async def verify(
     Args:
         streams: the streams whose snapshots are compared with their events.
         topic: whether to verify the topic.
+        workers: the highest number of processes that check; with one, this process does.
+        keep: whether to keep, beside the anchors, how far it has come and up to where the log is sound. A verification
+            that was stopped is then continued.
+        since_last: whether to check only what came after the last sound verification. If nothing that can be relied on
+            is known of it, everything is checked.
+        anew: whether to forget a verification that was stopped, and begin again.
 
     Raises:
         KafkaError: Kafka can't be reached, and `topic` is set.
@@ -96,65 +115,30 @@ async def verify(
     report.anchors = len(marks)
     for line in invalid:
         report.findings.add("anchors", line)
-    check = StoreCheck(report.findings, marks)
     async with AsyncExitStack() as stack:
-        stack.enter_context(rare_collections())
+        notes = stack.enter_context(kept(anchor_folder if keep else None, service))
         db = await asyncpg.connect(dsn)
         stack.push_async_callback(db.close)
         relayed: int = await db.fetchval(SQL["relayed"], f"relay:{topic_of(service)}")
-        reader = await stack.enter_async_context(TopicReader(topic_of(service), access)) if topic else None
-        await _check_store(report, check, db, streams, progress)
-        if reader is not None:
-            topic_check = TopicCheck(report.findings, service, len(reader.ends), check.notes)
-            await _read_on(report, topic_check, reader, dict(reader.starts), progress)
-            topic_check.complete(relayed, marks)
+        verification = Verification(service, db, notes, marks, relayed, progress)
+        if topic:
+            async with TopicReader(topic_of(service), access) as reader:
+                await verification.begin(reader, since_last=since_last, anew=anew)
+        else:
+            await verification.begin(None, since_last=since_last, anew=anew)
+        number = verification.workers(workers)
+        checkers = await stack.enter_async_context(started(number, service, dsn, access))
+        await verification.check_store(checkers, streams)
+        if topic:
+            await verification.check_topic(checkers)
+        report.findings.include(verification.run.findings)
+        verification.end(sound=report.sound)
+    run = verification.run
+    report.events, report.batches, report.records = run.events, run.batches, run.records
+    report.head, report.chain = verification.head
+    report.since, report.sound_before = run.since, verification.before
+    report.continued, report.began, report.disregarded = verification.continued, run.began, verification.disregarded
     return report
-
-
-async def _check_store(
-    report: Report, check: StoreCheck, db: Any, streams: Sequence[Stream[Any, Any, Any]], progress: ReportProgress
-) -> None:
-    """Check the store as of one snapshot, in batches."""
-    store = PostgresStore("", report.service)
-    async with db.transaction(isolation="repeatable_read", readonly=True):
-        head = await db.fetchrow(SQL["head"])
-        batches = await db.fetch(SQL["batches"])
-        due = 0
-        async for events in ahead(store.all_events(db, AT_ONCE)):
-            for event in events:
-                while due < len(batches) and batches[due]["last_position"] < (event.envelope.position or 0):
-                    check.batch(*batches[due])
-                    due += 1
-                check.event(event)
-            progress("store", check.position, head["position"])
-            report.events += len(events)
-        for batch in batches[due:]:
-            check.batch(*batch)
-        check.head(head["position"], head["chain"])
-        async for row in db.cursor(SQL["commands"], prefetch=AT_ONCE):
-            report.findings.add(*_other_command(row))
-        async for place, what in altered(db, lambda name: store.of_streams(db, [name]), streams):
-            report.findings.add(place, what)
-    report.batches, report.head, report.chain = len(batches), head["position"], head["chain"]
-
-
-def _other_command(row: Any) -> tuple[str, str]:
-    """Return the location and the text of a finding, for a row of `commands`."""
-    command = f"store, command {row['id']}"
-    made = _versions(row["stream"], row["first"], row["count"])
-    kept = _versions(row["kept_stream"], row["kept_first"], row["kept_count"])
-    if row["kept_count"] is None:
-        return f"store, position {row['position']} ({made})", f"the store does not know its command, {row['id']}"
-    if row["count"] is None:
-        return command, f"it is recorded as having made {kept}, but no event names it"
-    return command, f"it is recorded as having made {kept}, but {made} name it, from position {row['position']} on"
-
-
-def _versions(stream: str | None, first: int | None, count: int | None) -> str:
-    if not count:
-        return "nothing"
-    begin = (first or 0) + 1
-    return f"{stream} version {begin}" + (f" to {begin + count - 1}" if count > 1 else "")
 
 
 async def verify_topic(
@@ -196,7 +180,7 @@ async def verify_topic(
 
 async def _read_on(
     report: Report,
-    check: TopicCheck | LoneTopicCheck,
+    check: LoneTopicCheck,
     reader: TopicReader,
     at: dict[int, int],
     progress: ReportProgress,

@@ -230,6 +230,14 @@ class PostgresStore:
             yield [self._event(row) for row in rows]
             after = rows[-1]["position"]
 
+    async def events_between(
+        self, db: Any, after: int, upto: int, batch_size: int
+    ) -> AsyncIterator[Sequence[StoredEvent]]:
+        """Yield the events after a position and up to another one, in order, in batches."""
+        while rows := await db.fetch(SQL["between"], after, upto, batch_size):
+            yield [self._event(row) for row in rows]
+            after = rows[-1]["position"]
+
     async def of_streams(self, db: Any, streams: Sequence[str]) -> Sequence[StoredEvent]:
         """Return all events of these streams, stream by stream, in the order of versions."""
         query = SQL["of_streams"]

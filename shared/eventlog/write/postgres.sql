@@ -39,6 +39,11 @@ select position, stream, version, id, type, schema, time, correlation_id, causat
     prevhash, hash, command_id, data::text
 from log.events where position > $1 order by position limit $2;
 
+-- between: read events after a position, up to another one.
+select position, stream, version, id, type, schema, time, correlation_id, causation_id, actor, tenant, traceparent,
+    prevhash, hash, command_id, data::text
+from log.events where position > $1 and position <= $2 order by position limit $3;
+
 -- lease: take or renew a lease. Another owner's lease is taken only after it has expired, with the next fencing token.
 insert into engine.leases as l (name, owner, token, until)
 values ($1, $2, 1, clock_timestamp() + $3 * interval '1 s')

@@ -33,6 +33,7 @@ from shared.sql import statements
 logger = structlog.get_logger(__name__)
 
 SQL: Final = statements(__file__)
+_AT_ONCE: Final = 100
 EVERY: Final = 500
 """The number of events that a load has to fold before it writes a snapshot."""
 
@@ -301,7 +302,10 @@ class Snapshots:
 
 
 async def altered(
-    db: Any, read_stream: Callable[[str], Awaitable[Sequence[StoredEvent]]], streams: Sequence[Stream[Any, Any, Any]]
+    db: Any,
+    read_stream: Callable[[str], Awaitable[Sequence[StoredEvent]]],
+    streams: Sequence[Stream[Any, Any, Any]],
+    since: int = 0,
 ) -> AsyncIterator[tuple[str, str]]:
     """Yield the place of each altered snapshot in a database, and how the alteration shows.
 
@@ -309,9 +313,13 @@ async def altered(
     change: the state is folded from the stream's events, whose hashes the log proves, and compared byte by byte. That
     needs the code that made the snapshot. A snapshot of other code is checked by its digest alone, and no process uses
     it.
+
+    Args:
+        db: A connection in a transaction.
+        since: Leave out the snapshots at events up to this position.
     """
     codecs = {codec.definition: (stream, codec) for stream in streams if (codec := Codec.of(stream)) is not None}
-    for row in await db.fetch(SQL["all"]):
+    async for row in db.cursor(SQL["all"], since, prefetch=_AT_ONCE):
         head = Head(row["version"], row["hash"])
         snapshot = Snapshot(head, row["tenant"], row["definition"], row["state"], row["digest"])
         place = f"snapshot of {row['stream']} at version {head.version}"

@@ -114,6 +114,7 @@ TITLES: Final[Mapping[str, str]] = {
 LABELS: Final[Mapping[str, str]] = {
     "account": marked("Account"),
     "all": marked("Everything of its correlation"),
+    "anew": marked("Begin again"),
     "at": marked("At the time"),
     "at_once": marked("At once"),
     "back": marked("Back by"),
@@ -150,6 +151,7 @@ LABELS: Final[Mapping[str, str]] = {
     "search": marked("Records to search"),
     "service": marked("Service"),
     "since": marked("Since"),
+    "since_last": marked("Only what is new"),
     "source": marked("Read from"),
     "state": marked("State"),
     "store_only": marked("The store only"),
