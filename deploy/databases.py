@@ -27,7 +27,7 @@ import asyncpg
 from deploy import OperatorError, secrets
 from deploy.secrets import FOLDER, secret
 from services import migrations_of
-from shared.eventlog.migrate import migrate, operator_of, owner_of
+from shared.eventlog.migrate import NotMigrated, migrate, operator_of, owner_of
 from shared.services import SERVICES
 from shared.sql import statements, with_names
 
@@ -161,6 +161,8 @@ async def prepare(
             f"PostgreSQL refuses the user of DATABASE_URL ({error}): name one that may create roles, or have an "
             "administrator run what `python -m deploy.databases --sql` prints, and name the operator."
         ) from error
+    except NotMigrated as error:
+        raise OperatorError(f"PostgreSQL could not be prepared: {error}.") from error
     except (OSError, TimeoutError, asyncpg.PostgresError) as error:
         raise OperatorError(f"PostgreSQL could not be prepared ({type(error).__name__}: {error}).") from error
 

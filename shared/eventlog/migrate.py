@@ -27,9 +27,9 @@ _PRIVILEGES: Final = _HERE / "migrations" / "privileges.sql"
 
 
 class NotMigrated(Exception):
-    """The database lacks a migration that this code needs.
+    """The database lacks a migration that this code needs, or can't get it from this code.
 
-    The message names the first such migration and says how to apply it.
+    The message names the first such migration and says what to do.
     """
 
 
@@ -46,20 +46,30 @@ def operator_of(prefix: str) -> str:
 async def migrate(dsn: str, read_models: Path) -> None:
     """Create the database if it is missing, migrate it, and grant the service's role its rights.
 
-    Processes that do this at the same time wait for each other.
+    A database that has all of this code's migrations and further ones is left as it is: a later version has prepared
+    it, and this one was brought back. Processes that do this at the same time wait for each other.
 
     Args:
         dsn: The database, and a user that is a member of the owner's role.
         read_models: The folder of the service's own migrations.
 
     Raises:
+        NotMigrated: The database has a migration that this code does not know, and lacks one that it has.
         asyncpg.PostgresError: The server refuses, for example because the user lacks a privilege.
         OSError: The server cannot be reached.
     """
     await _create_database(dsn)
     folders = (_ENGINE, read_models)
-    files = _digests(folders)
-    if await _applied(dsn) != files:
+    files, applied = _digests(folders), await _applied(dsn)
+    if unknown := sorted(applied.keys() - files.keys()):
+        missing = next((name for name, digest in files.items() if applied.get(name) != digest), None)
+        if missing is None:
+            return
+        raise NotMigrated(
+            f"the database {_database(dsn)} has the migration {unknown[0]}, which this version does not know, "
+            f"and lacks {missing}: run `python -m deploy.databases` of a version that has both"
+        )
+    if applied != files:
         await _upgrade_all(dsn, folders)
     owner = await _as_owner(dsn)
     try:

@@ -141,6 +141,9 @@ async def test_another_password_takes_the_place_of_the_one_that_was_known(server
     assert await asked(own(server, secret="another"), "select 1 as one")
 
 
+APPLIED: Final = "select obj_description('public.alembic_version'::regclass, 'pg_class')"
+
+
 async def test_a_process_is_told_which_migration_its_database_lacks(server: str) -> None:
     await made_before(server)
     await make_roles(server, password, [SERVICE])
@@ -149,13 +152,36 @@ async def test_a_process_is_told_which_migration_its_database_lacks(server: str)
 
 
 async def test_a_database_that_is_newer_than_the_code_will_do(server: str) -> None:
-    await prepare(server, password, [SERVICE])
-    ((applied,),) = await asked(own(server), "select obj_description('public.alembic_version'::regclass, 'pg_class')")
-    newer = f"{applied}\nlog_9999.sql {'0' * 64}"
-    operator = await asyncpg.connect(as_operator(own(server)))
-    await operator.execute(f"comment on table public.alembic_version is '{newer}'")
-    await operator.close()
+    await migrated_further(server)
     await require_migrated(own(server), migrations_of(SERVICE))
+
+
+async def migrated_further(server: str, *, lacking: str = "") -> str:
+    """What the database says of its migrations after a later version has added one; it may lack one of this version."""
+    await prepare(server, password, [SERVICE])
+    ((applied,),) = await asked(own(server), APPLIED)
+    lines = [line for line in applied.splitlines() if not line.startswith(f"{lacking} ")]
+    further = "\n".join([*lines, f"log_9999.sql {'0' * 64}"])
+    operator = await asyncpg.connect(as_operator(own(server)))
+    await operator.execute(f"comment on table public.alembic_version is '{further}'")
+    await operator.execute("update alembic_version set version_num = 'log_9999' where version_num like 'log%'")
+    await operator.close()
+    return further
+
+
+async def test_the_former_version_leaves_a_database_that_is_newer_as_it_is(server: str) -> None:
+    further = await migrated_further(server)
+    rights = "select relname, relacl::text from pg_class where relacl is not null order by 1, 2"
+    before = await asked(own(server), rights)
+    await prepare(server, password, [SERVICE])
+    assert await asked(own(server), APPLIED) == [(further,)]
+    assert await asked(own(server), rights) == before
+
+
+async def test_two_versions_of_which_none_has_the_others_migration_are_told_so(server: str) -> None:
+    await migrated_further(server, lacking="log_0011.sql")
+    with pytest.raises(OperatorError, match=r"has the migration log_9999.sql, .* and lacks log_0011.sql: run"):
+        await prepare(server, password, [SERVICE])
 
 
 async def test_a_role_of_the_name_that_may_too_much_is_refused(server: str) -> None:
