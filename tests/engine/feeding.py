@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from aiokafka import ConsumerRecord, TopicPartition
 
-from shared.eventlog.deliver.applying import Fault
+from shared.eventlog.deliver.applying import Fault, Overtaken
 from shared.eventlog.deliver.lag import PartitionLag
 from shared.eventlog.deliver.plan import BatchPlan
 from shared.eventlog.deliver.projection import Projection
@@ -74,7 +74,7 @@ class Member:
         self.name, self.definition, self.at, self.now = name, definition, dict[Partition, int](), utc_now
         self.first = at
         self.alone, self.together = list[list[int]](), list[list[int]]()
-        self.fails, self.unreadable = False, False
+        self.fails, self.unreadable, self.overtaken = False, False, 0
         self.go_on = asyncio.Event()
         self.go_on.set()
 
@@ -97,6 +97,9 @@ class Member:
         await self.go_on.wait()
         if self.fails:
             raise Fault("it fails")
+        if self.overtaken:
+            self.overtaken -= 1
+            raise Overtaken("another member was first")
         self.alone.append([each.raw.offset for each in records])
         return self.plan(records)
 

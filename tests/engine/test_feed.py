@@ -117,6 +117,20 @@ async def test_who_has_to_try_again_fetches_again_and_says_why_it_waits(together
     assert bad.alone == [[0, 1]] and world.refetched[-1] == {PLACE: 0} and feed.fault is None
 
 
+async def test_who_was_overtaken_by_another_member_stays_ready_and_tries_again(together: set[str]) -> None:
+    member = Member("slow", projection("slow"))
+    world = World(member)
+    await world.assign(PLACE)
+    together.add("slow")
+    member.overtaken = 1
+    await world.give(record(0))
+    feed = world.reader.feeds[0]
+    await world.until(lambda: not member.overtaken)
+    assert feed.fault is None and not member.alone
+    await world.until(lambda: feed._lane.idle)
+    assert member.alone == [[0]]
+
+
 async def test_a_gap_is_fetched_again_and_another_partition_goes_on(
     together: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

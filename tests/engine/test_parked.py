@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from shared.eventlog.deliver.applying import Fault
+from shared.eventlog.deliver.applying import Fault, Overtaken
 from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.consumer import Consumer
 from shared.eventlog.deliver.projection import Dispatch, Projection, ReactionContext, Reactions
@@ -355,7 +355,7 @@ async def test_a_reaction_judged_before_a_retry_is_judged_again(bench: Bench, mo
         return await original(*arguments, **named)
 
     monkeypatch.setattr(bench.log, "execute", meanwhile)
-    with pytest.raises(Fault, match="an operator"):
+    with pytest.raises(Overtaken, match="an operator"):
         await bench.consume(raws[1:], consumer)
     await bench.consume(raws[1:], consumer)
     assert await parked.list_parked(bench.pool) == []

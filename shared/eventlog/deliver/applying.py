@@ -45,6 +45,14 @@ class Fault(Exception):
     """
 
 
+class Overtaken(Fault):
+    """The checkpoint has moved while the batch was processed.
+
+    Another process, or an operator, was first. It happens whenever a partition moves to another process, and nothing is
+    wrong with the consumer.
+    """
+
+
 async def apply_each(done: BatchPlan, act: Act, careful: bool) -> None:
     """Apply the records of a plan in order.
 

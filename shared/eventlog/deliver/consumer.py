@@ -14,7 +14,7 @@ import asyncpg
 import structlog
 
 from shared.eventlog.deliver import duplicates, leaving, together
-from shared.eventlog.deliver.applying import PASSING, Failed, Fault, apply_concurrently
+from shared.eventlog.deliver.applying import PASSING, Failed, Fault, Overtaken, apply_concurrently
 from shared.eventlog.deliver.clocks import Clocks
 from shared.eventlog.deliver.lag import PartitionLag
 from shared.eventlog.deliver.outcomes import of_dropped, outcome_of, outcomes_of
@@ -249,7 +249,7 @@ class Consumer:
             tables = self._tables(tx)
             again = await self._plan(tables, share, "wait")
             if (again.offsets, [parked.record.raw.offset for parked in again.parked]) != before:
-                raise Fault("another member of the group, or an operator, has processed this batch in the meantime")
+                raise Overtaken("another member of the group, or an operator, has processed this batch in the meantime")
             await duplicates.unclaim(tables, self.name, failed)
             await tables.answer(outcomes_of(reactions, done, answers))
             await together.note(tables, {self.name: done})

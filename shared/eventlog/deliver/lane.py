@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 import structlog
 from aiokafka.errors import KafkaError
 
-from shared.eventlog.deliver.applying import Fault
+from shared.eventlog.deliver.applying import Fault, Overtaken
 from shared.eventlog.deliver.consumer import BATCH_RECORDS
 from shared.eventlog.deliver.plan import BatchPlan
 from shared.eventlog.deliver.received import Partition, Received, weight
@@ -270,7 +270,8 @@ class Lane:
         except Fault as fault:
             for partition, offset in begun.items():
                 if self.next.get(partition) == offset and partition not in self._unknown:
-                    self._work.reports(partition, str(fault))
+                    if not isinstance(fault, Overtaken):  # which is no reason to be not ready
+                        self._work.reports(partition, str(fault))
                     self._pause(partition, str(fault))
         else:
             self.finished(begun, done)
