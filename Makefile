@@ -16,7 +16,7 @@ ARGS ?=
 JOBS ?= $(shell $(PYTHON) -c 'import os; print(min((os.cpu_count() or 1) + 1, 4))')
 
 .DEFAULT_GOAL := help
-.PHONY: help install secrets up down status logs story year test long torture format bench bench-quick lock browser tour documents fuzz chart release clean
+.PHONY: help install secrets up down status logs story year test long torture upgrade format bench bench-quick lock browser tour documents fuzz chart release clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -88,6 +88,9 @@ torture: install ## run the longest tests: SIGKILL at every line, 100,000 simula
 	HOSTILE=$(or $(HOSTILE),50000) $(VENV) -m pytest -q -s -m long tests/system/test_hostile_flood.py
 	$(VENV) -m tests.simulation --seeds $(or $(SEEDS),$(if $(findstring --points,$(ARGS)),500,100000))
 	$(VENV) -m tests.torture $(ARGS)
+
+upgrade: install ## upgrade every service and take it back, process by process, under a load of commands (FROM: a revision; ARGS="--rate 40")
+	$(VENV) -m tests.upgrade $(if $(FROM),--from $(FROM)) $(ARGS)
 
 format: install ## format the source and apply the linter's fixes
 	$(TOOLS)/ruff check --fix

@@ -147,7 +147,7 @@ def prepare_databases(url: str) -> None:
     asyncio.run(prepare(url, password, whole_cluster=True))
 
 
-def _own_credentials(service: str, postgres: parts.Postgres, kafka: parts.Kafka) -> dict[str, str]:
+def own_credentials(service: str, postgres: parts.Postgres, kafka: parts.Kafka) -> dict[str, str]:
     """What a service's process is told instead of the operator's."""
     own = {"DATABASE_URL": url_of(postgres.url, service, PASSWORD), "KAFKA_PUBLISHER_PASSWORD": ""}
     return {**own, **kafka.access_of(service).environment()}
@@ -174,7 +174,7 @@ def system(folder: Path, variables: Mapping[str, str] = {}, *, forked: bool = Fa
         env |= {url_variable(name): f"http://127.0.0.1:{port}" for name, port in ports.items()}
         services = {
             name: ServicePart(
-                name, folder / name, port, env={**env, **_own_credentials(name, postgres, kafka)}, forked=forked
+                name, folder / name, port, env={**env, **own_credentials(name, postgres, kafka)}, forked=forked
             )
             for name, port in ports.items()
         }
