@@ -14,7 +14,7 @@ from shared.eventlog.deliver.received import Raw
 
 logger = structlog.get_logger(__name__)
 
-FETCH_WAIT_MS: Final = 400
+FETCH_WAIT_MS: Final = 300
 FETCH_BYTES: Final = 1024 * 1024
 """Kafka answers with fewer bytes of records only after this time, which so is how late a follower knows of a record at
 most. An answer for each record would cost a busy topic's followers and Kafka more than all else that they do."""
