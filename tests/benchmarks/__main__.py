@@ -31,6 +31,7 @@ ALL: Final = (
     "relay",
     "consume",
     "growth",
+    "growth-large",
     "web",
     "processes",
     "pipeline",
@@ -41,7 +42,7 @@ ALL: Final = (
     "lists",
     "pages",
 )
-LONG: Final = ("lists", "pages")
+LONG: Final = ("lists", "pages", "growth-large")
 """What is measured only on request: it takes an hour."""
 QUICK: Final = ("append", "count", "relay", "consume", "system")
 QUICK_S: Final = 10
@@ -52,7 +53,7 @@ def chosen() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="Measures beside yardsticks.")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=10, help=f"of each pipeline; an append takes {runs.APPEND_S}")
-    parser.add_argument("--only", choices=ALL, action="append", help=f"without it, all but {' and '.join(LONG)}")
+    parser.add_argument("--only", choices=ALL, action="append", help=f"without it, all but {', '.join(LONG)}")
     parser.add_argument("--events", type=int, default=100_000, help="that are restored and rebuilt; the goal is of 1 M")
     parser.add_argument("--service", choices=SERVICES, help="whose lists are measured; without it, those of all")
     parser.add_argument(
@@ -88,6 +89,7 @@ def steps(
         "relay": lambda: runs.relays(postgres, folder, rounds, append_s),
         "consume": lambda: runs.consumption(postgres, folder, QUICK_EVENTS if quick else runs.CONSUMED, rounds),
         "growth": lambda: runs.growth(postgres, folder, rounds),
+        "growth-large": lambda: runs.growth_large(postgres, folder, rounds),
         "web": lambda: runs.web(postgres, folder, rounds, runs.WEB_S),
         "processes": lambda: runs.processes(postgres, folder, rounds),
         **pipelines,

@@ -20,6 +20,8 @@ BOUNDS: Final[Mapping[str, str]] = {
     "append 256": _APPEND,
     "consume": "receiving a record (headers, hash, chain) is half of a process's time, planning a sixth; FastStream's "
     "handler looks at nothing.",
+    "growth-large": "whole pages in the WAL: a new stream, or a random command id, changes a page of an index that no "
+    "append since the last checkpoint has changed (docs/adr/0078).",
     "processes": "appends of several processes take turns at the head's lock with smaller batches, and on shared "
     "streams a process's cached state is out of date after another's append.",
     "web": "the time of a command is spread over middleware, token, form, routing, one load of the stream and the "

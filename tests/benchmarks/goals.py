@@ -182,6 +182,27 @@ def _growth() -> Iterator[Goal]:
         )
 
 
+def _growth_large() -> Iterator[Goal]:
+    for way, what in (
+        ("append", "1,000 streams, ids of 1,000 accounts"),
+        ("new_streams", "new streams, ids of 1,000 accounts"),
+        ("random_ids", "1,000 streams, random ids"),
+    ):
+        yield Goal(
+            what=f"50 million events: appends a second, {what}, to those at 1 million",
+            run="growth-large",
+            figure=("50 million", f"{way}_events_s"),
+            beside=("1 million", f"{way}_events_s"),
+            at_least=0.9,
+        )
+    yield Goal(
+        what="50 million events: a process's start until it is ready, in s more than at 1 million",
+        run="growth-large",
+        figure=("50 million", "restart_more_s"),
+        at_most=5,
+    )
+
+
 def _processes() -> Iterator[Goal]:
     for figure, what in (("consume_events_s", "events consumed"), ("requests_s", "commands over HTTP")):
         yield Goal(
@@ -259,6 +280,7 @@ GOALS: Final[Sequence[Goal]] = (
     *_relay(),
     *_consumption(),
     *_growth(),
+    *_growth_large(),
     *_web(),
     *_processes(),
     *_pipelines(),

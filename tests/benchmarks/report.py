@@ -30,6 +30,7 @@ TITLES: Final = {
     "relay": "The relay, of what 64 clients appended",
     "consume": "A topic consumed into a table, by one process",
     "growth": "Ten times the log, the streams and the tenants",
+    "growth-large": "50 million events, beside 1 million",
     "processes": "One to four processes of a service, with the database and the callers on the same cores",
     "web": "Commands over HTTP, the server on one core and its callers on another",
     "repair": "Restore and rebuild, beside psql's COPY of the same events",

@@ -39,6 +39,8 @@ REPAIR_S: Final = 1_800
 """How long one step of restore and rebuild may take."""
 GROWTH_S: Final = 600
 """How long the growth may take: 220,000 events are appended before the first round."""
+LARGE_S: Final = 7_200
+"""How long the growth to 50 million events may take; to fill the stores takes half an hour and 40 GB."""
 CONSUMED: Final = 30_000
 """The number of events that are consumed."""
 PROCESSES_S: Final = 900
@@ -201,6 +203,13 @@ def growth(postgres: Postgres, folder: Path, rounds: int) -> Found:
     with tempfile.TemporaryDirectory(dir=folder) as place, Kafka(Path(place)) as kafka:
         env = {"DATABASE_URL": postgres.url, **kafka.access.environment()}
         return asked(["-m", "tests.benchmarks.growth", str(rounds)], env, ROOT, timeout_s=GROWTH_S)
+
+
+def growth_large(postgres: Postgres, folder: Path, rounds: int) -> Found:
+    """Measure a store of 50 million events beside one of a million."""
+    with tempfile.TemporaryDirectory(dir=folder) as place, Kafka(Path(place)) as kafka:
+        env = {"DATABASE_URL": postgres.url, **kafka.access.environment()}
+        return asked(["-m", "tests.benchmarks.large", str(rounds)], env, ROOT, timeout_s=LARGE_S)
 
 
 def processes(postgres: Postgres, folder: Path, rounds: int) -> Found:
