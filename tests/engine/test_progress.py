@@ -1,5 +1,7 @@
 """How far consumers are behind, and whether they go on, as a check of a process's reader finds it."""
 
+from collections.abc import Sequence
+
 import pytest
 from aiokafka import TopicPartition
 
@@ -122,3 +124,21 @@ async def test_a_checkpoint_beyond_the_end_is_said_and_the_others_go_on(together
     assert "beyond the end" in (world.reader.feeds[1].fault or "") and world.reader.feeds[0].fault is None
     await world.give(record(END))
     assert good.together == [[END]] and not lost.together
+
+
+async def test_ends_from_before_the_last_records_make_no_checkpoint_one_beyond_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    member = Member("a", projection("a"), END - 1)
+    world = World(member)
+    await world.assign(PLACE)
+    ends = await world.kafka.end_offsets([TopicPartition(*PLACE)])
+
+    async def late(_partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        await world.give(record(END))
+        await world.until(lambda: world.reader.feeds[0].next[PLACE] == END + 1)
+        return ends
+
+    monkeypatch.setattr(world.kafka, "end_offsets", late)
+    await world.reader.check_progress()
+    assert world.reader.feeds[0].ready

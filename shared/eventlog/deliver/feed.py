@@ -238,8 +238,11 @@ class Feed:
         if lag is not None and self._observer is not None:
             self._observer.lagging(self.name, {})
 
-    async def check_progress(self, ends: Mapping[Partition, int]) -> None:
+    async def check_progress(self, before: Mapping[Partition, int], ends: Mapping[Partition, int]) -> None:
         """Compare the progress with the ends of the partitions.
+
+        Args:
+            before: The next offsets before the ends were asked for. Later ones may be beyond what Kafka answered then.
 
         Raises:
             Stalled: A partition makes no progress.
@@ -254,7 +257,7 @@ class Feed:
             logger.warning("checkpoints were set back", consumer=self.name, partitions=back)
             self.reread_checkpoints(back)
         # Their topic was created again or has lost its last records. New records in them would never be read.
-        beyond = [p for p, offset in mine.items() if offset > ends[p]]
+        beyond = [p for p in mine if before.get(p, 0) > ends[p]]
         if beyond and self._lost is None:
             checkpoints = await self.consumer.assigned(beyond)  # They may have been moved.
             moved = [p for p in beyond if checkpoints[p] + 1 != mine[p]]

@@ -221,13 +221,16 @@ class SharedReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             for feed in self.feeds:  # Other members may have all partitions.
                 feed.has_no_partitions(0 if self._joined and kafka is not None else None)
             return
-        ends = await kafka.end_offsets([TopicPartition(*partition) for partition in self._position])
-        self._come_back({(p.topic, p.partition): end for p, end in ends.items()})
-        await self._check_feeds({(p.topic, p.partition): end for p, end in ends.items()})
+        before = [feed.next for feed in self.feeds]
+        found = await kafka.end_offsets([TopicPartition(*partition) for partition in self._position])
+        ends = {(p.topic, p.partition): end for p, end in found.items()}
+        self._come_back(ends)
+        await self._check_feeds(before, ends)
         await self._commit(kafka)
 
-    async def _check_feeds(self, ends: Mapping[Partition, int]) -> None:
-        results = await asyncio.gather(*(feed.check_progress(ends) for feed in self.feeds), return_exceptions=True)
+    async def _check_feeds(self, before: Sequence[Mapping[Partition, int]], ends: Mapping[Partition, int]) -> None:
+        checks = (feed.check_progress(next_, ends) for feed, next_ in zip(self.feeds, before, strict=True))
+        results = await asyncio.gather(*checks, return_exceptions=True)
         errors = list[BaseException]()
         for feed, error in zip(self.feeds, results, strict=True):
             if isinstance(error, Fault):
