@@ -16,7 +16,7 @@ ARGS ?=
 JOBS ?= $(shell $(PYTHON) -c 'import os; print(min((os.cpu_count() or 1) + 1, 4))')
 
 .DEFAULT_GOAL := help
-.PHONY: help install secrets up down status logs story year test long torture upgrade format bench bench-quick lock browser tour documents fuzz chart release clean
+.PHONY: help install secrets up down status logs story year test long torture upgrade drill format bench bench-quick lock browser tour documents fuzz chart release clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -91,6 +91,9 @@ torture: install ## run the longest tests: SIGKILL at every line, 100,000 simula
 
 upgrade: install ## upgrade every service and take it back, process by process, under a load of commands (FROM: a revision; ARGS="--rate 40")
 	$(VENV) -m tests.upgrade $(if $(FROM),--from $(FROM)) $(ARGS)
+
+drill: install ## lose a random part of a system of its own, restore it as the runbook says, and compare (ARGS="--seed N --times 10 --loss postgresql")
+	$(VENV) -m tests.drill $(ARGS)
 
 format: install ## format the source and apply the linter's fixes
 	$(TOOLS)/ruff check --fix

@@ -1,0 +1,121 @@
+"""What is lost in the drill, and how the runbook restores it, by an operator's commands."""
+
+import asyncio
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import asyncpg
+
+from deploy import ROOT, stack, topics
+from shared.services import SERVICES
+from tests.drill.backup import PRIVATE, Backup, restore_private, restore_to
+from tests.system.running import System, prepare_databases
+
+WHY: Final = ("--yes", "--reason", "the drill")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The system, its backup, and the moment to which PostgreSQL is restored."""
+
+    system: System
+    postgres: stack.Postgres
+    backup: Backup
+    moment: str
+    chance: random.Random
+    say: Callable[[str], None]
+
+
+def tenure(system: System, *arguments: str) -> None:
+    """Run the operator's command."""
+    done = subprocess.run(
+        [sys.executable, "-m", "cli", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **system.env},
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"tenure {' '.join(arguments)}: {done.stdout}{done.stderr}"
+
+
+def stop_services(system: System) -> None:
+    for service in system.services.values():
+        service.stop()
+
+
+def start_services(system: System) -> None:
+    for service in system.services.values():
+        service.spawn()
+    for service in system.services.values():
+        service.wait_ready()
+
+
+def all_of_postgresql(at: Scene) -> None:
+    """PostgreSQL's data folder: base backup, WAL to a moment, private tables, then Kafka."""
+    at.postgres.kill()
+    shutil.rmtree(at.postgres.folder / "data")
+    at.say(f"PostgreSQL's data is gone; it is restored as of {at.moment}")
+    stop_services(at.system)
+    restore_to(at.postgres, at.backup, at.moment)
+    restore_private(at.postgres, at.backup)
+    at.system.forgetful.update(SERVICES)
+    for service in SERVICES:
+        tenure(at.system, "reconcile", service, *WHY)
+    start_services(at.system)
+
+
+def one_store(at: Scene) -> None:
+    """One service's database: made again, and restored from its topic."""
+    service = at.chance.choice(SERVICES)
+    at.say(f"{service}'s database is gone")
+    at.system.services[service].stop()
+    asyncio.run(_execute(f"{at.postgres.url}/postgres", f"drop database tenure_{service} with (force)"))
+    prepare_databases(at.postgres.url)  # `python -m deploy.databases`
+    if service == PRIVATE:
+        restore_private(at.postgres, at.backup)
+    at.system.forgetful.add(service)
+    tenure(at.system, "restore", "store", service, *WHY)
+    at.system.services[service].start()
+
+
+def all_of_kafka(at: Scene) -> None:
+    """Kafka's data folder, with topics, users and offsets: made again, topics restored."""
+    assert isinstance(at.system.kafka, stack.Kafka)
+    at.say("Kafka's data is gone")
+    stop_services(at.system)
+    at.system.kafka.kill()
+    shutil.rmtree(at.system.kafka.folder / "data")
+    (at.system.kafka.folder / "formatted").unlink()
+    at.system.kafka.start()
+    _make_topics(at)
+    for service in SERVICES:
+        tenure(at.system, "restore", "topic", service, *WHY)
+    start_services(at.system)
+
+
+LOSSES: Final[Mapping[str, Callable[[Scene], None]]] = {
+    "postgresql": all_of_postgresql,
+    "store": one_store,
+    "kafka": all_of_kafka,
+}
+
+
+def _make_topics(at: Scene) -> None:
+    """`python -m deploy.topics`."""
+    assert isinstance(at.system.kafka, stack.Kafka)
+    asyncio.run(topics.bring_about(at.system.kafka.access, at.system.kafka.folder / "secrets"))
+
+
+async def _execute(dsn: str, statement: str) -> Any:
+    db = await asyncpg.connect(dsn)
+    try:
+        return await db.execute(statement)
+    finally:
+        await db.close()
