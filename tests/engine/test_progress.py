@@ -142,3 +142,23 @@ async def test_ends_from_before_the_last_records_make_no_checkpoint_one_beyond_t
     monkeypatch.setattr(world.kafka, "end_offsets", late)
     await world.reader.check_progress()
     assert world.reader.feeds[0].ready
+
+
+async def test_ends_from_before_the_last_records_let_nobody_read_them_again(
+    together: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together.add("slow")
+    slow = Member("slow", projection("slow"), END - 1)
+    world = World(slow)
+    await world.assign(PLACE)
+    ends = await world.kafka.end_offsets([TopicPartition(*PLACE)])
+
+    async def late(_partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        slow.go_on.clear()
+        await world.give(record(END))
+        return ends
+
+    monkeypatch.setattr(world.kafka, "end_offsets", late)
+    await world.reader.check_progress()
+    assert world.reader.feeds[0].next[PLACE] == END and world.reader.position(PLACE) == END + 1
+    world.reader.close()

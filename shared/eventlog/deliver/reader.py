@@ -221,10 +221,10 @@ class SharedReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
             for feed in self.feeds:  # Other members may have all partitions.
                 feed.has_no_partitions(0 if self._joined and kafka is not None else None)
             return
-        before = [feed.next for feed in self.feeds]
-        found = await kafka.end_offsets([TopicPartition(*partition) for partition in self._position])
+        before, position = [feed.next for feed in self.feeds], dict(self._position)
+        found = await kafka.end_offsets([TopicPartition(*partition) for partition in position])
         ends = {(p.topic, p.partition): end for p, end in found.items()}
-        self._come_back(ends)
+        self._come_back(position, ends)
         await self._check_feeds(before, ends)
         await self._commit(kafka)
 
@@ -240,10 +240,14 @@ class SharedReader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         if errors:
             raise next((error for error in errors if isinstance(error, Stalled)), errors[0])
 
-    def _come_back(self, ends: Mapping[Partition, int]) -> None:
-        """Leave positions beyond the ends, which checkpoints of a former topic have led to."""
+    def _come_back(self, before: Mapping[Partition, int], ends: Mapping[Partition, int]) -> None:
+        """Leave positions beyond the ends, which checkpoints of a former topic have led to.
+
+        Args:
+            before: The positions before the ends were asked for.
+        """
         for partition, end in ends.items():
-            if self._position.get(partition, 0) > end:
+            if before[partition] > end:
                 offsets = [feed.next[partition] for feed in self.feeds if partition in feed.next]
                 if within := [offset for offset in offsets if offset <= end]:
                     self._seek(partition, _start(within))
