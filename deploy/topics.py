@@ -31,6 +31,7 @@ from shared.events.registry import inbound_topic
 
 T = TypeVar("T")
 REQUEST_S: Final = 10.0
+_UNKNOWN: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC)
 
 
 def declared(page: Path = declaration.PAGE) -> list[Topic]:
@@ -105,7 +106,7 @@ def _ensure(admin: AdminClient, access: KafkaAccess, wanted: Sequence[Topic], pa
         missing = [topic for topic in wanted if topic.name not in existing]
         created = _create(admin, missing) if missing else []
         differences = _partition_differences(wanted, _led(admin, wanted, patience_s))
-        differences += _config_differences(admin, wanted)
+        differences += _config_differences(admin, wanted, patience_s)
     except KafkaException as error:
         raise OperatorError(f"Kafka at {access.bootstrap} refused the topics: {error.args[0].str()}.") from error
     if differences:
@@ -155,7 +156,7 @@ def _described(answer: "Future[Any]") -> Sequence[Any]:
     try:
         return list(answer.result().partitions)
     except KafkaException as error:
-        if error.args[0].code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
+        if error.args[0].code() in _UNKNOWN:
             return []
         raise
 
@@ -169,10 +170,25 @@ def _partition_differences(wanted: Sequence[Topic], found: Mapping[str, int]) ->
     ]
 
 
-def _config_differences(admin: AdminClient, wanted: Sequence[Topic]) -> list[str]:
+def _configs(admin: AdminClient, wanted: Sequence[Topic], patience_s: float) -> dict[str, Any]:
+    """Return the topics' settings.
+
+    Of a cluster, the broker that is asked may not know a new topic yet.
+    """
     resources = [ConfigResource(ResourceType.TOPIC, topic.name) for topic in wanted]
-    answers = admin.describe_configs(resources, request_timeout=REQUEST_S)
-    found = {resource.name: answer.result() for resource, answer in answers.items()}
+    deadline = time.monotonic() + patience_s
+    while True:
+        answers = admin.describe_configs(resources, request_timeout=REQUEST_S)
+        try:
+            return {resource.name: answer.result() for resource, answer in answers.items()}
+        except KafkaException as error:
+            if error.args[0].code() not in _UNKNOWN or time.monotonic() > deadline:
+                raise
+        time.sleep(0.05)
+
+
+def _config_differences(admin: AdminClient, wanted: Sequence[Topic], patience_s: float) -> list[str]:
+    found = _configs(admin, wanted, patience_s)
     has = {name: {key: entry.value for key, entry in entries.items()} for name, entries in found.items()}
     return [
         f"{topic.name} has {key}={has[topic.name].get(key)}, declared is {value}"
