@@ -16,7 +16,7 @@ ARGS ?=
 JOBS ?= $(shell $(PYTHON) -c 'import os; print(min((os.cpu_count() or 1) + 1, 4))')
 
 .DEFAULT_GOAL := help
-.PHONY: help install secrets up down status logs story year test long torture upgrade drill format bench bench-quick lock browser tour documents fuzz chart release clean
+.PHONY: help install secrets up down status logs story year test long torture upgrade drill format bench bench-quick lock browser tour documents fuzz chart release cluster clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -74,6 +74,9 @@ fuzz: install ## let schemathesis ask every operation of the documents, more tha
 release: install ## make a release of the last commit in .local/release (IMAGES: the file of `python -m deploy.images resolve`; ARGS=--trial: of images by tag)
 	@$(PYTHON) -m deploy.bootstrap release
 	@$(VENV) -m deploy.release $(if $(IMAGES),--images $(IMAGES)) $(ARGS)
+
+cluster: install ## restart and kill brokers of three in containers under load, then ask the oracle (Docker; ARGS="--rate 40 --killed 60")
+	$(VENV) -m tests.torture.cluster $(ARGS)
 
 chart: install ## check the Helm chart by helm and kubeconform, which Go builds (CHART_CRDS: a folder with CloudNativePG's definitions)
 	@$(VENV) -m deploy.chart_checks

@@ -4,7 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from deploy.processes import free_port
 from deploy.service import ServicePart
 from deploy.year.check import check
 from services import definitions
+from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.repair.parked import list_parked
 from shared.eventlog.write.postgres import open_pool
 from shared.events.registry import INBOUND, topic_of
@@ -26,7 +27,7 @@ from shared.runtime.settings import settings
 from shared.services import SERVICES, url_variable
 from tests.databases import PASSWORD, as_operator, password
 from tests.oracle.effects import effects
-from tests.oracle.evidence import PUBLISHERS, Evidence, Published, gather
+from tests.oracle.evidence import PUBLISHERS, Asked, Evidence, Published, gather
 from tests.oracle.replay import differences
 from tests.oracle.verdict import faults
 from tests.system import parts
@@ -82,15 +83,8 @@ class System:
         return asyncio.run(self._evidence())
 
     async def _evidence(self) -> dict[str, Evidence]:
-        reading = readers(definitions())
-        await rests(self.dsns(), self.kafka.access, reading)
-        anchored = Path(self.env["TENURE_ANCHORS"])
-        found = await gather(self.dsns(), self.kafka.access, readers=reading, anchored=anchored)
-        for each in found.values():
-            topic = INBOUND + each.service.removeprefix(PUBLISHERS) if each.foreign else topic_of(each.service)
-            each.planted = {(partition, offset) for name, partition, offset in self.planted if name == topic}
-            each.asked = [asked for asked in heard(self.folder / "heard") if asked.service == each.service]
-        return found
+        anchored, asked = Path(self.env["TENURE_ANCHORS"]), heard(self.folder / "heard")
+        return await evidence_of(self.dsns(), self.kafka.access, anchored, asked, self.planted)
 
     def assert_sound(self) -> dict[str, Evidence]:
         """By the oracle, a replay of every table, `verify`, the business's own invariants, and what is parked."""
@@ -98,31 +92,63 @@ class System:
 
     async def _sound(self) -> dict[str, Evidence]:
         found, dsns = await self._evidence(), self.dsns()
-        wrong = [fault for evidence in found.values() for fault in faults(evidence)]
-        wrong += effects(found, reactions(definitions()), frozenset(self.forgetful), self.former)
-        for service in definitions():
-            wrong += await differences(service.name, service.projections, dsns[service.name], found)
-        violations = (await check(dsns, self.kafka.access)).violations
-        planted = [f"{topic}, partition {partition}, offset {offset}:" for topic, partition, offset in self.planted]
-        wrong += [line for line in violations if not any(place in line for place in planted)]
-        wrong += await self._parked()
+        forgetful = frozenset(self.forgetful)
+        wrong = await wrong_in(found, dsns, self.kafka.access, self.planted, self.former, forgetful)
         assert not wrong, "\n".join(wrong)
         return found
 
-    async def _parked(self) -> list[str]:
-        """What was parked, except the records that a test put on a topic."""
-        found: list[str] = []
-        for service, dsn in self.dsns().items():
-            pool = await open_pool(dsn, 1, 1)
-            try:
-                found += [
-                    f"{service}: {each.place} is parked ({each.reason}): {each.detail}"
-                    for each in await list_parked(pool, behind=True)
-                    if each.place[1:] not in self.planted
-                ]
-            finally:
-                await pool.close()
-        return found
+
+async def evidence_of(
+    dsns: Mapping[str, str],
+    access: KafkaAccess,
+    anchored: Path,
+    asked: Sequence[Asked],
+    planted: Set[tuple[str, int, int]] = frozenset(),
+) -> dict[str, Evidence]:
+    """What the oracle judges of a system, once it is at rest; `asked` is what its clients were answered."""
+    reading = readers(definitions())
+    await rests(dsns, access, reading)
+    found = await gather(dsns, access, readers=reading, anchored=anchored)
+    for each in found.values():
+        topic = INBOUND + each.service.removeprefix(PUBLISHERS) if each.foreign else topic_of(each.service)
+        each.planted = {(partition, offset) for name, partition, offset in planted if name == topic}
+        each.asked = [one for one in asked if one.service == each.service]
+    return found
+
+
+async def wrong_in(
+    found: dict[str, Evidence],
+    dsns: Mapping[str, str],
+    access: KafkaAccess,
+    planted: Set[tuple[str, int, int]] = frozenset(),
+    former: Sequence[Published] = (),
+    forgetful: frozenset[str] = frozenset(),
+) -> list[str]:
+    """What is wrong: by the oracle, a replay of every table, `verify`, the business, and what is parked."""
+    wrong = [fault for evidence in found.values() for fault in faults(evidence)]
+    wrong += effects(found, reactions(definitions()), forgetful, list(former))
+    for service in definitions():
+        wrong += await differences(service.name, service.projections, dsns[service.name], found)
+    violations = (await check(dict(dsns), access)).violations
+    places = [f"{topic}, partition {partition}, offset {offset}:" for topic, partition, offset in planted]
+    wrong += [line for line in violations if not any(place in line for place in places)]
+    return wrong + await _parked(dsns, planted)
+
+
+async def _parked(dsns: Mapping[str, str], planted: Set[tuple[str, int, int]]) -> list[str]:
+    """What was parked, except the records that a test put on a topic."""
+    found: list[str] = []
+    for service, dsn in dsns.items():
+        pool = await open_pool(dsn, 1, 1)
+        try:
+            found += [
+                f"{service}: {each.place} is parked ({each.reason}): {each.detail}"
+                for each in await list_parked(pool, behind=True)
+                if each.place[1:] not in planted
+            ]
+        finally:
+            await pool.close()
+    return found
 
 
 def told_as_far_as(story: "subprocess.Popen[str]", step: int) -> str:
