@@ -8,11 +8,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
 
 from deploy import ROOT, stack, topics
+from services import definition_of
 from shared.services import SERVICES
 from tests.drill.backup import PRIVATE, Backup, restore_private, restore_to
 from tests.system.running import System, prepare_databases
@@ -85,6 +87,16 @@ def one_store(at: Scene) -> None:
     at.system.services[service].start()
 
 
+def private_tables(at: Scene) -> None:
+    """The keys of persons and the credentials, which no event tells: from their own backup."""
+    at.say(f"{PRIVATE}'s private tables are empty")
+    at.system.services[PRIVATE].stop()
+    tables = ", ".join(definition_of(PRIVATE).private_tables)
+    asyncio.run(_execute(f"{at.postgres.url}/tenure_{PRIVATE}", f"truncate {tables}"))
+    restore_private(at.postgres, at.backup)
+    at.system.services[PRIVATE].start()
+
+
 def all_of_kafka(at: Scene) -> None:
     """Kafka's data folder, with topics, users and offsets: made again, topics restored."""
     assert isinstance(at.system.kafka, stack.Kafka)
@@ -100,10 +112,18 @@ def all_of_kafka(at: Scene) -> None:
     start_services(at.system)
 
 
+def anchors(at: Scene) -> None:
+    """The folder of anchors: Kafka has them, too, and the relays write new ones."""
+    at.say("the folder of anchors is gone")
+    shutil.rmtree(Path(at.system.env["TENURE_ANCHORS"]), ignore_errors=True)
+
+
 LOSSES: Final[Mapping[str, Callable[[Scene], None]]] = {
     "postgresql": all_of_postgresql,
     "store": one_store,
+    "private": private_tables,
     "kafka": all_of_kafka,
+    "anchors": anchors,
 }
 
 
