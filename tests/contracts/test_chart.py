@@ -60,8 +60,8 @@ def test_a_process_is_given_variables_that_the_code_reads(name: str) -> None:
 
 
 NOT_IN_COMPOSE: Final = {"TENURE_DRAIN_S", "TENURE_OIDC_PROVIDERS_FILE"}
-NOT_IN_THE_CHART: Final = {"TENURE_MAIL_FOLDER", "TENURE_WEBHOOK_NETWORKS"}
-"""A folder of mails is for development, and the networks are a variable of few, for `environment` in the values."""
+NOT_IN_THE_CHART: Final = {"TENURE_LIMITS", "TENURE_MAIL_FOLDER", "TENURE_WEBHOOK_NETWORKS"}
+"""A folder of mails is for development; limits and networks are variables of few, for `environment` in the values."""
 
 
 @pytest.mark.parametrize("name", PROCESSES)
