@@ -15,8 +15,10 @@ import asyncpg
 
 from deploy import ROOT, stack, topics
 from services import definition_of
+from shared.events.registry import topic_of
 from shared.services import SERVICES
 from tests.drill.backup import PRIVATE, Backup, restore_private, restore_to
+from tests.remade import deleted
 from tests.system.running import System, prepare_databases
 
 WHY: Final = ("--yes", "--reason", "the drill")
@@ -97,6 +99,17 @@ def private_tables(at: Scene) -> None:
     at.system.services[PRIVATE].start()
 
 
+def one_topic(at: Scene) -> None:
+    """One service's topic: created again, and restored from its store."""
+    service = at.chance.choice(SERVICES)
+    at.say(f"the topic {topic_of(service)} is gone")
+    stop_services(at.system)
+    asyncio.run(deleted(at.system.kafka.access, topic_of(service)))
+    _make_topics(at)
+    tenure(at.system, "restore", "topic", service, *WHY)
+    start_services(at.system)
+
+
 def all_of_kafka(at: Scene) -> None:
     """Kafka's data folder, with topics, users and offsets: made again, topics restored."""
     assert isinstance(at.system.kafka, stack.Kafka)
@@ -122,6 +135,7 @@ LOSSES: Final[Mapping[str, Callable[[Scene], None]]] = {
     "postgresql": all_of_postgresql,
     "store": one_store,
     "private": private_tables,
+    "topic": one_topic,
     "kafka": all_of_kafka,
     "anchors": anchors,
 }
