@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import Final
 
 _APPEND: Final = (
-    "one process decides, hashes and answers: 40 to 59 µs of its processor for an event, so a core carries 17,000 to "
-    "25,000 events a second whatever the server does. The server takes 27 µs for an event of a batch of 16, of which "
+    "one process decides, hashes and answers: 34 to 44 µs of its processor for an event, so a core carries 22,000 to "
+    "30,000 events a second whatever the server does. The server takes 27 µs for an event of a batch of 16, of which "
     "the lookups are 3, the chain 2 and command ids 3."
 )
 _ROUND_TRIPS: Final = (
-    "a consumer asks the database seven times for a batch (begin, checkpoints, streams, known versions, fold, advance, "
+    "a consumer asks the database six times for a batch (begin, checkpoints, what it is judged by, fold, advance, "
     "commit), the minimal pipeline three times."
 )
 BOUNDS: Final[Mapping[str, str]] = {
@@ -24,12 +24,15 @@ BOUNDS: Final[Mapping[str, str]] = {
     "append since the last checkpoint has changed (docs/adr/0078).",
     "processes": "appends of several processes take turns at the head's lock with smaller batches, and on shared "
     "streams a process's cached state is out of date after another's append.",
-    "web": "the time of a command is spread over middleware, token, form, routing, one load of the stream and the "
-    "answer. The items of a bulk request are decided in order, each after the commit of the one before.",
+    "web": "470 µs of a command are spread over middleware, token, form, routing, the commit and the answer: asyncpg a "
+    "fifth, uvicorn's writing of the answer a tenth, layers between the socket and the route a fifth. The items of a "
+    "bulk request are decided in order, each after the commit of the one before.",
     "pipeline 100": _ROUND_TRIPS,
     "pipeline 1000": _ROUND_TRIPS,
-    "system": "processor: a command costs 35 ms of it at 20/s, 15 at 100/s and 7 at 400/s, in 35 statements and the "
-    "fetches of four readers, so two cores carry fewer than 300 commands a second, with the callers on the same cores. "
+    "system": "processor: a command costs 35 ms of it at 20/s, 15 at 100/s and 7 to 8 at 400/s, so two cores carry "
+    "fewer than 300 commands a second, with the callers on the same cores. At 100/s identity takes 5 ms (half of it "
+    "the request), its PostgreSQL 3.4, Kafka 3.6. Each fetch of a reader costs 0.4 ms for its 24 partitions alone: the "
+    "client names all of them in each request and reads all of them in each answer (no incremental fetch sessions). "
     "Half of idling is Kafka's. The largest service has 46 MiB of its own when it "
     "starts, and the rest since requests waited for their turn at 400/s.",
     "repair": "one core of Python. A restore takes 84 µs of it for an event: headers and hash 17, import 12, folds 11, "
