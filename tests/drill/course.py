@@ -9,9 +9,9 @@ from deploy import stack
 from deploy.story.__main__ import STEPS
 from shared.services import SERVICES
 from tests.drill.backup import Backup, archive_all, now, take_base, take_private
-from tests.drill.losses import LOSSES, Scene, tenure
+from tests.drill.losses import LOSSES, Scene
 from tests.system.comparing import Contents, contents, differences
-from tests.system.running import System, finished, told_as_far_as
+from tests.system.running import System, finished, tenure, told_as_far_as
 
 Say = Callable[[str], None]
 

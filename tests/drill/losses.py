@@ -1,11 +1,8 @@
 """What is lost in the drill, and how the runbook restores it, by an operator's commands."""
 
 import asyncio
-import os
 import random
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +10,13 @@ from typing import Any, Final
 
 import asyncpg
 
-from deploy import ROOT, stack, topics
+from deploy import stack, topics
 from services import definition_of
 from shared.events.registry import topic_of
 from shared.services import SERVICES
 from tests.drill.backup import PRIVATE, Backup, restore_private, restore_to
 from tests.remade import deleted
-from tests.system.running import System, prepare_databases
+from tests.system.running import System, prepare_databases, tenure
 
 WHY: Final = ("--yes", "--reason", "the drill")
 
@@ -34,19 +31,6 @@ class Scene:
     moment: str
     chance: random.Random
     say: Callable[[str], None]
-
-
-def tenure(system: System, *arguments: str) -> None:
-    """Run the operator's command."""
-    done = subprocess.run(
-        [sys.executable, "-m", "cli", *arguments],
-        cwd=ROOT,
-        env={**os.environ, **system.env},
-        text=True,
-        capture_output=True,
-        check=False,
-    )
-    assert done.returncode == 0, f"tenure {' '.join(arguments)}: {done.stdout}{done.stderr}"
 
 
 def stop_services(system: System) -> None:

@@ -240,3 +240,16 @@ def another_process(system: System, service: str, folder: Path) -> Iterator[str]
     env = {name: value for name, value in system.env.items() if name != "TENURE_PORT"}
     with ServicePart(service, folder, env=env, arguments=("--only", "api")) as started:
         yield started.url
+
+
+def tenure(system: System, *arguments: str) -> None:
+    """Run the operator's command."""
+    done = subprocess.run(
+        [sys.executable, "-m", "cli", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **system.env},
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"tenure {' '.join(arguments)}: {done.stdout}{done.stderr}"

@@ -3,10 +3,7 @@ and is brought up to its topic by command, while the services run."""
 
 import asyncio
 import json
-import os
 import shutil
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -16,14 +13,14 @@ from typing import Any
 import asyncpg
 import pytest
 
-from deploy import ROOT, stack
+from deploy import stack
 from deploy.service import ServicePart
 from services import definition_of
 from shared.eventlog.repair.guard import FENCE
 from shared.eventlog.repair.verify import verify
 from shared.services import SERVICES
 from tests.system.comparing import contents, differences
-from tests.system.running import System
+from tests.system.running import System, tenure
 
 pytestmark = [pytest.mark.system, pytest.mark.long]
 
@@ -105,18 +102,6 @@ def unready(service: ServicePart) -> str:
                 return str(why)
         time.sleep(0.1)
     raise AssertionError(f"{service.name} is ready")
-
-
-def tenure(system: System, *arguments: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "cli", *arguments],
-        cwd=ROOT,
-        env={**os.environ, **system.env},
-        text=True,
-        capture_output=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_an_older_postgresql_beneath_running_services(expendable: System, tmp_path: Path) -> None:
