@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
+import httpx
 from aiokafka import AIOKafkaConsumer
 
 from deploy.story.doors import Doors, Person, open_doors
@@ -12,6 +13,9 @@ from deploy.year import customers as life
 from deploy.year.customers import PASSWORD, Customer, World
 from deploy.year.publisher import Publisher
 from shared.events.registry import MARKETPLACE
+from shared.services import url_variable
+from tests.console.browser.conftest import Site
+from tests.console.browser.hands import eventually
 
 AT_ONCE: Final = 4
 
@@ -34,6 +38,19 @@ def bought(run: str, seats: int, colleagues: int) -> Bought:
     """
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(lambda: asyncio.run(_bought(run, seats, colleagues))).result()
+
+
+def marketplace_hears(site: Site, customer: Bought, seats: int) -> None:
+    """Wait until the marketplace's copy of the seat pool has so many assignments, which its previews show."""
+    url = site.env[url_variable("marketplace")]
+    headers = {"Authorization": f"Bearer {customer.manager.token}"}
+
+    def heard() -> bool:
+        answer = httpx.get(f"{url}/subscriptions/{customer.subscription_id}/cancel-preview", headers=headers)
+        assert answer.status_code == 200, answer.text
+        return len(answer.json()["seats_to_unassign"]) == seats
+
+    eventually(heard, f"the marketplace did not hear of {seats} assigned seats")
 
 
 async def _bought(run: str, seats: int, colleagues: int) -> Bought:

@@ -6,7 +6,9 @@ def test_something(page: "Page", hand: Hand) -> None:
     hand.press("nav >> text=Seats")
 """
 
+from collections.abc import Callable
 from datetime import datetime, time
+from time import sleep
 from typing import TYPE_CHECKING, Final, Protocol
 from weakref import WeakKeyDictionary
 
@@ -222,6 +224,15 @@ def until(page: "Page", words: str, within_s: float = 30, at: str = "main") -> N
         if still and page.locator("html[data-scripted]").count() == 0:
             page.reload()
     raise AssertionError(f"{page.url} does not say {words!r}: {page.inner_text('main')[:3000]}")
+
+
+def eventually(found: Callable[[], bool], what: str) -> None:
+    """Wait a minute at most until this is so, beside the page. Raises AssertionError with `what`."""
+    for _ in range(300):
+        if found():
+            return
+        sleep(0.2)
+    raise AssertionError(what)
 
 
 def csv(*lines: str) -> "FilePayload":

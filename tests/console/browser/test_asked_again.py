@@ -8,7 +8,7 @@ import pytest
 
 from deploy.year.customers import PASSWORD
 from shared.services import url_variable
-from tests.console.browser.bought import Bought, bought
+from tests.console.browser.bought import Bought, bought, marketplace_hears
 from tests.console.browser.conftest import Site
 from tests.console.browser.hands import BY_HAND, Hand, confirm, sign_in, until
 
@@ -37,6 +37,7 @@ def test_a_preview_that_has_become_untrue_asks_again(page: "Page", hand: Hand, s
     hand.press("button:text-is('Turn auto-renew off')")
     until(page, "1 seat is assigned.")
     assert meanwhile(site, customer, "POST", at, account_id=colleague.account_id).is_success
+    marketplace_hears(site, customer, 2)
     hand.press("main button.main")
     until(page, "Something has changed since this was shown to you, so nothing is done yet.")
     hand.look("asked-again")

@@ -1,8 +1,7 @@
 """A partner's ways through the marketplace's pages: an order by the wizard, and one by product ID."""
 
 import secrets
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,7 +10,7 @@ import pytest
 
 from shared.services import url_variable
 from tests.console.browser.conftest import Site
-from tests.console.browser.hands import BY_HAND, Hand, Mouse, sign_in
+from tests.console.browser.hands import BY_HAND, Hand, Mouse, eventually, sign_in
 from tests.console.browser.looking import evaluates, look
 from tests.console.browser.publisher import AnsweringPublisher
 
@@ -38,14 +37,6 @@ def sign_up(url: str, person: str, email: str, **organisation: str) -> dict[str,
     assert answer.status_code == 200, answer.text
     session: dict[str, Any] = answer.json()["session"]
     return session
-
-
-def eventually(found: Callable[[], bool], what: str) -> None:
-    for _ in range(300):
-        if found():
-            return
-        time.sleep(0.2)
-    raise AssertionError(what)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from deploy.year.customers import PASSWORD
-from tests.console.browser.bought import Bought, bought
+from tests.console.browser.bought import Bought, bought, marketplace_hears
 from tests.console.browser.conftest import Site
 from tests.console.browser.hands import BY_HAND, Hand, Mouse, confirm, csv, enter_password, sign_in, until
 from tests.console.browser.looking import look
@@ -24,14 +24,14 @@ def customer(site: Site) -> Bought:
 
 
 @BY_HAND
-def test_a_customers_year_on_the_pages(page: "Page", hand: Hand, customer: Bought) -> None:
+def test_a_customers_year_on_the_pages(page: "Page", hand: Hand, site: Site, customer: Bought) -> None:
     sign_in(page, hand, customer.manager.email, PASSWORD)
     hand.look("portal-home")
     _seats_from_a_file(page, hand, customer)
     _one_seat(page, hand, customer)
     _credits(page, hand, customer)
     _leaver(page, hand)
-    _auto_renew(page, hand, customer)
+    _auto_renew(page, hand, customer, site)
     _handover(page, hand, customer)
 
 
@@ -114,8 +114,9 @@ def _leaver(page: "Page", hand: Hand) -> None:
     confirm(page, hand, "is free.", notice="removed")
 
 
-def _auto_renew(page: "Page", hand: Hand, customer: Bought) -> None:
+def _auto_renew(page: "Page", hand: Hand, customer: Bought, site: Site) -> None:
     """Refused with the names of those who hold seats; done once the seats are taken away."""
+    marketplace_hears(site, customer, 47)  # of the leaver's seat, too
     hand.press("nav >> text=Subscriptions")
     page.wait_for_url("**/subscriptions")
     hand.press("tbody th a")
