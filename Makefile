@@ -78,7 +78,7 @@ release: install ## make a release of the last commit in .local/release (IMAGES:
 cluster: install ## restart and kill brokers of three in containers under load, then ask the oracle (Docker; ARGS="--rate 40 --killed 60")
 	$(VENV) -m tests.torture.cluster $(ARGS)
 
-chart: install ## check the Helm chart by helm and kubeconform, which Go builds (CHART_CRDS: a folder with CloudNativePG's definitions)
+chart: install ## check the Helm chart by helm and kubeconform, which Go builds, and every object by its kind's schema
 	@$(VENV) -m deploy.chart_checks
 	$(VENV) -m pytest -q tests/contracts/test_chart.py tests/contracts/test_chart_made.py $(ARGS)
 

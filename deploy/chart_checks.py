@@ -1,9 +1,8 @@
 """Checks of the Helm chart by other people's tools: `make chart`.
 
 helm and kubeconform are built by Go, from modules whose checksums are here; each module's own go.sum pins the rest. The
-schemas are Kubernetes' and KEDA's, from their modules, and Strimzi's, which its own generator writes. CloudNativePG's
-are in no registry that is used here: CHART_CRDS names a folder with the operator's files (`config/crd/bases`), and
-without it two kinds are not checked. Without Go none is.
+schemas are Kubernetes', KEDA's, CloudNativePG's and its Barman Cloud plugin's, from their modules, and Strimzi's, which
+its own generator writes. No object is skipped: one without a schema is a fault. Without Go none is checked.
 """
 
 import argparse
@@ -12,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -25,16 +25,16 @@ FOLDER: Final = LOCAL / "chart"
 HELM: Final = FOLDER / "bin" / "helm"
 KUBECONFORM: Final = FOLDER / "bin" / "kubeconform"
 SCHEMAS: Final = FOLDER / "schemas"
-UNCHECKED: Final = ("Cluster", "ScheduledBackup")
-"""CloudNativePG's kinds."""
 
-_MODULES: Final = {
+MODULES: Final = {
     "helm.sh/helm/v4@v4.3.1": "h1:UndCoLe9UPmNoL7IvWzaUXveL7T5t/ijoorEmgJdI9g=",
     "github.com/yannh/kubeconform@v0.8.0": "h1:loDYd3a3spjIFrauqW67CDKF55Oo9R6uvC8AvpVd4ug=",
     "k8s.io/kubernetes@v1.36.3": "h1:qDQdoMiluAE2Eab6Fa52YV+WjiGz9mZFFoagEA6cI+o=",
     "github.com/kedacore/keda/v2@v2.21.0": "h1:R6z2HZvstK4RLUMxroNACzBj74xGxt3kG59b5Xc+Xps=",
+    "github.com/cloudnative-pg/cloudnative-pg@v1.30.0": "h1:fnhVq44xXx97MNiuvJsPrX1vSjYbgdyBK5MSGfdHdp0=",
+    "github.com/cloudnative-pg/plugin-barman-cloud@v0.15.0": "h1:gNVytrzzYUE08wxLDrjfJqy1FPPSFkMe1OEr4s4pVI0=",
 }
-_HELM_MODULE, _KUBECONFORM_MODULE, _KUBERNETES, _KEDA = _MODULES
+_HELM_MODULE, _KUBECONFORM_MODULE, _KUBERNETES, *_OPERATORS = MODULES
 _STRIMZI: Final = Path(__file__).with_name("strimzi-1.2.0.txt")
 _STRIMZI_KINDS: Final = ("kafka.Kafka", "nodepool.KafkaNodePool", "topic.KafkaTopic", "user.KafkaUser")
 _KINDS: Final = frozenset(
@@ -62,18 +62,19 @@ def install() -> None:
     building = FOLDER / "building"
     try:
         for module, tool in ((_KUBECONFORM_MODULE, KUBECONFORM), (_HELM_MODULE, HELM)):
-            stamp, wanted = tool.with_suffix(".version"), _MODULES[module]
+            stamp, wanted = tool.with_suffix(".version"), MODULES[module]
             if not stamp.exists() or stamp.read_text() != wanted:
                 print(f"Building {module} (helm takes about three minutes on two cores)", flush=True)
                 folder = _downloaded(module, building)
                 _go(building, "build", "-C", str(folder), "-o", str(tool), "-trimpath", f"./cmd/{tool.name}")
                 stamp.write_text(wanted)
-        stamp, wanted = SCHEMAS / "version", json.dumps([_MODULES, _STRIMZI.read_text(), Path(__file__).read_text()])
+        stamp, wanted = SCHEMAS / "version", json.dumps([MODULES, _STRIMZI.read_text(), Path(__file__).read_text()])
         if not stamp.exists() or stamp.read_text() != wanted:
             shutil.rmtree(SCHEMAS, ignore_errors=True)
             SCHEMAS.mkdir(parents=True)
             _write_kubernetes(_downloaded(_KUBERNETES, building) / "api" / "openapi-spec" / "swagger.json")
-            _write_crds(_downloaded(_KEDA, building) / "config" / "crd" / "bases")
+            for module in _OPERATORS:
+                _write_crds(_downloaded(module, building) / "config" / "crd" / "bases")
             _write_crds(_generated_by_strimzi(building / "strimzi"))
             stamp.write_text(wanted)
     finally:
@@ -101,8 +102,8 @@ def _downloaded(module: str, building: Path) -> Path:
         OperatorError: Its checksum is not the one above.
     """
     answer = json.loads(_go(building, "mod", "download", "-json", module))
-    if answer["Sum"] != _MODULES[module]:
-        raise OperatorError(f"The checksum of {module} is {answer['Sum']}, not {_MODULES[module]}.")
+    if answer["Sum"] != MODULES[module]:
+        raise OperatorError(f"The checksum of {module} is {answer['Sum']}, not {MODULES[module]}.")
     return Path(answer["Dir"])
 
 
@@ -129,7 +130,7 @@ def _write_kubernetes(file: Path) -> None:
     for definition in strict.values():
         for known in definition.get("x-kubernetes-group-version-kind", ()):
             if known["kind"] in _KINDS and known["version"] in ("v1", "v2"):
-                _write(known["kind"], known["version"], {**definition, "definitions": strict})
+                _write(known["group"], known["kind"], known["version"], {**definition, "definitions": strict})
 
 
 def _write_crds(folder: Path) -> None:
@@ -138,11 +139,13 @@ def _write_crds(folder: Path) -> None:
             if crd and crd["kind"] == "CustomResourceDefinition":
                 for version in crd["spec"]["versions"]:
                     schema = version["schema"]["openAPIV3Schema"]
-                    _write(crd["spec"]["names"]["kind"], version["name"], _strict(schema))
+                    _write(crd["spec"]["group"], crd["spec"]["names"]["kind"], version["name"], _strict(schema))
 
 
-def _write(kind: str, version: str, schema: Mapping[str, Any]) -> None:
-    (SCHEMAS / f"{kind.lower()}-{version}.json").write_text(json.dumps(schema))
+def _write(group: str, kind: str, version: str, schema: Mapping[str, Any]) -> None:
+    folder = SCHEMAS / (group or version)  # as kubeconform names the group of Kubernetes' first objects
+    folder.mkdir(exist_ok=True)
+    (folder / f"{kind.lower()}-{version}.json").write_text(json.dumps(schema))
 
 
 def _strict(schema: Any) -> Any:
@@ -185,15 +188,25 @@ def check() -> None:
     lint = [str(HELM), "lint", "--strict", "--quiet", str(CHART), "--values", str(EXAMPLE)]
     if subprocess.run(lint, cwd=ROOT, check=False).returncode != 0:
         raise OperatorError("helm lint refuses the chart.")
-    if given := os.environ.get("CHART_CRDS"):
-        _write_crds(Path(given))
-    skipped = [kind for kind in UNCHECKED if not (SCHEMAS / f"{kind.lower()}-v1.json").exists()]
-    if skipped:
-        print(f"Not checked by a schema: {', '.join(skipped)} (CHART_CRDS names no folder with CloudNativePG's).")
-    location = str(SCHEMAS / "{{ .ResourceKind }}-{{ .ResourceAPIVersion }}.json")
-    kubeconform = [str(KUBECONFORM), "-strict", "-summary", "-schema-location", location, "-skip", ",".join(skipped)]
-    if subprocess.run(kubeconform, input=rendered(), text=True, check=False).returncode != 0:
-        raise OperatorError("kubeconform refuses what the chart makes.")
+    counted = validate(rendered())
+    print(f"Valid: {', '.join(f'{count} {kind}' for kind, count in sorted(counted.items()))}.")
+
+
+def validate(text: str) -> Counter[str]:
+    """Check objects by their schemas; return how many there are of each kind.
+
+    Raises:
+        OperatorError: An object is not valid, or its kind has no schema.
+    """
+    location = str(SCHEMAS / "{{ .Group }}" / "{{ .ResourceKind }}-{{ .ResourceAPIVersion }}.json")
+    command = [str(KUBECONFORM), "-strict", "-verbose", "-output", "json", "-schema-location", location]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    found = json.loads(done.stdout)["resources"] if done.stdout.strip() else []
+    wrong = [each for each in found if each["status"] not in ("statusValid", "statusEmpty")]
+    if wrong or not found or done.returncode != 0:
+        said = [f"{each['kind']} {each['name']}: {each['msg']}" for each in wrong] or [done.stderr.strip()]
+        raise OperatorError("\n".join(["kubeconform refuses what the chart makes.", *said]))
+    return Counter(each["kind"] for each in found if each["status"] == "statusValid")
 
 
 def main() -> None:

@@ -4,13 +4,14 @@
 """
 
 import os
+from collections import Counter
 from functools import cache, reduce
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deploy import certificates, chart, chart_checks, databases, declaration
+from deploy import OperatorError, certificates, chart, chart_checks, databases, declaration
 from shared.runtime.settings import Settings, edge_settings
 from shared.services import EDGES, OPERATIONS, PORTS, SERVICES, url_variable
 from tests.contracts.charts import DECLARED, PAGE, PROCESSES, grants_of_users
@@ -168,3 +169,31 @@ def test_every_deployment_may_lose_one_pod_at_a_time() -> None:
             "kubernetes.io/hostname",
         }
     assert set(of_kind("PodDisruptionBudget")) == set(of_kind("Deployment"))
+
+
+def test_every_kind_of_the_chart_has_a_schema() -> None:
+    """Also the operators' kinds; none is skipped."""
+    counted = chart_checks.validate(chart_checks.rendered())
+    assert counted == Counter(each["kind"] for each in made())
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "what"),
+    [
+        ("kind: ScheduledBackup", "kind: BackupOfAnotherKind", "BackupOfAnotherKind tenure-postgres"),
+        ("apiVersion: keda.sh/v1alpha1", "apiVersion: keda.sh/v2", "ScaledObject tenure-"),
+        ("apiVersion: apps/v1", "apiVersion: batch/v1", "Deployment tenure-"),
+        ("isWALArchiver: true", "isWalArchiver: true", "Cluster tenure-postgres: .*isWalArchiver"),
+        ("containerPort: 8101", "containerPort: http", "Deployment tenure-identity-api: .*containerPort"),
+    ],
+)
+def test_an_object_that_no_schema_takes_is_named(before: str, after: str, what: str) -> None:
+    text = chart_checks.rendered()
+    assert before in text
+    with pytest.raises(OperatorError, match=f"refuses[^:]*\\n(.*\\n)*{what}"):
+        chart_checks.validate(text.replace(before, after))
+
+
+def test_the_readme_names_the_versions_of_the_definitions() -> None:
+    said = (chart.CHART / "README.md").read_text()
+    assert [module for module in chart_checks.MODULES if f" {module.partition('@v')[2]}" not in said] == []
