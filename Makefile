@@ -80,7 +80,7 @@ cluster: install ## restart and kill brokers of three in containers under load, 
 
 chart: install ## check the Helm chart by helm and kubeconform, which Go builds, and every object by its kind's schema
 	@$(VENV) -m deploy.chart_checks
-	$(VENV) -m pytest -q tests/contracts/test_chart.py tests/contracts/test_chart_made.py $(ARGS)
+	$(VENV) -m pytest -q tests/contracts/test_chart.py tests/contracts/test_chart_made.py tests/contracts/test_chart_stores.py $(ARGS)
 
 long: install ## run the slow tests: restores, a replaced PostgreSQL, a rebuild of every table, 10,000 hostile records
 	$(VENV) -m pytest -m long $(ARGS)

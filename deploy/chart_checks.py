@@ -14,6 +14,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import yaml
@@ -165,18 +166,23 @@ def _strict(schema: Any) -> Any:
     return made
 
 
-def rendered(values: Path = EXAMPLE) -> str:
-    """Return the chart's objects for a file of values."""
+def rendered(values: Path = EXAMPLE, settings: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Return the chart's objects for a file of values and for settings.
+
+    Raises:
+        OperatorError: helm refuses the values.
+    """
     command = [str(HELM), "template", "tenure", str(CHART), "--namespace", "tenure", "--values", str(values)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    more = [argument for name, value in settings.items() for argument in ("--set", f"{name}={value}")]
+    done = subprocess.run([*command, *more], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise OperatorError(done.stderr.strip())
     return done.stdout
 
 
-def objects(values: Path = EXAMPLE) -> Iterator[dict[str, Any]]:
+def objects(text: str) -> Iterator[dict[str, Any]]:
     """Yield the chart's objects, parsed."""
-    yield from (each for each in yaml.safe_load_all(rendered(values)) if each)
+    yield from (each for each in yaml.safe_load_all(text) if each)
 
 
 def check() -> None:

@@ -163,7 +163,8 @@ def test_the_schema_takes_the_example_and_says_what_the_defaults_lack() -> None:
         "$.image.repository",
         "$.ingress.tlsSecret",
         "$.network.pods",
-        "$.postgres.backup.objectStore",
+        "$.postgres.backup.store.credentials",
+        "$.postgres.backup.store.path",
         "$.postgres.image",
     ]
 
@@ -177,7 +178,24 @@ def test_the_schema_takes_the_example_and_says_what_the_defaults_lack() -> None:
         ({"environment": {"TENURE_SMTP_URL": "smtp://user:password@host"}}, "$.environment"),
         ({"environment": {"DATABASE_URL": "postgresql://else"}}, "$.environment"),
         ({"postgres": {"instances": 2}}, "$.postgres.instances"),
-        ({"postgres": {"backup": {"objectStore": ""}}}, "$.postgres.backup.objectStore"),
+        ({"postgres": {"backup": {"objectStore": "ours"}}}, "$.postgres.backup.store.path"),
+        ({"postgres": {"backup": {"schedule": "0 2 * * *"}}}, "$.postgres.backup.schedule"),
+        ({"postgres": {"backup": {"store": {"path": ""}}}}, "$.postgres.backup.store.path"),
+        ({"postgres": {"backup": {"store": {"path": "/backups"}}}}, "$.postgres.backup.store.path"),
+        ({"postgres": {"backup": {"store": {"retention": "a month"}}}}, "$.postgres.backup.store.retention"),
+        (
+            {"postgres": {"backup": {"store": {"credentials": {"googleCredentials": {"gkeEnvironment": True}}}}}},
+            "$.postgres.backup.store.credentials",
+        ),
+        (
+            {"postgres": {"backup": {"store": {"credentials": {"s3Credentials": {"inheritFromIAMRole": True}}}}}},
+            "$.postgres.backup.store.credentials.s3Credentials",
+        ),
+        (
+            {"postgres": {"backup": {"store": {"environment": {"AWS_SECRET_ACCESS_KEY": "secret"}}}}},
+            "$.postgres.backup.store.environment",
+        ),
+        ({"postgres": {"restore": {"time": "yesterday"}}}, "$.postgres.restore.time"),
         ({"postgres": {"managed": False}}, "$.postgres.address"),
         ({"kafka": {"managed": False}}, "$.kafka.bootstrap"),
         ({"kafka": {"tieredStorage": {"className": ""}}}, "$.kafka.tieredStorage.className"),

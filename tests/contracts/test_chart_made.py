@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(not chart_checks.HELM.exists(), reason="no helm 
 @cache
 def made() -> list[dict[str, Any]]:
     """What helm makes of the chart and the example values."""
-    return list(chart_checks.objects())
+    return list(chart_checks.objects(chart_checks.rendered()))
 
 
 def of_kind(kind: str) -> dict[str, dict[str, Any]]:

@@ -1,0 +1,121 @@
+"""PostgreSQL's backups and restores, and Kafka's listener for the outside, as helm makes them of the chart.
+
+`make chart` builds helm, with Go; without it, these tests are skipped.
+"""
+
+import json
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+import pytest
+
+from deploy import OperatorError, chart, chart_checks
+from shared.services import OPERATIONS
+
+pytestmark = pytest.mark.skipif(not chart_checks.HELM.exists(), reason="no helm here: `make chart` builds it, with Go")
+
+PLUGIN: Final = "barman-cloud.cloudnative-pg.io"
+VALUES: Final = json.loads((chart.CHART / "values.schema.json").read_text())
+
+
+def made(settings: Mapping[str, str] = MappingProxyType({})) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return the objects for the example values and settings, by kind and name; all are valid."""
+    text = chart_checks.rendered(settings=settings)
+    chart_checks.validate(text)
+    return {(each["kind"], each["metadata"]["name"]): each for each in chart_checks.objects(text)}
+
+
+def schema_of(group: str, file: str) -> Mapping[str, Any]:
+    """Return the properties of a specification, as an operator's own definition has them."""
+    schema = json.loads((chart_checks.SCHEMAS / group / f"{file}.json").read_text())
+    return dict(schema["properties"]["spec"]["properties"])
+
+
+def test_backups_and_the_log_go_to_the_store_that_the_values_name() -> None:
+    objects = made()
+    spec = objects["ObjectStore", "tenure-postgres"]["spec"]
+    assert spec["configuration"] == {
+        "destinationPath": "s3://tenure-backups/production",
+        "endpointURL": "https://s3.example.org",
+        "endpointCA": {"name": "object-store-ca", "key": "ca.crt"},
+        "s3Credentials": {
+            "accessKeyId": {"name": "backups", "key": "id"},
+            "secretAccessKey": {"name": "backups", "key": "secret"},
+        },
+        "wal": {"compression": "gzip", "encryption": "aws:kms", "maxParallel": 4},
+        "data": {"compression": "gzip", "encryption": "aws:kms", "jobs": 2},
+    }
+    assert spec["retentionPolicy"] == "30d"
+    assert spec["instanceSidecarConfiguration"]["env"] == [
+        {"name": "AWS_REQUEST_CHECKSUM_CALCULATION", "value": "when_required"}
+    ]
+    cluster = objects["Cluster", "tenure-postgres"]["spec"]
+    parameters = {"barmanObjectName": "tenure-postgres", "serverName": "tenure-postgres"}
+    assert cluster["plugins"] == [{"name": PLUGIN, "isWALArchiver": True, "parameters": parameters}]
+    assert "eks.amazonaws.com/role-arn" in cluster["serviceAccountTemplate"]["metadata"]["annotations"]
+    scheduled = objects["ScheduledBackup", "tenure-postgres"]["spec"]
+    assert (scheduled["method"], scheduled["pluginConfiguration"]) == ("plugin", {"name": PLUGIN})
+    assert scheduled["cluster"] == {"name": "tenure-postgres"}
+
+
+def test_no_object_has_the_backups_that_cloudnativepg_removes() -> None:
+    """Its own support of object stores, `barmanObjectStore`, is not in 1.32 any more."""
+    assert "barmanObjectStore" not in chart_checks.rendered()
+    assert "backup" not in made()["Cluster", "tenure-postgres"]["spec"]
+
+
+def test_a_store_of_the_installations_own_is_named_and_not_made() -> None:
+    objects = made({"postgres.backup.objectStore": "ours", "postgres.backup.store.path": ""})
+    assert ("ObjectStore", "tenure-postgres") not in objects
+    (plugin,) = objects["Cluster", "tenure-postgres"]["spec"]["plugins"]
+    assert plugin["parameters"]["barmanObjectName"] == "ours"
+
+
+def test_a_restored_cluster_is_made_of_the_backup_and_archives_into_another_folder() -> None:
+    settings = {
+        "postgres.backup.server": "second",
+        "postgres.restore.server": "tenure-postgres",
+        "postgres.restore.time": "2026-11-30T12:00:00Z",
+    }
+    spec = made(settings)["Cluster", "tenure-postgres"]["spec"]
+    recovery = {"source": "backup", "recoveryTarget": {"targetTime": "2026-11-30T12:00:00Z"}}
+    assert spec["bootstrap"] == {"recovery": recovery}
+    (source,) = spec["externalClusters"]
+    folder = {"barmanObjectName": "tenure-postgres", "serverName": "tenure-postgres"}
+    assert source == {"name": "backup", "plugin": {"name": PLUGIN, "parameters": folder}}
+    assert spec["plugins"][0]["parameters"] == {**folder, "serverName": "second"}
+
+
+def test_while_it_is_stopped_only_the_operations_server_runs() -> None:
+    objects = made({"stopped": "true"})
+    replicas = {name: each["spec"]["replicas"] for (kind, name), each in objects.items() if kind == "Deployment"}
+    assert {name for name, number in replicas.items() if number} == {f"tenure-{OPERATIONS}"}
+    assert not [kind for kind, _ in objects if kind in ("HorizontalPodAutoscaler", "ScaledObject")]
+    assert ("Job", "tenure-migrations") in {(kind, name.rpartition("-")[0]) for kind, name in objects}
+
+
+def test_without_a_time_a_restore_takes_all_of_the_archive() -> None:
+    spec = made({"postgres.backup.server": "second", "postgres.restore.server": "first"})["Cluster", "tenure-postgres"][
+        "spec"
+    ]
+    assert spec["bootstrap"] == {"recovery": {"source": "backup"}}
+
+
+def test_a_restored_cluster_may_not_archive_into_what_it_is_made_of() -> None:
+    with pytest.raises(OperatorError, match="can't archive into the folder tenure-postgres"):
+        made({"postgres.restore.server": "tenure-postgres"})
+    made({"postgres.restore.server": "tenure-postgres", "postgres.restore.objectStore": "another"})
+
+
+def test_the_values_of_a_store_are_those_of_the_plugins_definition() -> None:
+    store = VALUES["definitions"]["store"]["properties"]
+    spec = schema_of("barmancloud.cnpg.io", "objectstore-v1")
+    theirs = spec["configuration"]["properties"]
+    for kind, ours in store["credentials"]["properties"].items():
+        assert set(ours["properties"]) == set(theirs[kind]["properties"])
+    assert {name for name in theirs if name.endswith("Credentials")} == set(store["credentials"]["properties"])
+    for name in ("compression", "encryption"):
+        assert set(store[name]["enum"]) <= set(theirs["wal"]["properties"][name]["enum"])
+        assert set(store[name]["enum"]) == set(theirs["data"]["properties"][name]["enum"])
+    assert store["retention"]["pattern"] == spec["retentionPolicy"]["pattern"]
