@@ -104,7 +104,7 @@ def _ensure(admin: AdminClient, access: KafkaAccess, wanted: Sequence[Topic], pa
     try:
         existing = admin.list_topics(timeout=REQUEST_S).topics
         missing = [topic for topic in wanted if topic.name not in existing]
-        created = _create(admin, missing) if missing else []
+        created = _create(admin, missing, patience_s) if missing else []
         differences = _partition_differences(wanted, _led(admin, wanted, patience_s))
         differences += _config_differences(admin, wanted, patience_s)
     except KafkaException as error:
@@ -116,18 +116,31 @@ def _ensure(admin: AdminClient, access: KafkaAccess, wanted: Sequence[Topic], pa
     return created
 
 
-def _create(admin: AdminClient, topics: Sequence[Topic]) -> list[str]:
-    """Create topics with the cluster's `default.replication.factor`."""
-    new = [NewTopic(each.name, each.partitions, replication_factor=-1, config=each.config) for each in topics]
-    created = []
-    for name, answer in admin.create_topics(new, request_timeout=REQUEST_S).items():
-        try:
-            answer.result()
-        except KafkaException as error:
-            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise
-        else:
-            created.append(name)
+def _create(admin: AdminClient, topics: Sequence[Topic], patience_s: float) -> list[str]:
+    """Create topics with the cluster's `default.replication.factor`.
+
+    While a cluster starts, or a broker is late, there may be fewer brokers than that.
+    """
+    deadline = time.monotonic() + patience_s
+    missing, created = {each.name: each for each in topics}, []
+    while missing:
+        new = [
+            NewTopic(each.name, each.partitions, replication_factor=-1, config=each.config) for each in missing.values()
+        ]
+        for name, answer in admin.create_topics(new, request_timeout=REQUEST_S).items():
+            try:
+                answer.result()
+            except KafkaException as error:
+                code = error.args[0].code()
+                if code == KafkaError.INVALID_REPLICATION_FACTOR and time.monotonic() < deadline:
+                    continue
+                if code != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise
+            else:
+                created.append(name)
+            del missing[name]
+        if missing:
+            time.sleep(0.2)
     return created
 
 
