@@ -5,18 +5,25 @@ for want of a role, is kept beside it and leaves the command's id free. A comman
 it; the commands of reactions and timers belong to no account, so only the operator sees their refusals.
 """
 
+import asyncio
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Final, TypeAlias
 
+import asyncpg
+import structlog
 from fastapi import Path
 from pydantic import BaseModel
 
+from shared.eventlog.write.log import utc_now
+from shared.eventlog.write.postgres import TRANSIENT
 from shared.rule_status import status_of
 from shared.runtime.auth import Actor
 from shared.runtime.lists import By, Listing, searched
 from shared.runtime.problems import Problem
 from shared.sql import Queryable, Row, statements
+
+logger = structlog.get_logger(__name__)
 
 SQL: Final = statements(__file__)
 
@@ -27,6 +34,10 @@ KEPT: Final = (403, 409)
 
 The others say that the request is wrong, that the caller is unknown or that something is missing, for which they name
 no events."""
+KEPT_FOR: Final = timedelta(days=400)
+"""For how long a route's refusal is kept: anybody may be refused without end, and no event comes of it."""
+PRUNE_EVERY_S: Final = 3600.0
+PRUNED_AT_ONCE: Final = 1_000
 CommandId: TypeAlias = Annotated[str, Path(max_length=500, pattern=r"^[!-~][ -~]*$")]
 """The id of a command, as its refusal has it in `command_id`."""
 
@@ -67,6 +78,24 @@ async def keep(db: Queryable, problem: Problem, *, command_id: str, command: str
         }
         await db.execute(SQL["keep"], command_id, request, json.dumps(refusal), time)
         problem.command_id = command_id
+
+
+async def prune(db: Queryable, now: datetime, at_once: int = PRUNED_AT_ONCE) -> int:
+    """Delete the routes' refusals that have been kept long enough, and return how many."""
+    total = 0
+    while deleted := int(await db.fetchval(SQL["prune"], now - KEPT_FOR, at_once)):
+        total += deleted
+    return total
+
+
+async def keep_pruned(db: Queryable) -> None:
+    """Prune every hour, until cancelled."""
+    while True:
+        try:
+            await prune(db, utc_now())
+        except (*TRANSIENT, asyncpg.PostgresError) as fault:
+            logger.warning("could not prune the refusals", fault=repr(fault))
+        await asyncio.sleep(PRUNE_EVERY_S)
 
 
 async def refusal_of(db: Queryable, command_id: str, account_id: str | None) -> RefusalView | None:

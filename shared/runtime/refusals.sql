@@ -2,6 +2,14 @@
 insert into engine.refusals (id, request, refusal, time) values ($1, $2, $3, $4)
 on conflict (id) do update set request = excluded.request, refusal = excluded.refusal, time = excluded.time;
 
+-- prune: delete refusals of routes from before $1, the oldest first, at most $2, and count them.
+with old as (
+    select id from engine.refusals where time < $1 order by time, id limit $2
+), gone as (
+    delete from engine.refusals r using old where r.id = old.id and r.time < $1 returning 1
+)
+select count(*) from gone;
+
 -- one: read the refusal of a command, the latest if a route has refused it, too; of this account ($2, null for anybody).
 select id, stream, '' as request, refusal::text, time from log.commands
 where id = $1 and refusal is not null and ($2::text is null or split_part(id, ':', 1) = $2)

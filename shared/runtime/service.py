@@ -40,6 +40,7 @@ from shared.eventlog.write.store import Unavailable
 from shared.eventlog.write.traced import TracedLog
 from shared.events import upcasts
 from shared.events.registry import ANSWERING, topic_of
+from shared.runtime import refusals
 from shared.runtime.auth import TokenVerifier, fetcher
 from shared.runtime.clocks import CLOCKS
 from shared.runtime.database import Pool
@@ -257,6 +258,7 @@ class ServiceProcess:
                 if timers:
                     timer_service = TimerService(self.service.name, timers, pool, event_log, clocks, Pause(notices))
                     tasks.append(asyncio.create_task(timer_service.run(), name="timers"))
+                tasks.append(asyncio.create_task(refusals.keep_pruned(pool), name="refusals"))
                 tasks += [asyncio.create_task(work(self), name="background") for work in self.service.background]
                 self.metrics.expect(consumer.name for consumer in consumers)
                 group = group_of(self.service.name)

@@ -1,5 +1,6 @@
 """Refusals, looked up afterwards: by who was refused and by the operator, and by nobody else."""
 
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -7,6 +8,7 @@ import pytest
 
 from services.identity.domain.contract import CONTRACT, RevokeRole
 from shared.eventlog.write.log import Meta, Refused, utc_now
+from shared.runtime import refusals
 from shared.runtime.auth import Actor, TokenSigner
 from tests.services.identity_bench import KEY, OPERATOR, Bench
 
@@ -85,6 +87,25 @@ async def test_what_a_route_refuses_is_kept_and_can_be_sent_again(bench: Bench) 
     assert again == problem
     listed = (await bench.when(manager, "GET", "/refusals").then_ok())["items"]
     assert len(listed) == 1 and listed[0]["refused_at"] > found["refused_at"], "the latest of the same command"
+
+
+async def test_a_routes_refusal_is_deleted_once_it_has_been_kept_long_enough(bench: Bench) -> None:
+    """Those of deciders are answers to a command's id and stay with it."""
+    oskar, manager = await bench.join("oskar")
+    mina, token = await bench.invited(manager, "mina")
+    await bench.purchase(oskar)
+    decided = await asked_in_vain(bench, token, f"/contracts/c/role-requests/{mina}/approval")
+    for number in range(3):
+        await bench.when(manager, "DELETE", f"/accounts/{mina}", **{"Idempotency-Key": str(number)}).then_refused(
+            "operator-only"
+        )
+    newest = await bench.when(manager, "GET", "/refusals?limit=1").then_ok()
+    at = datetime.fromisoformat(newest["items"][0]["refused_at"])
+    assert await refusals.prune(bench.pool, at + refusals.KEPT_FOR) == 2, "the newest is not older than that"
+    assert (await bench.when(manager, "GET", "/refusals").then_ok())["items"] == newest["items"]
+    assert await refusals.prune(bench.pool, at + 2 * refusals.KEPT_FOR, at_once=1) == 1
+    listed = (await bench.when(OPERATOR, "GET", "/refusals").then_ok())["items"]
+    assert [each["command_id"] for each in listed] == [decided["command_id"]]
 
 
 async def test_a_dry_run_and_a_malformed_request_leave_no_refusal(bench: Bench) -> None:
