@@ -40,7 +40,7 @@ def main() -> int:
     if given.folder == FOLDER:
         shutil.rmtree(FOLDER, ignore_errors=True)  # of a drill that failed
     begun = time.monotonic()
-    with system(given.folder) as whole:
+    with system(given.folder, in_files=True) as whole:
         assert isinstance(whole.postgres, stack.Postgres), "the drill needs the data folders: unset CONTAINERS"
         backup = Backup(given.folder / "backup")
         archiving(whole.postgres, backup)

@@ -1,4 +1,4 @@
-"""The runbook's backup: a base backup, the WAL's archive, and identity's private tables."""
+"""The runbook's backup: a base backup, the WAL's archive, identity's private tables, the folder of secrets."""
 
 import asyncio
 import os
@@ -38,6 +38,10 @@ class Backup:
     @property
     def private(self) -> Path:
         return self.folder / "private.sql"
+
+    @property
+    def secrets(self) -> Path:
+        return self.folder / "secrets"
 
 
 def archiving(postgres: Postgres, backup: Backup) -> None:
@@ -79,6 +83,17 @@ def restore_private(postgres: Postgres, backup: Backup) -> None:
         f"--file={backup.private}",
         database=f"tenure_{PRIVATE}",
     )
+
+
+def take_secrets(secrets: Path, backup: Backup) -> None:
+    """Copy the folder of passwords and certificates, with their modes."""
+    shutil.rmtree(backup.secrets, ignore_errors=True)
+    shutil.copytree(secrets, backup.secrets)
+
+
+def restore_secrets(secrets: Path, backup: Backup) -> None:
+    """Put that copy in the place of the folder."""
+    shutil.copytree(backup.secrets, secrets)
 
 
 def now(postgres: Postgres) -> str:

@@ -4,14 +4,19 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
+from typing import Final
 
 from deploy import stack
 from deploy.story.__main__ import STEPS
 from shared.services import SERVICES
-from tests.drill.backup import Backup, archive_all, now, take_base, take_private
-from tests.drill.losses import LOSSES, Scene
+from tests.drill.backup import Backup, archive_all, now, take_base, take_private, take_secrets
+from tests.drill.losses import LOSSES, Scene, secrets_of
+from tests.drill.people import get_in, sign_in
 from tests.system.comparing import Contents, contents, differences
 from tests.system.running import System, finished, tenure, told_as_far_as
+
+ENDING_SESSIONS: Final = ("postgresql", "store")
+"""The losses after which a store is repaired, which ends all sessions."""
 
 Say = Callable[[str], None]
 
@@ -25,18 +30,20 @@ def drill(system: System, backup: Backup, seed: int, say: Say, only: str = "") -
     """
     chance, begun = random.Random(seed), time.monotonic()
     loss = only or chance.choice(sorted(LOSSES))
-    assert isinstance(system.postgres, stack.Postgres)
+    assert isinstance(system.postgres, stack.Postgres) and isinstance(system.kafka, stack.Kafka)
     take_base(system.postgres, backup)
     step = chance.randrange(2, len(STEPS))
     story = system.story()
-    told_as_far_as(story, step)
+    said = told_as_far_as(story, step)
     moment = now(system.postgres)
     say(f"the backup is taken; the moment is in step {step} of a story, {moment}")
     finished(story, patience_s=400)
+    people = sign_in(system.env, said)
     sound = system.assert_sound()
     positions = {name: sound[name].position for name in SERVICES}
     former = [each for found in sound.values() if found.foreign for each in found.topic]
     take_private(system.postgres, backup)
+    take_secrets(secrets_of(system.kafka), backup)
     archive_all(system.postgres)
     before = _contents(system)
 
@@ -57,6 +64,8 @@ def drill(system: System, backup: Backup, seed: int, say: Say, only: str = "") -
         lost = {table: rows for table, (rows, _) in changed.items() if rows and table != "log.head"}
         assert not lost, f"{service}: {lost}"
         tenure(system, "verify", service, "--anew")
+    get_in(system.env, people, sessions_last=loss not in ENDING_SESSIONS)
+    say(f"{len(people)} people get in, are called by their names, and their tokens are valid")
     say(f"all is as it was: {sum(positions.values())} events, {time.monotonic() - begun:.0f} s")
 
 

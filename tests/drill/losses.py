@@ -10,11 +10,11 @@ from typing import Any, Final
 
 import asyncpg
 
-from deploy import stack, topics
+from deploy import OperatorError, stack, topics
 from services import definition_of
 from shared.events.registry import topic_of
 from shared.services import SERVICES
-from tests.drill.backup import PRIVATE, Backup, restore_private, restore_to
+from tests.drill.backup import PRIVATE, Backup, restore_private, restore_secrets, restore_to
 from tests.remade import deleted
 from tests.system.running import System, prepare_databases, tenure
 
@@ -31,6 +31,12 @@ class Scene:
     moment: str
     chance: random.Random
     say: Callable[[str], None]
+
+
+def secrets_of(kafka: stack.Kafka) -> Path:
+    """Return the folder of secrets, of PostgreSQL's logins, too."""
+    assert kafka.protection is not None
+    return kafka.protection.folder
 
 
 def stop_services(system: System) -> None:
@@ -115,6 +121,25 @@ def anchors(at: Scene) -> None:
     shutil.rmtree(Path(at.system.env["TENURE_ANCHORS"]), ignore_errors=True)
 
 
+def secrets(at: Scene) -> None:
+    """The folder of passwords and of Kafka's authority: its copy is put back before anything is started."""
+    assert isinstance(at.system.kafka, stack.Kafka)
+    service = at.system.services[at.chance.choice(SERVICES)]
+    folder = secrets_of(at.system.kafka)
+    at.say("the folder of secrets is gone")
+    stop_services(at.system)
+    at.system.kafka.kill()
+    shutil.rmtree(folder)
+    try:
+        service.start()
+    except OperatorError:
+        restore_secrets(folder, at.backup)
+    else:
+        raise AssertionError(f"{service.name} starts without the folder of secrets: nothing was lost")
+    at.system.kafka.start()
+    start_services(at.system)
+
+
 LOSSES: Final[Mapping[str, Callable[[Scene], None]]] = {
     "postgresql": all_of_postgresql,
     "store": one_store,
@@ -122,13 +147,14 @@ LOSSES: Final[Mapping[str, Callable[[Scene], None]]] = {
     "topic": one_topic,
     "kafka": all_of_kafka,
     "anchors": anchors,
+    "secrets": secrets,
 }
 
 
 def _make_topics(at: Scene) -> None:
     """`python -m deploy.topics`."""
     assert isinstance(at.system.kafka, stack.Kafka)
-    asyncio.run(topics.bring_about(at.system.kafka.access, at.system.kafka.folder / "secrets"))
+    asyncio.run(topics.bring_about(at.system.kafka.access, secrets_of(at.system.kafka)))
 
 
 async def _execute(dsn: str, statement: str) -> Any:

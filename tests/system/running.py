@@ -14,8 +14,9 @@ import pytest
 
 from deploy import ROOT, topics
 from deploy.cast import PUBLISHER
-from deploy.databases import OPERATOR, prepare, url_of
+from deploy.databases import LOGINS, OPERATOR, prepare, service_environment, url_of
 from deploy.processes import free_port
+from deploy.secrets import replace
 from deploy.service import ServicePart
 from deploy.year.check import check
 from services import definitions
@@ -179,12 +180,25 @@ def own_credentials(service: str, postgres: parts.Postgres, kafka: parts.Kafka) 
     return {**own, **kafka.access_of(service).environment()}
 
 
+def credentials_in_files(login: str, postgres: parts.Postgres, kafka: parts.Kafka, secrets: Path) -> dict[str, str]:
+    """The same, and the operator's, as containers have them: passwords are in files of the folder of secrets."""
+    files = {"KAFKA_PASSWORD": "", "KAFKA_PASSWORD_FILE": str(secrets / f"kafka-{login}")}
+    return {
+        **service_environment(postgres.url, login, secrets),
+        **kafka.access_of(login).environment(),
+        **files,
+        "KAFKA_PUBLISHER_PASSWORD": "",
+    }
+
+
 @contextmanager
-def system(folder: Path, variables: Mapping[str, str] = {}, *, forked: bool = False) -> Iterator[System]:
+def system(
+    folder: Path, variables: Mapping[str, str] = {}, *, forked: bool = False, in_files: bool = False
+) -> Iterator[System]:
     """The whole system in a folder, with the example data, until the block ends.
 
     `variables` are variables of the services besides those that they always have. The services are started as in
-    containers, or `forked`, as by `make up`.
+    containers, or `forked`, as by `make up`. Passwords are in variables, or `in_files` of the folder `kafka/secrets`.
     """
     with ExitStack() as stack:
         postgres = stack.enter_context(parts.postgres(folder / "postgres"))
@@ -198,10 +212,16 @@ def system(folder: Path, variables: Mapping[str, str] = {}, *, forked: bool = Fa
         env |= {"TENURE_LOG": "json", "TENURE_ANCHORS": str(folder / "anchors"), **variables}
         env["KAFKA_PUBLISHER_PASSWORD"] = kafka.access_of(f"publisher-{PUBLISHER}").password or ""
         env |= {url_variable(name): f"http://127.0.0.1:{port}" for name, port in ports.items()}
+        own = {name: own_credentials(name, postgres, kafka) for name in SERVICES}
+        if in_files:
+            secrets = folder / "kafka" / "secrets"
+            for login in LOGINS:
+                replace(f"postgres-{login}", PASSWORD, secrets)
+            own = {name: credentials_in_files(name, postgres, kafka, secrets) for name in SERVICES}
+            publisher = {"KAFKA_PUBLISHER_PASSWORD": env["KAFKA_PUBLISHER_PASSWORD"]}
+            env |= credentials_in_files(OPERATOR, postgres, kafka, secrets) | publisher
         services = {
-            name: ServicePart(
-                name, folder / name, port, env={**env, **own_credentials(name, postgres, kafka)}, forked=forked
-            )
+            name: ServicePart(name, folder / name, port, env={**env, **own[name]}, forked=forked)
             for name, port in ports.items()
         }
         for service in services.values():

@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.long]
 
 
 def test_postgresql_is_restored_to_a_moment_and_reconciled(tmp_path: Path) -> None:
-    with system(tmp_path) as whole:
+    with system(tmp_path, in_files=True) as whole:
         if not isinstance(whole.postgres, stack.Postgres):
             pytest.skip("PostgreSQL runs in a container: its data can't be lost from here")
         backup = Backup(tmp_path / "backup")
