@@ -119,3 +119,66 @@ def test_the_values_of_a_store_are_those_of_the_plugins_definition() -> None:
         assert set(store[name]["enum"]) <= set(theirs["wal"]["properties"][name]["enum"])
         assert set(store[name]["enum"]) == set(theirs["data"]["properties"][name]["enum"])
     assert store["retention"]["pattern"] == spec["retentionPolicy"]["pattern"]
+
+
+# ── Kafka from outside ──────────────────────────────────────────────────────────────────────────────────
+
+
+def listeners(settings: Mapping[str, str] = MappingProxyType({})) -> dict[str, dict[str, Any]]:
+    """Return Kafka's listeners by name, for settings of `kafka.external`."""
+    spec = made({f"kafka.external.{name}": value for name, value in settings.items()})["Kafka", "tenure"]["spec"]
+    return {each["name"]: each for each in spec["kafka"]["listeners"]}
+
+
+def test_kafka_has_no_listener_for_the_outside_unless_asked() -> None:
+    assert set(listeners({"type": ""})) == {"tls"}
+
+
+def test_a_listener_for_the_outside_is_as_safe_as_the_inner_one() -> None:
+    inner, outer = listeners()["tls"], listeners()["external"]
+    assert (outer["tls"], outer["authentication"]) == (True, {"type": "scram-sha-512"})
+    assert (outer["tls"], outer["authentication"]) == (inner["tls"], inner["authentication"])
+
+
+def test_a_load_balancer_lets_the_named_networks_in_and_keeps_their_addresses() -> None:
+    outer = listeners()["external"]
+    networks = ["198.51.100.0/24", "2001:db8::/32"]
+    assert outer["networkPolicyPeers"] == [{"ipBlock": {"cidr": network}} for network in networks]
+    assert outer["configuration"] == {
+        "loadBalancerSourceRanges": networks,
+        "externalTrafficPolicy": "Local",
+        "class": "internal",
+        "bootstrap": {
+            "alternativeNames": ["kafka.example.org"],
+            "annotations": {"external-dns.alpha.kubernetes.io/hostname": "kafka.example.org"},
+        },
+        "advertisedHostTemplate": "kafka-{nodeId}.example.org",
+        "perBrokerAnnotationsTemplate": {"external-dns.alpha.kubernetes.io/hostname": "kafka-{nodeId}.example.org"},
+        "brokerCertChainAndKey": {"secretName": "kafka-tls", "certificate": "tls.crt", "key": "tls.key"},
+    }
+
+
+def test_node_ports_keep_the_clients_address_and_name_no_balancer() -> None:
+    own = {"type": "nodeport", "className": "", "host": "", "annotations": "null", "brokerAnnotations": "null"}
+    settings = own | {"brokerHost": "", "certificateSecret": ""}
+    assert listeners(settings)["external"]["configuration"] == {"externalTrafficPolicy": "Local"}
+
+
+def test_a_gateway_is_let_in_by_its_namespace() -> None:
+    own = {"type": "tlsroute", "sources": "null", "className": "", "namespace": "gateways"}
+    outer = listeners(own | {"parentRefs[0].name": "kafka", "parentRefs[0].namespace": "gateways"})["external"]
+    assert outer["networkPolicyPeers"] == [
+        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "gateways"}}}
+    ]
+    configuration = outer["configuration"]
+    assert configuration["parentRefs"] == [{"name": "kafka", "namespace": "gateways"}]
+    assert configuration["bootstrap"]["host"] == "kafka.example.org"
+    assert configuration["hostTemplate"] == "kafka-{nodeId}.example.org"
+    assert not {"loadBalancerSourceRanges", "externalTrafficPolicy", "advertisedHostTemplate"} & {*configuration}
+
+
+def test_the_values_of_a_listener_are_those_of_strimzis_definition() -> None:
+    spec = schema_of("kafka.strimzi.io", "kafka-v1")["kafka"]["properties"]["listeners"]["items"]["properties"]
+    types = VALUES["definitions"]["external"]["properties"]["type"]["enum"]
+    assert set(types) - {""} <= set(spec["type"]["enum"])
+    assert set(spec["networkPolicyPeers"]["items"]["properties"]) >= {"ipBlock", "namespaceSelector"}
