@@ -9,7 +9,7 @@ _APPEND: Final = (
     "the lookups are 3, the chain 2 and command ids 3."
 )
 _ROUND_TRIPS: Final = (
-    "a consumer asks the database six times for a batch (begin, checkpoints, what it is judged by, fold, advance, "
+    "a consumer asks the database five times for a batch (begin, checkpoints with what it is judged by, fold, advance, "
     "commit), the minimal pipeline three times."
 )
 BOUNDS: Final[Mapping[str, str]] = {

@@ -179,8 +179,8 @@ async def test_the_former_version_leaves_a_database_that_is_newer_as_it_is(serve
 
 
 async def test_two_versions_of_which_none_has_the_others_migration_are_told_so(server: str) -> None:
-    await migrated_further(server, lacking="log_0011.sql")
-    with pytest.raises(OperatorError, match=r"has the migration log_9999.sql, .* and lacks log_0011.sql: run"):
+    await migrated_further(server, lacking="log_0012.sql")
+    with pytest.raises(OperatorError, match=r"has the migration log_9999.sql, .* and lacks log_0012.sql: run"):
         await prepare(server, password, [SERVICE])
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,9 +14,12 @@ import pytest
 from shared.eventlog.deliver.clocks import ClockTable, MovedClock, PostgresClocks
 from shared.eventlog.deliver.plan import BatchPlan, Known, ParkedRecord, Seen
 from shared.eventlog.deliver.projection import Projection
-from shared.eventlog.deliver.received import Raw, Reason, Received
+from shared.eventlog.deliver.received import Partition, Raw, Reason, Received
 from shared.eventlog.deliver.tables import (
+    Asked,
     ConsumerTables,
+    Facts,
+    Lock,
     OwnHead,
     PartitionProgress,
     PostgresTables,
@@ -91,6 +94,18 @@ async def tables(bench: Bench) -> ConsumerTables:
     return tables
 
 
+async def progress(
+    tables: ConsumerTables, *, lock: Lock = "none", **asked: list[Partition]
+) -> Mapping[str, Mapping[Partition, PartitionProgress]]:
+    """Each consumer's progress in these partitions."""
+    return (await tables.facts({name: Asked(partitions) for name, partitions in asked.items()}, lock=lock)).partitions
+
+
+async def streams(tables: ConsumerTables, **asked: list[str]) -> Mapping[str, Mapping[str, StreamProgress]]:
+    """Each consumer's progress in these streams."""
+    return (await tables.facts({name: Asked(streams=streams) for name, streams in asked.items()})).streams
+
+
 def parked(
     reason: Reason, version: int | None = None, *, offset: int = 0, value: bytes = b"v", holds: bool = True
 ) -> ParkedRecord:
@@ -107,13 +122,13 @@ async def test_a_checkpoint_stands_where_its_consumer_has_come_to(bench: Bench, 
     await tables.advance({"c": BatchPlan(offsets={ONE: 7})})
     assert await tables.assign("c", [ONE, TWO]) == {ONE: 7, TWO: -1}
     assert await tables.assign("d", [ONE]) == {ONE: -1}, "each consumer has its own"
-    progress = (await tables.progress({"c": [TWO, ONE, ("u", 0)]}, lock="none"))["c"]
-    assert progress == {ONE: PartitionProgress(7, False), TWO: PartitionProgress(-1, False)}
+    reached = await progress(tables, c=[TWO, ONE, ("u", 0)])
+    assert reached["c"] == {ONE: PartitionProgress(7, False), TWO: PartitionProgress(-1, False)}
 
 
 async def test_a_checkpoint_that_does_not_exist_is_not_moved(tables: ConsumerTables) -> None:
     await tables.advance({"d": BatchPlan(offsets={ONE: 7})})
-    assert (await tables.progress({"d": [ONE]}, lock="none"))["d"] == {}
+    assert await progress(tables, d=[ONE]) == {"d": {}}
 
 
 async def test_a_batch_that_is_rolled_back_leaves_nothing(bench: Bench, tables: ConsumerTables) -> None:
@@ -125,25 +140,29 @@ async def test_a_batch_that_is_rolled_back_leaves_nothing(bench: Bench, tables: 
 
     with pytest.raises(ZeroDivisionError):
         await broken()
-    assert (await tables.progress({"c": [ONE]}, lock="none"))["c"] == {ONE: PartitionProgress(-1, False)}
-    assert (await tables.facts({"c": ["s"]})).streams["c"] == {"s": StreamProgress(None, False, False)}
+    assert await progress(tables, c=[ONE]) == {"c": {ONE: PartitionProgress(-1, False)}}
+    assert await streams(tables, c=["s"]) == {"c": {"s": StreamProgress(None, False, False)}}
 
 
-async def test_a_locked_checkpoint_is_waited_for_and_then_found_moved(bench: Bench, tables: ConsumerTables) -> None:
-    async def second() -> int:
+async def test_what_is_judged_by_is_read_after_a_locked_checkpoint_was_waited_for(
+    bench: Bench, tables: ConsumerTables
+) -> None:
+    async def second() -> Facts:
         async with bench.transaction() as others:
-            return (await others.progress({"c": [ONE]}, lock="wait"))["c"][ONE].offset
+            return await others.facts({"c": Asked([ONE], ["s"])}, [], [("s", 1)], lock="wait")
 
     async with bench.transaction() as mine:
-        await mine.progress({"c": [ONE]}, lock="wait")
+        await progress(mine, c=[ONE], lock="wait")
         waiting = asyncio.create_task(second())
-        assert (await tables.progress({"c": [ONE]}, lock="none"))["c"] == {ONE: PartitionProgress(-1, False)}, (
-            "nobody waits here"
-        )
+        assert await progress(tables, c=[ONE]) == {"c": {ONE: PartitionProgress(-1, False)}}, "nobody waits here"
         await asyncio.sleep(0.05)
         assert not waiting.done()
-        await mine.advance({"c": BatchPlan(offsets={ONE: 7})})
-    assert await waiting == 7
+        known = {("s", 1): Known(HASH)}
+        await mine.advance({"c": BatchPlan(offsets={ONE: 7}, seen={"s": Seen(1, HASH)}, known=known)})
+    facts = await waiting
+    assert facts.partitions == {"c": {ONE: PartitionProgress(7, False)}}
+    assert facts.streams == {"c": {"s": StreamProgress(Seen(1, HASH), False, False)}}
+    assert facts.known == known
 
 
 async def test_a_locked_checkpoint_is_left_to_who_has_it_and_others_are_read(
@@ -151,9 +170,9 @@ async def test_a_locked_checkpoint_is_left_to_who_has_it_and_others_are_read(
 ) -> None:
     await tables.assign("d", [ONE])
     async with bench.transaction() as theirs, bench.transaction() as mine:
-        await theirs.progress({"d": [ONE], "c": [TWO]}, lock="wait")
-        progress = await mine.progress({"c": [ONE, TWO], "d": [ONE]}, lock="skip")
-        assert progress == {"c": {ONE: PartitionProgress(-1, False)}, "d": {}}
+        await progress(theirs, d=[ONE], c=[TWO], lock="wait")
+        reached = await progress(mine, c=[ONE, TWO], d=[ONE], lock="skip")
+        assert reached == {"c": {ONE: PartitionProgress(-1, False)}, "d": {}}
 
 
 async def test_several_consumers_move_and_are_read_together(tables: ConsumerTables) -> None:
@@ -164,10 +183,12 @@ async def test_several_consumers_move_and_are_read_together(tables: ConsumerTabl
             "d": BatchPlan(offsets={ONE: 5}, seen={"r": Seen(2, OTHER)}, known={("s", 1): Known(HASH)}),
         }
     )
-    progress = await tables.progress({"d": [ONE], "c": [ONE]}, lock="none")
-    assert progress == {"d": {ONE: PartitionProgress(5, False)}, "c": {ONE: PartitionProgress(7, False)}}
+    assert await progress(tables, d=[ONE], c=[ONE]) == {
+        "d": {ONE: PartitionProgress(5, False)},
+        "c": {ONE: PartitionProgress(7, False)},
+    }
     nothing = StreamProgress(None, False, False)
-    assert (await tables.facts({"c": ["s", "r"], "d": ["r", "s"], "e": []})).streams == {
+    assert await streams(tables, c=["s", "r"], d=["r", "s"], e=[]) == {
         "c": {"s": StreamProgress(Seen(1, HASH), False, False), "r": nothing},
         "d": {"r": StreamProgress(Seen(2, OTHER), False, False), "s": nothing},
         "e": {},
@@ -180,11 +201,11 @@ async def test_only_what_cannot_be_read_may_hide_a_version(tables: ConsumerTable
     await tables.assign("d", [ONE])
     await tables.park("c", [parked(reason, holds=False)])
     hidden = reason in ("unreadable", "unparsable")
-    assert [each.has_unreadable for each in (await tables.progress({"c": [ONE, TWO]}, lock="none"))["c"].values()] == [
-        hidden,
-        False,
-    ]
-    assert not (await tables.progress({"d": [ONE]}, lock="none"))["d"][ONE].has_unreadable
+    reached = await progress(tables, c=[ONE, TWO], d=[ONE])
+    assert reached == {
+        "c": {ONE: PartitionProgress(-1, hidden), TWO: PartitionProgress(-1, False)},
+        "d": {ONE: PartitionProgress(-1, False)},
+    }
 
 
 # ── Streams ────────────────────────────────────────────────────────────────────────────────────────────
@@ -193,11 +214,11 @@ async def test_only_what_cannot_be_read_may_hide_a_version(tables: ConsumerTable
 async def test_a_stream_is_seen_up_to_its_last_version(tables: ConsumerTables) -> None:
     for version in (1, 2):
         await tables.advance({"c": BatchPlan(seen={"s": Seen(version, HASH, "org")})})
-    assert (await tables.facts({"c": ["s", "r"]})).streams["c"] == {
-        "s": StreamProgress(Seen(2, HASH), False, False),
-        "r": StreamProgress(None, False, False),
+    nothing = StreamProgress(None, False, False)
+    assert await streams(tables, c=["s", "r"], d=["s"]) == {
+        "c": {"s": StreamProgress(Seen(2, HASH), False, False), "r": nothing},
+        "d": {"s": nothing},
     }
-    assert (await tables.facts({"d": ["s"]})).streams["d"] == {"s": StreamProgress(None, False, False)}
 
 
 @pytest.mark.parametrize(
@@ -219,10 +240,9 @@ async def test_a_parked_record_holds_its_stream_and_blocks_the_next_version(
     if seen is not None:
         await tables.advance({"c": BatchPlan(seen={"s": Seen(seen, HASH)})})
     await tables.park("c", [record])
-    (found,) = (await tables.facts({"c": ["s"]})).streams["c"].values()
-    assert (found.held, found.blocked) == (held, blocked)
-    (other,) = (await tables.facts({"d": ["s"]})).streams["d"].values()
-    assert not other.held
+    found = await streams(tables, c=["s"], d=["s"])
+    assert (found["c"]["s"].held, found["c"]["s"].blocked) == (held, blocked)
+    assert not found["d"]["s"].held
 
 
 # ── What is known ──────────────────────────────────────────────────────────────────────────────────────

@@ -11,19 +11,13 @@ from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 from shared.eventlog.deliver.outcomes import Outcome
 from shared.eventlog.deliver.plan import BatchPlan, Known, ParkedRecord, Seen
 from shared.eventlog.deliver.received import Partition, as_text, headers_json
-from shared.sql import Queryable, statements, with_statements
+from shared.sql import Queryable, statements
 
 SQL: Final = statements(__file__)
 Lock = Literal["none", "wait", "skip"]
 """Whether checkpoints are locked until the transaction ends: not at all, also if that means to wait for another
 transaction, or only those that no other one has locked. In the last case, the transaction does not wait long for other
-locks either."""
-CHECKPOINTS: Final[Mapping[Lock, str]] = {
-    "none": SQL["read_checkpoints"],
-    "wait": with_statements(SQL["lock_checkpoints"], read_checkpoints=SQL["read_checkpoints"]),
-    "skip": with_statements(SQL["lock_free_checkpoints"], read_checkpoints=SQL["read_checkpoints"]),
-}
-
+locks either. A lock is a write, and its commit waits for the disk unless checkpoints are moved."""
 DETAIL_CHARACTERS: Final = 2_000
 
 Version: TypeAlias = tuple[str, int]
@@ -72,15 +66,24 @@ class OwnHead(NamedTuple):
     fenced: str | None
 
 
+class Asked(NamedTuple):
+    """What is asked about one consumer."""
+
+    partitions: Collection[Partition] = ()
+    streams: Collection[str] = ()
+
+
 class Facts(NamedTuple):
     """What a batch is judged by.
 
     Attributes:
+        partitions: Each consumer's progress in those of its partitions that have a checkpoint.
         streams: Each consumer's progress in each of its streams.
         known: What the service knows of versions. Those that it does not know are missing.
         head: The end of the service's own log.
     """
 
+    partitions: Mapping[str, Mapping[Partition, PartitionProgress]]
     streams: Mapping[str, Mapping[str, StreamProgress]]
     known: dict[Version, Known]
     head: OwnHead
@@ -100,30 +103,22 @@ class ConsumerTables(Protocol):
         """
         ...
 
-    async def progress(
-        self, asked: Mapping[str, Collection[Partition]], *, lock: Lock
-    ) -> Mapping[str, Mapping[Partition, PartitionProgress]]:
-        """Return each consumer's progress in those of its partitions that have a checkpoint.
-
-        Args:
-            asked: The partitions of each consumer.
-            lock: How to lock the checkpoints. While they are locked, the transaction of a former member of the group
-                waits, and then finds them moved. With "skip", those that it has locked are missing in the result.
-        """
-        ...
-
     async def facts(
         self,
-        streams: Mapping[str, Collection[str]],
+        asked: Mapping[str, Asked],
         own: Collection[Version] = (),
         others: Collection[Version] = (),
+        *,
+        lock: Lock = "none",
     ) -> Facts:
-        """Read, at one moment, what a batch is judged by.
+        """Lock checkpoints, and then read, at one moment, what a batch is judged by.
 
         Args:
-            streams: The streams of each consumer.
+            asked: The partitions and streams of each consumer.
             own: Versions of the service's own streams, which its log has.
             others: Versions of other services' streams, which any consumer of the service has processed.
+            lock: How to lock the checkpoints. While they are locked, the transaction of a former member of the group
+                waits, and then finds them moved. With "skip", those that it has locked are missing in the result.
         """
         ...
 
@@ -182,38 +177,33 @@ class PostgresTables:
         rows = await self._db.fetch(SQL["assign"], consumer, *_columns(partitions, 2))
         return {(row["topic"], row["partition"]): row["offset"] for row in rows}
 
-    async def progress(
-        self, asked: Mapping[str, Collection[Partition]], *, lock: Lock
-    ) -> Mapping[str, Mapping[Partition, PartitionProgress]]:
-        rows = [(consumer, *partition) for consumer, partitions in asked.items() for partition in partitions]
-        progress: dict[str, dict[Partition, PartitionProgress]] = {consumer: {} for consumer in asked}
-        for r in await self._db.fetch(CHECKPOINTS[lock], *_columns(rows, 3)):
-            reached = PartitionProgress(r["offset"], r["has_unreadable"])
-            progress[r["consumer"]][r["topic"], r["partition"]] = reached
-        return progress
-
     async def facts(
         self,
-        streams: Mapping[str, Collection[str]],
+        asked: Mapping[str, Asked],
         own: Collection[Version] = (),
         others: Collection[Version] = (),
+        *,
+        lock: Lock = "none",
     ) -> Facts:
-        asked = [(consumer, stream) for consumer, those in streams.items() for stream in those]
-        progress: dict[str, dict[str, StreamProgress]] = {consumer: {} for consumer in streams}
+        checkpoints = [(consumer, *partition) for consumer, about in asked.items() for partition in about.partitions]
+        streams = [(consumer, stream) for consumer, about in asked.items() for stream in about.streams]
+        columns = *_columns(checkpoints, 3), *_columns(streams, 2), *_columns(own, 2), *_columns(others, 2)
+        partitions: dict[str, dict[Partition, PartitionProgress]] = {consumer: {} for consumer in asked}
+        progress: dict[str, dict[str, StreamProgress]] = {consumer: {} for consumer in asked}
         known: dict[Version, Known] = {}
         head = OwnHead(0, None)
-        columns = *_columns(asked, 2), *_columns(own, 2), *_columns(others, 2)
-        for consumer, stream, version, hash_, held, blocked, position, noted, record in await self._db.fetch(
-            SQL["facts"], *columns
-        ):
-            if consumer is not None:
-                seen = None if version is None else Seen(version, hash_)
-                progress[consumer][stream] = StreamProgress(seen, held, blocked)
-            elif stream is not None:
-                known[stream, version] = Known(hash_, position, noted, record)
-            else:
+        rows = await self._db.fetch(SQL["facts_without_waiting" if lock == "skip" else "facts"], lock, *columns)
+        for kind, consumer, name, number, position, hash_, noted, record, unreadable, held, blocked in rows:
+            if kind == "partition":
+                partitions[consumer][name, number] = PartitionProgress(position, unreadable)
+            elif kind == "stream":
+                seen = None if number is None else Seen(number, hash_)
+                progress[consumer][name] = StreamProgress(seen, held, blocked)
+            elif kind == "head":
                 head = OwnHead(position, noted)
-        return Facts(progress, known, head)
+            else:
+                known[name, number] = Known(hash_, position, noted, record)
+        return Facts(partitions, progress, known, head)
 
     async def advance(self, done: Mapping[str, BatchPlan]) -> None:
         seen = [(name, stream, *each) for name, plan in done.items() for stream, each in plan.seen.items()]

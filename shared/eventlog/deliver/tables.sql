@@ -1,55 +1,10 @@
--- read_checkpoints: read these consumers' checkpoints. A partition has unreadable records even after such a record was
--- given up, because the version in it never comes.
-select consumer, topic, partition, "offset", exists (
-    select from engine.parked p
-    where p.consumer = c.consumer and p.topic = c.topic and p.partition = c.partition
-    and p.reason in ('unreadable', 'unparsable')
-) or exists (
-    select from engine.settled s
-    where s.consumer = c.consumer and s.topic = c.topic and s.partition = c.partition
-    and s.reason in ('unreadable', 'unparsable') and s.stream is null
-) as has_unreadable
-from engine.checkpoints c
-where (consumer, topic, partition) in (select * from unnest($1::text[], $2::text[], $3::int[]))
-order by consumer, topic, partition;
+-- facts: lock checkpoints, and read what a batch is judged by. See `log_0012.sql` among the migrations.
+select * from engine.facts($1, $2, $3, $4, $5, $6, $7, $8, $9, $10);
 
--- lock_checkpoints: read the same and lock it, so that the transaction of a former member of the group waits and then
--- finds the checkpoints moved. A lock is a write, and its commit waits for the disk.
-{{read_checkpoints}} for update;
-
--- lock_free_checkpoints: the same, without those that another transaction has locked. From then on, the transaction waits
--- for others' locks for less time than `deadlock_timeout`.
-select c.* from ({{read_checkpoints}} for update skip locked) as c
+-- facts_without_waiting: the same. From then on, the transaction waits for others' locks for less time than
+-- `deadlock_timeout`.
+select f.* from engine.facts($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) as f
 cross join set_config('lock_timeout', '250ms', true);
-
--- facts: read what a batch is judged by, in one snapshot: for each stream the last version that the consumer beside it
--- has processed, whether one of its records is parked and holds it, and whether its next version is parked (parked
--- versions after a gap do not block the missing version); which of the versions $3 and $4 are in the service's own log;
--- which of the versions $5 and $6 of other services' streams a consumer of this service has processed; the last position
--- of the service's own log, and why the store is fenced, if it is.
-select s.consumer, s.stream, v.version, v.hash, exists (
-    select from engine.parked p where p.consumer = s.consumer and p.stream = s.stream and p.holds_stream
-) as held, exists (
-    select from engine.parked p
-    where p.consumer = s.consumer and p.stream = s.stream and p.holds_stream and p.reason <> 'gap'
-    and p.version <= coalesce(v.version, 0) + 1
-) as blocked, null::bigint as position, null::text as noted, null::bytea as record
-from unnest($1::text[], $2::text[]) as s(consumer, stream)
-left join engine.seen v on v.consumer = s.consumer and v.stream = s.stream
-union all
-select null, r.stream, r.version, e.hash, null, null, e.position, e.command_id, null
-from unnest($3::text[], $4::int[]) as r(stream, version)
-cross join lateral (
-    select hash, position, command_id from log.events e where e.stream = r.stream and e.version = r.version limit 1
-) as e
-union all
-select null, r.stream, r.version, e.hash, null, null, null, null, e.record
-from unnest($5::text[], $6::int[]) as r(stream, version)
-cross join lateral (
-    select hash, record from engine.hashes h where h.stream = r.stream and h.version = r.version limit 1
-) as e
-union all
-select null, null, null, null, null, null, position, fenced, null from log.head;
 
 -- advance: store the versions and offsets that consumers have reached in a batch. The transaction does not wait for the
 -- disk. If the server crashes before it is written, the effects and the checkpoints are lost together, and the consumers

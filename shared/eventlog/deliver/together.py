@@ -13,7 +13,7 @@ from shared.eventlog.deliver.bundles import Bundles
 from shared.eventlog.deliver.plan import BatchPlan, ConsumerCheckpoint, plan, plan_alike
 from shared.eventlog.deliver.projection import Projection, Reactions
 from shared.eventlog.deliver.received import Partition, Received
-from shared.eventlog.deliver.tables import ConsumerTables, Facts, Lock, PartitionProgress, Version
+from shared.eventlog.deliver.tables import Asked, ConsumerTables, Facts, Lock, Version
 from shared.eventlog.deliver.traced import Traced
 
 logger = structlog.get_logger(__name__)
@@ -133,12 +133,12 @@ async def read_checkpoints(
     Raises:
         Fault: The store is fenced and has fewer events than its topic.
     """
-    progress = await tables.progress({share.consumer: share.partitions for share in shares}, lock=lock)
-    facts = await _facts(tables, shares)
-    return {share.consumer: _checkpoint(share, progress[share.consumer], facts) for share in shares}
+    facts = await _facts(tables, shares, lock)
+    return {share.consumer: _checkpoint(share, facts) for share in shares}
 
 
-def _checkpoint(share: Share, progress: Mapping[Partition, PartitionProgress], facts: Facts) -> ConsumerCheckpoint:
+def _checkpoint(share: Share, facts: Facts) -> ConsumerCheckpoint:
+    progress = facts.partitions[share.consumer]
     offsets = {partition: reached.offset for partition, reached in progress.items()}
     for partition in [p for p, offset in offsets.items() if offset < share.reached.get(p, -1)]:
         logger.warning(
@@ -161,8 +161,8 @@ def _checkpoint(share: Share, progress: Mapping[Partition, PartitionProgress], f
     return checkpoint
 
 
-async def _facts(tables: ConsumerTables, shares: Sequence[Share]) -> Facts:
-    """Read what the shares are judged by.
+async def _facts(tables: ConsumerTables, shares: Sequence[Share], lock: Lock) -> Facts:
+    """Lock the shares' checkpoints, and read what the shares are judged by.
 
     Raises:
         Fault: The store is fenced and has fewer events than its topic.
@@ -180,7 +180,8 @@ async def _facts(tables: ConsumerTables, shares: Sequence[Share]) -> Facts:
                 unfenced = unfenced and share.has_all
             else:
                 others.add((envelope.stream, envelope.version))
-    facts = await tables.facts({share.consumer: share.streams for share in shares}, own, others)
+    asked = {share.consumer: Asked(share.partitions, share.streams) for share in shares}
+    facts = await tables.facts(asked, own, others, lock=lock)
     if last > facts.head.position and facts.head.fenced is not None and not unfenced:
         raise Fault(f"the store has fewer events than its topic, and is fenced: {facts.head.fenced}")
     return facts

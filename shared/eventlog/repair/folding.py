@@ -18,7 +18,7 @@ from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.deliver.plan import Known
 from shared.eventlog.deliver.projection import Projection
 from shared.eventlog.deliver.received import Partition, Received, receive, receive_intact
-from shared.eventlog.deliver.tables import ConsumerTables, Facts, PostgresTables, Version
+from shared.eventlog.deliver.tables import Asked, ConsumerTables, Facts, Lock, PostgresTables, Version
 from shared.eventlog.deliver.together import Share
 from shared.eventlog.repair.ahead import ahead
 from shared.eventlog.repair.topic import ReportProgress, Taken, TopicReader
@@ -189,10 +189,12 @@ class _ImportedTables(PostgresTables):
 
     async def facts(
         self,
-        streams: Mapping[str, Collection[str]],
+        asked: Mapping[str, Asked],
         own: Collection[Version] = (),
         others: Collection[Version] = (),
+        *,
+        lock: Lock = "none",
     ) -> Facts:
         imported = {version: self._imported[version] for version in own if version in self._imported}
-        facts = await super().facts(streams, [each for each in own if each not in imported], others)
+        facts = await super().facts(asked, [each for each in own if each not in imported], others, lock=lock)
         return facts._replace(known={**facts.known, **imported})

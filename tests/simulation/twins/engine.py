@@ -14,7 +14,16 @@ from shared.eventlog.deliver.outcomes import Outcome
 from shared.eventlog.deliver.plan import BatchPlan, Known, ParkedRecord, Seen
 from shared.eventlog.deliver.projection import Projection
 from shared.eventlog.deliver.received import HIDING, Partition, Raw
-from shared.eventlog.deliver.tables import Content, Facts, Lock, OwnHead, PartitionProgress, StreamProgress, Version
+from shared.eventlog.deliver.tables import (
+    Asked,
+    Content,
+    Facts,
+    Lock,
+    OwnHead,
+    PartitionProgress,
+    StreamProgress,
+    Version,
+)
 from shared.eventlog.deliver.timers import Cancel, DueTimer, Fired, Set
 from shared.events import ClockMoved, ContractOpened, subjects
 from shared.events.envelope import Envelope
@@ -32,32 +41,33 @@ class MemoryTables:
         async with self._db.statement() as rows:
             return {each: rows.made(("checkpoint", consumer, *each), offset=-1)["offset"] for each in partitions}
 
-    async def progress(
-        self, asked: Mapping[str, Collection[Partition]], *, lock: Lock
-    ) -> Mapping[str, Mapping[Partition, PartitionProgress]]:
-        progress: dict[str, dict[Partition, PartitionProgress]] = {consumer: {} for consumer in asked}
-        async with self._db.statement() as rows:
-            for consumer, partition in sorted((c, p) for c, partitions in asked.items() for p in partitions):
-                key = ("checkpoint", consumer, *partition)
-                if rows.get(*key) is None or (lock == "skip" and rows.is_locked(key)):
-                    continue
-                if lock != "none":
-                    await rows.lock(key)
-                parked = [row["record"] for row in rows.all("parked") if row["consumer"] == consumer]
-                unreadable = any(_place(p.record.raw) == partition and p.reason in HIDING for p in parked)
-                offset = (rows.get(*key) or {})["offset"]
-                progress[consumer][partition] = PartitionProgress(offset, unreadable)
-        return progress
-
     async def facts(
         self,
-        streams: Mapping[str, Collection[str]],
+        asked: Mapping[str, Asked],
         own: Collection[Version] = (),
         others: Collection[Version] = (),
+        *,
+        lock: Lock = "none",
     ) -> Facts:
         async with self._db.statement() as rows:
-            progress = {consumer: self._streams(rows, consumer, those) for consumer, those in streams.items()}
-            return Facts(progress, self._known(rows, own, others), OwnHead(len(rows.log.events), None))
+            there = [
+                (consumer, partition)
+                for consumer, partition in sorted((c, p) for c, about in asked.items() for p in about.partitions)
+                if rows.get("checkpoint", consumer, *partition)
+                and not (lock == "skip" and rows.is_locked(("checkpoint", consumer, *partition)))
+            ]
+            for consumer, partition in there if lock != "none" else ():
+                await rows.lock(("checkpoint", consumer, *partition))
+            partitions: dict[str, dict[Partition, PartitionProgress]] = {consumer: {} for consumer in asked}
+            for consumer, partition in there:
+                partitions[consumer][partition] = self._partition(rows, consumer, partition)
+            streams = {consumer: self._streams(rows, consumer, about.streams) for consumer, about in asked.items()}
+            return Facts(partitions, streams, self._known(rows, own, others), OwnHead(len(rows.log.events), None))
+
+    def _partition(self, rows: Transaction, consumer: str, partition: Partition) -> PartitionProgress:
+        parked = [row["record"] for row in rows.all("parked") if row["consumer"] == consumer]
+        unreadable = any(_place(p.record.raw) == partition and p.reason in HIDING for p in parked)
+        return PartitionProgress((rows.get("checkpoint", consumer, *partition) or {})["offset"], unreadable)
 
     def _streams(self, rows: Transaction, consumer: str, streams: Collection[str]) -> Mapping[str, StreamProgress]:
         holding, progress = rows.parked(consumer), {}
