@@ -1,9 +1,10 @@
 """A release of the last commit: `python -m deploy.release --images FILE`, or `make release`.
 
 Writes `.local/release/tenure-VERSION`: the wheel, the image (if a Docker engine answers), the Helm chart, the list of
-the image's packages (CycloneDX), the documents of the contracts, the section of the changelog, the images' digests and
-SHA256SUMS. The same commit makes the same files on the same day, as the documents' examples have times of the months
-ahead; but for the image of an engine without BuildKit, of which only the layers are the same.
+packages (CycloneDX: those of the lock and, with the image, of its operating system), the documents of the contracts,
+the section of the changelog, the images' digests and SHA256SUMS. The same commit makes the same files on the same day,
+as the documents' examples have times of the months ahead; but for the image of an engine without BuildKit, of which
+only the layers are the same.
 
 FILE is from `python -m deploy.images resolve FILE`. A release is made of images by digest only; `--trial` takes their
 tags, to try it.
@@ -25,7 +26,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from deploy import LOCAL, ROOT, OperatorError, documents
+from deploy import LOCAL, ROOT, OperatorError, documents, sbom
 from deploy.bootstrap import RELEASE_VENV, RUNTIME_LOCK
 from deploy.images import VERSIONS, pinned
 
@@ -105,11 +106,12 @@ def make(folder: Path, images: Mapping[str, str], *, image: bool) -> list[str]:
         written = Path(place) / "documents"
         documents.write(written)
         (folder / f"{name}-documents.tar.gz").write_bytes(archive(files_below(written, f"{name}-documents"), time))
-        _list_packages(source, folder / f"{name}.cdx.json", epoch)
         (folder / "CHANGES.md").write_text(section((source / "CHANGELOG.md").read_text(), version))
         (folder / "images.env").write_text("".join(f"{variable}={value}\n" for variable, value in images.items()))
         if image:
             _build_image(source, folder / f"{name}-image.tar", f"tenure:{version}", images["PYTHON_IMAGE"], epoch)
+        built = folder / f"{name}-image.tar" if image else None
+        _list_packages(source, folder / f"{name}.cdx.json", built, epoch)
     names = sorted(file.name for file in folder.iterdir())
     (folder / SUMS).write_text("".join(f"{_digest(folder / each)}  {each}\n" for each in names))
     check(folder, version, image=image)
@@ -144,14 +146,17 @@ def _check_out(source: Path) -> None:
         tar.extractall(source, filter="data")
 
 
-def _list_packages(source: Path, file: Path, environment: Mapping[str, str]) -> None:
-    """Write the packages of the image's lock, with their hashes, as a CycloneDX document."""
+def _list_packages(source: Path, file: Path, image: Path | None, environment: Mapping[str, str]) -> None:
+    """Write the CycloneDX document of the lock and of what else the image has."""
     tool = RELEASE_VENV / "bin" / "cyclonedx-py"
     if not tool.exists():
         raise OperatorError("cyclonedx-py is missing: run `make release`, or `python -m deploy.bootstrap release`.")
     lock, project = source / RUNTIME_LOCK.name, source / "pyproject.toml"
     options = ["--output-reproducible", "--spec-version", "1.6", "--output-file", str(file)]
     _run([str(tool), "requirements", str(lock), "--pyproject", str(project), *options], environment)
+    if image is not None:
+        sbom.add(file, image)
+    sbom.validate(file, tool.with_name("python"))
 
 
 def _build_image(source: Path, file: Path, tag: str, base: str, environment: Mapping[str, str]) -> None:
