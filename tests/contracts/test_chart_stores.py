@@ -121,6 +121,14 @@ def test_the_values_of_a_store_are_those_of_the_plugins_definition() -> None:
     assert store["retention"]["pattern"] == spec["retentionPolicy"]["pattern"]
 
 
+def test_a_new_version_of_the_chart_starts_no_broker_again() -> None:
+    """Strimzi copies labels to pods, but for those of app.kubernetes.io/, and restarts a pod whose labels change."""
+    objects = made()
+    for kind, name in (("Kafka", "tenure"), ("KafkaNodePool", "broker"), ("KafkaNodePool", "controller")):
+        labels = objects[kind, name]["metadata"]["labels"]
+        assert {label for label in labels if not label.startswith("app.kubernetes.io/")} <= {"strimzi.io/cluster"}
+
+
 # ── Kafka from outside ──────────────────────────────────────────────────────────────────────────────────
 
 

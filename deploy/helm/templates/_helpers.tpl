@@ -9,6 +9,13 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 
+{{- /* Labels that no version of the chart changes: Strimzi copies a label of Kafka and of its pools to the pods, and starts
+all brokers again when one is another. */ -}}
+{{- define "tenure.lasting" -}}
+app.kubernetes.io/part-of: tenure
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
 {{- define "tenure.kafka" -}}
 {{ if .Values.kafka.managed }}tenure-kafka-bootstrap.{{ .Release.Namespace }}.svc:9093{{ else }}{{ .Values.kafka.bootstrap }}{{ end }}
 {{- end }}
