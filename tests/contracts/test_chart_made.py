@@ -132,6 +132,20 @@ def test_consumers_scale_by_the_lag_of_their_own_group() -> None:
     assert set(of_kind("HorizontalPodAutoscaler")) == {f"tenure-{name}" for name in by_cpu}
 
 
+@pytest.mark.parametrize(
+    ("settings", "most"),
+    [
+        ({"parts.api.minReplicas": "5"}, 4),
+        ({"parts.edge.maxReplicas": "1"}, 1),
+        ({"parts.consumers.minReplicas": "7", "parts.consumers.maxReplicas": "9"}, DECLARED["partitions"]),
+    ],
+)
+def test_bounds_that_no_cluster_takes_are_refused(settings: dict[str, str], most: int) -> None:
+    """Also more consumers than partitions, of which the others would be idle."""
+    with pytest.raises(OperatorError, match=rf"parts\.\w+\.minReplicas: \d is more than {most}"):
+        chart_checks.rendered(settings=settings)
+
+
 def test_every_pod_is_restricted() -> None:
     """As the pod security standard `restricted` says, and with a read-only root file system."""
     assert len(pods()) == len(PROCESSES) + 1
