@@ -32,6 +32,8 @@ NAME: Final = "NAME"
 
 _SECRETS: Final = "/run/secrets"
 _HOSTS: Final = "https://{{ .Values.hosts.%s }}"
+_CONNECTIONS: Final = 17
+"""How many connections to PostgreSQL a process has at most: a pool of 12, its log's writer and readers, listeners."""
 _DRAIN_S: Final = 5
 """Longer than the readiness probe's period: an endpoint that goes is not asked any more when connections end."""
 PROBES: Final[Mapping[str, Any]] = {
@@ -188,6 +190,7 @@ def declared(page: Declaration | None = None) -> dict[str, Any]:
         },
         "roles": roles(),
         "firstStatements": first_statements(),
+        "connections": _CONNECTIONS,
         "partitions": max(each.partitions for each in page.topics if each.name.startswith(tuple(SERVICES))),
     }
 

@@ -11,7 +11,8 @@ from typing import Any, Final
 import pytest
 
 from deploy import OperatorError, chart, chart_checks
-from shared.services import OPERATIONS
+from shared.services import OPERATIONS, SERVICES
+from tests.contracts.charts import DECLARED, PROCESSES
 
 pytestmark = pytest.mark.skipif(not chart_checks.HELM.exists(), reason="no helm here: `make chart` builds it, with Go")
 
@@ -119,6 +120,26 @@ def test_the_values_of_a_store_are_those_of_the_plugins_definition() -> None:
         assert set(store[name]["enum"]) <= set(theirs["wal"]["properties"][name]["enum"])
         assert set(store[name]["enum"]) == set(theirs["data"]["properties"][name]["enum"])
     assert store["retention"]["pattern"] == spec["retentionPolicy"]["pattern"]
+
+
+def test_postgres_takes_the_connections_of_all_processes_during_an_upgrade() -> None:
+    objects = made()
+    processes = sum(
+        1 + bound(objects, f"tenure-{name}")
+        for name, each in PROCESSES.items()
+        if "DATABASE_URL" in each["environment"]
+    )
+    needed = 20 + DECLARED["connections"] * (processes + len(SERVICES) * (20 - 4))
+    with pytest.raises(OperatorError, match=f"max_connections: an upgrade has up to {needed} by the bounds"):
+        made({"parts.api.maxReplicas": "20", "parts.consumers.maxReplicas": "4"})
+
+
+def bound(objects: Mapping[tuple[str, str], Mapping[str, Any]], name: str) -> int:
+    """Return how many processes a deployment has at most."""
+    for kind, field in (("HorizontalPodAutoscaler", "maxReplicas"), ("ScaledObject", "maxReplicaCount")):
+        if (kind, name) in objects:
+            return int(objects[kind, name]["spec"][field])
+    return int(objects["Deployment", name]["spec"]["replicas"])
 
 
 def test_a_new_version_of_the_chart_starts_no_broker_again() -> None:
