@@ -44,6 +44,8 @@ T = TypeVar("T")
 HOST: Final = "127.0.0.1"
 _REMEDY: Final = "stop that process, or set TENURE_PORT_BASE to the first of 13 free ports"
 PROBE_S: Final = 3.0
+_BEGUN: Final = "begun"
+"""The file that is in a server's folder while its data folder is being created."""
 
 
 class NotReady(Exception):
@@ -217,10 +219,14 @@ class Postgres(Part):
         return self.folder / "data"
 
     def _prepare(self) -> None:
-        if (self._data / "PG_VERSION").exists() and (self.folder / "initialised").exists():
-            return
-        shutil.rmtree(self._data, ignore_errors=True)  # of an interrupted initdb
         password = self.folder / "password"
+        if not _begun(self.folder, self._data, "PG_VERSION"):
+            if not password.exists():
+                raise OperatorError(
+                    f"{self._data} has data, but {password} is missing: put the superuser's password back."
+                )
+            _created(self.folder, "initialised")
+            return
         password.touch(mode=0o600)
         password.write_text(secrets.token_urlsafe(24))
         options = ("--encoding=UTF8", "--locale=C", "--username=tenure", "--auth=scram-sha-256", f"--pwfile={password}")
@@ -231,7 +237,7 @@ class Postgres(Part):
             if "unshare" in reason:
                 reason += " (PostgreSQL refuses root and this machine forbids user namespaces: run as an ordinary user)"
             raise OperatorError(f"PostgreSQL's data folder {self._data} could not be created: {reason}")
-        (self.folder / "initialised").touch()
+        _created(self.folder, "initialised")
 
     def _process(self) -> ChildProcess:
         settings = [f"--{name}={value}" for name, value in {**self._SETTINGS, "port": str(self.port)}.items()]
@@ -349,9 +355,9 @@ logger.server.level = info
         (self.folder / "server.properties").write_text(text)
         (self.folder / "log4j2.properties").write_text(self._LOGGING)
         (self.folder / "tmp").mkdir(exist_ok=True)
-        if (self.folder / "formatted").exists():
+        if not _begun(self.folder, self.folder / "data", "meta.properties"):
+            _created(self.folder, "formatted")
             return
-        shutil.rmtree(self.folder / "data", ignore_errors=True)  # of an interrupted format
         name = bytes([0]) + uuid.uuid4().bytes[1:]  # an id that begins with a dash would be read as an option
         cluster = base64.urlsafe_b64encode(name).decode().rstrip("=")
         command = self._java("kafka.tools.StorageTool", "format", "-t", cluster, "-c", "server.properties")
@@ -359,7 +365,7 @@ logger.server.level = info
         if done.returncode != 0:
             reason = ((done.stderr + done.stdout).strip().splitlines() or ["no message"])[-1]
             raise OperatorError(f"Kafka's folder {self.folder} could not be formatted: {reason}")
-        (self.folder / "formatted").touch()
+        _created(self.folder, "formatted")
 
     def _protecting(self) -> Mapping[str, str]:
         if self.protection is None:
@@ -406,6 +412,32 @@ logger.server.level = info
             await admin.close()
         if not cluster["brokers"] or cluster["controller_id"] < 0:
             raise NotReady("the broker has not joined its cluster yet")
+
+
+def _begun(folder: Path, data: Path, complete: str) -> bool:
+    """Return whether data has to be created, and note that this has begun.
+
+    Data that is there without such a note is complete: it may have been restored.
+
+    Args:
+        complete: a file that every data folder of the server has.
+    """
+    begun = folder / _BEGUN
+    if begun.exists():
+        shutil.rmtree(data, ignore_errors=True)  # of a creation that was interrupted
+    elif (data / complete).exists():
+        return False
+    begun.touch()
+    return True
+
+
+def _created(folder: Path, marker: str) -> None:
+    """Note that the data is complete.
+
+    The file is for versions before this one, which remove data without it.
+    """
+    (folder / marker).touch()
+    (folder / _BEGUN).unlink(missing_ok=True)
 
 
 def postgres_bin() -> Path:

@@ -32,6 +32,11 @@ class Backup:
         return self.folder / "base"
 
     @property
+    def password(self) -> Path:
+        """The superuser's, which on one machine is beside the data folder."""
+        return self.folder / "password"
+
+    @property
     def archive(self) -> Path:
         return self.folder / "wal"
 
@@ -62,6 +67,7 @@ def take_base(postgres: Postgres, backup: Backup) -> None:
     """Take a base backup, while the services work."""
     shutil.rmtree(backup.base, ignore_errors=True)
     _run(postgres, "pg_basebackup", "--pgdata", str(backup.base), "--checkpoint=fast", "--wal-method=none")
+    shutil.copy2(postgres.folder / "password", backup.password)
 
 
 def take_private(postgres: Postgres, backup: Backup) -> None:
@@ -111,10 +117,11 @@ def archive_all(postgres: Postgres) -> None:
 
 
 def restore_to(postgres: Postgres, backup: Backup, moment: str) -> None:
-    """Start a server as it was at a moment, from base backup and archive, in no data folder."""
+    """Start a server as it was at a moment, from base backup and archive, where nothing is left of it."""
     data = postgres.folder / "data"
     shutil.copytree(backup.base, data)
     data.chmod(0o700)
+    shutil.copy2(backup.password, postgres.folder / "password")
     with (data / "postgresql.auto.conf").open("a") as file:
         file.write(f"restore_command = 'cp {backup.archive}/%f %p'\n")
         file.write(f"recovery_target_time = '{moment}'\nrecovery_target_action = 'promote'\n")

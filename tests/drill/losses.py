@@ -52,10 +52,10 @@ def start_services(system: System) -> None:
 
 
 def all_of_postgresql(at: Scene) -> None:
-    """PostgreSQL's data folder: base backup, WAL to a moment, private tables, then Kafka."""
+    """PostgreSQL's folder: base backup, WAL to a moment, private tables, then Kafka."""
     at.postgres.kill()
-    shutil.rmtree(at.postgres.folder / "data")
-    at.say(f"PostgreSQL's data is gone; it is restored as of {at.moment}")
+    shutil.rmtree(at.postgres.folder)
+    at.say(f"PostgreSQL's folder is gone; it is restored as of {at.moment}")
     stop_services(at.system)
     restore_to(at.postgres, at.backup, at.moment)
     restore_private(at.postgres, at.backup)
@@ -101,13 +101,12 @@ def one_topic(at: Scene) -> None:
 
 
 def all_of_kafka(at: Scene) -> None:
-    """Kafka's data folder, with topics, users and offsets: made again, topics restored."""
+    """Kafka's data folder, with topics, users and offsets: created again, topics restored."""
     assert isinstance(at.system.kafka, stack.Kafka)
     at.say("Kafka's data is gone")
     stop_services(at.system)
     at.system.kafka.kill()
     shutil.rmtree(at.system.kafka.folder / "data")
-    (at.system.kafka.folder / "formatted").unlink()
     at.system.kafka.start()
     _make_topics(at)
     for service in SERVICES:
