@@ -6,6 +6,7 @@
 import os
 from collections import Counter
 from functools import cache, reduce
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from shared.services import EDGES, OPERATIONS, PORTS, SERVICES, url_variable
 from tests.contracts.charts import DECLARED, PAGE, PROCESSES, grants_of_users
 
 pytestmark = pytest.mark.skipif(not chart_checks.HELM.exists(), reason="no helm here: `make chart` builds it, with Go")
+
+
+ALWAYS_PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10")
 
 
 @cache
@@ -163,6 +167,26 @@ def test_every_pod_is_restricted() -> None:
                 "allowPrivilegeEscalation": False,
                 "readOnlyRootFilesystem": True,
                 "capabilities": {"drop": ["ALL"]},
+            }
+
+
+def test_only_what_people_name_is_reached_outside() -> None:
+    """Webhooks and mails are sent by identity's consumers, providers are asked by its API and by the console."""
+    outside: dict[str, list[dict[str, Any]]] = {}
+    for name, policy in of_kind("NetworkPolicy").items():
+        blocks = [
+            peer["ipBlock"] for rule in policy["spec"].get("egress", ()) for peer in rule["to"] if "ipBlock" in peer
+        ]
+        outside |= {name: blocks} if blocks else {}
+    assert set(outside) == {"tenure-identity-api", "tenure-identity-consumers", "tenure-console"}
+    for name, blocks in outside.items():
+        pods_of = of_kind("NetworkPolicy")[name]["spec"]["podSelector"]["matchLabels"]
+        assert pods_of == of_kind("Deployment")[name]["spec"]["selector"]["matchLabels"]
+        assert [block["cidr"] for block in blocks] == ["0.0.0.0/0", "::/0"]
+        for block in blocks:
+            assert {":" in private for private in block["except"]} == {":" in block["cidr"]}
+            assert {ip_network(one) for one in block["except"]} >= {
+                ip_network(one) for one in ALWAYS_PRIVATE if (":" in one) == (":" in block["cidr"])
             }
 
 
