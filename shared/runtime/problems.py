@@ -19,9 +19,10 @@ from starlette.routing import Match, Route
 
 from shared import rules
 from shared.eventlog.decision import Rejected
-from shared.eventlog.write.log import EventTooLarge, KeyReused, Refused
+from shared.eventlog.write.log import KeyReused, Refused
 from shared.eventlog.write.postgres import TRANSIENT
 from shared.eventlog.write.store import Conflict, Unavailable
+from shared.eventlog.write.storing import EventTooLarge
 from shared.events.base import NewerRow
 from shared.events.envelope import BadName
 from shared.events.upcasts import NewerEvent

@@ -25,8 +25,7 @@ BOUNDS: Final[Mapping[str, str]] = {
     "processes": "appends of several processes take turns at the head's lock with smaller batches, and on shared "
     "streams a process's cached state is out of date after another's append.",
     "web": "470 µs of a command are spread over middleware, token, form, routing, the commit and the answer: asyncpg a "
-    "fifth, uvicorn's writing of the answer a tenth, layers between the socket and the route a fifth. The items of a "
-    "bulk request are decided in order, each after the commit of the one before.",
+    "fifth, uvicorn's writing of the answer a tenth, layers between the socket and the route a fifth.",
     "pipeline 100": _ROUND_TRIPS,
     "pipeline 1000": _ROUND_TRIPS,
     "system": "processor: a command costs 35 ms of it at 20/s, 15 at 100/s and 7 to 8 at 400/s, so two cores carry "

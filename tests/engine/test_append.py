@@ -9,7 +9,7 @@ import pytest
 from shared.eventlog.repair.guard import FENCE
 from shared.eventlog.repair.tries import MENDING
 from shared.eventlog.write.postgres import SQL, PostgresStore, append_arguments
-from shared.eventlog.write.store import Head, Unavailable, Written
+from shared.eventlog.write.store import Head, Unavailable, Write, Written
 from shared.events.envelope import StoredEvent
 from tests.databases import as_operator
 from tests.examples.engine import head_of, next_events, write
@@ -67,6 +67,40 @@ async def test_a_command_has_as_many_events_as_it_says(database: str, counts: tu
         await db.fetch(SQL["append"], said, events, *claims)
     assert refused.value.sqlstate == "TN002"
     assert await db.fetchval("select position from log.head") == 0
+    await db.close()
+
+
+@pytest.mark.parametrize(
+    ("second", "continues"),
+    [
+        (write("a", Head(2, bytes(32))), [0, 1]),  # a later version
+        (write("a", Head(1, bytes(32))), [0, 1]),  # another head
+        (write("b", Head(1, bytes(32))), [0, 1]),  # another stream
+        (write("a"), [0, 2]),  # itself
+        (write("a"), [2, 0]),  # each other
+    ],
+)
+async def test_a_command_continues_one_before_it_on_its_own_stream(
+    database: str, second: Write, continues: list[int]
+) -> None:
+    db = await asyncpg.connect(database)
+    *arguments, _ = append_arguments([write("a"), second])
+    with pytest.raises(asyncpg.PostgresError) as refused:
+        await db.fetch(SQL["append"], *arguments, continues)
+    assert refused.value.sqlstate == "TN002"
+    assert await db.fetchval("select position from log.head") == 0
+    await db.close()
+
+
+async def test_a_process_of_the_version_before_appends_as_it_did(database: str) -> None:
+    db = await asyncpg.connect(database)
+    first = write("a")
+    *arguments, continues = append_arguments([first, write("b")])
+    assert not continues
+    former = "select * from log.append($1, $2, $3, $4)"
+    assert [row["verdict"] for row in await db.fetch(former, *arguments)] == [0]
+    moved = append_arguments([write("a")])[:-1]
+    assert [row["verdict"] for row in await db.fetch(former, *moved)] == [0, 1]
     await db.close()
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from shared.eventlog.write.batching import MAX_WRITES, Batcher
 from shared.eventlog.write.store import Head, Outcome, Unavailable, Write, Written
+from tests.examples import engine
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -56,10 +57,11 @@ async def test_what_does_not_fit_a_batch_goes_to_a_sender_that_is_idle() -> None
     answers = [batcher.submit(write(f"{n}")) for n in range(MAX_WRITES + 1)]
     answers.append(batcher.submit(write("0")))
     await settled()
-    assert sorted(len(each) for sender in (first, second) for each in sender.batches) == [2, MAX_WRITES]
+    assert sorted(len(each) for sender in (first, second) for each in sender.batches) == [1, MAX_WRITES]
     first.open.set()
     second.open.set()
     await asyncio.gather(*answers)
+    assert [first.batches[1:], second.batches[1:]].count([["0"]]) == 1, "what follows on a stream comes after it"
     await batcher.close()
 
 
@@ -78,6 +80,36 @@ async def test_what_is_queued_while_all_send_is_sent_afterwards_also_when_the_lo
     assert sender.batches == [["a"], ["b"]]
     with pytest.raises(Unavailable):
         await batcher.submit(write("c"))
+
+
+async def test_of_one_stream_only_what_continues_the_one_before_is_in_its_batch() -> None:
+    first, second = Sender(), Sender()
+    batcher = Batcher([first.send, second.send])
+    a = engine.write("a")
+    then = engine.write("a", a.after)
+    sent = [a, then, engine.write("a"), engine.write("a", then.after), engine.write("b")]
+    answers = list(map(batcher.submit, sent))
+    await settled()
+    assert sorted((first.batches, second.batches)) == [[], [["a", "a", "b"]]], "what is left waits for this one"
+    first.open.set()
+    second.open.set()
+    await asyncio.gather(*answers)
+    assert [each for each in first.batches + second.batches if len(each) == 1] == [["a"], ["a"]]
+    await batcher.close()
+
+
+async def test_a_closed_log_sends_what_had_to_wait() -> None:
+    first, second = Sender(), Sender()
+    batcher = Batcher([first.send, second.send])
+    answers = [batcher.submit(engine.write("a")) for _ in range(3)]
+    await settled()
+    closing = asyncio.create_task(batcher.close())
+    await settled()
+    first.open.set()
+    second.open.set()
+    async with asyncio.timeout(5):
+        await closing
+    assert await asyncio.gather(*answers) == [Written(0)] * 3
 
 
 async def test_callers_that_were_answered_join_one_batch() -> None:

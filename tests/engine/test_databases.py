@@ -16,7 +16,7 @@ from services import migrations_of
 from shared.eventlog.deliver.kafka import KafkaAccess
 from shared.eventlog.migrate import NotMigrated, owner_of, require_migrated
 from shared.eventlog.repair.verify import verify
-from shared.eventlog.write.postgres import PostgresStore
+from shared.eventlog.write.postgres import PostgresStore, append_arguments
 from shared.eventlog.write.store import Written
 from shared.runtime.access import ACCESS_TABLES
 from shared.runtime.settings import Settings
@@ -67,12 +67,11 @@ async def made_before(server: str) -> str:
         f"insert into alembic_version values ('{SERVICE}_0001'); "
         f"comment on table alembic_version is '{'0' * 64}'"
     )
-    await db.close()
-    store = await PostgresStore(dsn, SERVICE).open()
     first = write("s")
-    await store.append(first)
-    await store.append(write("s", head_of(first.events)))
-    await store.close()
+    for each in (first, write("s", head_of(first.events))):
+        *arguments, _ = append_arguments([each])
+        assert len(await db.fetch("select * from log.append($1, $2, $3, $4)", *arguments)) == 1
+    await db.close()
     return dsn
 
 

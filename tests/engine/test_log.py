@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from shared.eventlog.decision import Decision
-from shared.eventlog.write.log import Accepted, EventTooLarge, KeyReused, Log, Refused
+from shared.eventlog.write.log import Accepted, KeyReused, Log, Refused
 from shared.eventlog.write.store import Outcome, Store, Write
+from shared.eventlog.write.storing import EventTooLarge
 from shared.events import SeatUnassigned
 from shared.events.envelope import GENESIS, chained
 from tests.examples.engine import COUNTER, Count, Counted, decide, meta, new_id
@@ -152,7 +153,7 @@ async def test_a_decider_that_raises_leaves_nothing_behind(store: Store) -> None
 
 
 async def test_an_event_that_is_too_large_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.eventlog.write.log.EVENT_BYTES", 100)
+    monkeypatch.setattr("shared.eventlog.write.storing.EVENT_BYTES", 100)
     log = Log(store, "entitlements")
     with pytest.raises(EventTooLarge, match="the limit for an event is 100"):
         await log.execute(COUNTER, "one", Count(by="x" * 100), meta())
@@ -175,26 +176,51 @@ async def test_cancelled_callers_break_nothing(store: Store) -> None:
     assert len(stored) >= 21
 
 
-async def test_a_caller_that_leaves_as_its_turn_comes_passes_it_on(store: Store) -> None:
+async def test_commands_on_one_stream_that_come_at_once_share_commits(store: Store) -> None:
+    counting = _Counting(store)
+    log = Log(counting, "entitlements")
+    answers = await asyncio.gather(*(log.execute(COUNTER, "one", Count(limit=20), meta()) for _ in range(30)))
+    accepted = [each for each in answers if isinstance(each, Accepted)]
+    refused = [each for each in answers if isinstance(each, Refused)]
+    assert [each.version for each in accepted] == list(range(1, 21)), "in the order in which they came"
+    assert len(refused) == 10
+    assert {each.because for each in refused} == {(accepted[-1].events[0].id,)}
+    assert counting.asked_before_an_answer > 1
+    assert not log._turns._lines, "nothing is kept for a stream that is quiet"
+
+
+async def test_commands_of_several_processes_on_one_stream_are_decided_on_what_is_committed(store: Store) -> None:
+    logs = [Log(store, "entitlements") for _ in range(3)]
+    commands = [(log, meta()) for _ in range(20) for log in logs]
+    answers = await asyncio.gather(*(log.execute(COUNTER, "one", Count(limit=50), m) for log, m in commands))
+    accepted = [each for each in answers if isinstance(each, Accepted)]
+    assert sorted(each.version for each in accepted) == list(range(1, 51))
+    last = (await store.read_stream("counter-one"))[-1].envelope.id
+    assert [each.because for each in answers if isinstance(each, Refused)] == [(last,)] * 10
+
+
+async def test_what_was_decided_after_a_command_that_was_answered_before_is_decided_again(store: Store) -> None:
+    log, other = Log(store, "entitlements"), Log(store, "entitlements")
+    await log.execute(COUNTER, "one", Count(), meta())
+    known = meta()
+    await other.execute(COUNTER, "one", Count(), known)  # which `log` has not seen
+    first, again, third = await asyncio.gather(
+        *(log.execute(COUNTER, "one", Count(), each) for each in (meta(), known, meta()))
+    )
+    assert isinstance(first, Accepted) and isinstance(again, Accepted) and isinstance(third, Accepted)
+    assert (first.version, again.version, again.repeated, third.version) == (3, 2, True, 4)
+    assert [e.envelope.version for e in await store.read_stream("counter-one")] == [1, 2, 3, 4]
+
+
+async def test_a_query_does_not_see_what_is_not_committed(store: Store) -> None:
     held = _Held(store)
     log = Log(held, "entitlements")
-    order: list[str] = []
-
-    async def call(name: str) -> None:
-        await log.execute(COUNTER, "one", Count(by=name), meta())
-        order.append(name)
-        if name == "first":
-            second.cancel()  # in the very step that gave it its turn
-
-    first, second, third, fourth = (asyncio.create_task(call(name)) for name in ("first", "second", "third", "fourth"))
+    commands = [asyncio.create_task(log.execute(COUNTER, "one", Count(), meta())) for _ in range(3)]
     await held.asked.wait()
-    assert len(log._turns._waiting["counter-one"]) == 3
+    assert (await log.state(COUNTER, "one")).number == 0
     held.open.set()
-    async with asyncio.timeout(5):
-        await asyncio.gather(first, second, third, fourth, return_exceptions=True)
-    assert second.cancelled()
-    assert order == ["first", "third", "fourth"]
-    assert not log._turns._waiting, "nothing is kept for a stream that is quiet"
+    await asyncio.gather(*commands)
+    assert (await log.state(COUNTER, "one")).number == 3
 
 
 async def test_a_caller_that_leaves_while_its_write_is_under_way_may_ask_again(store: Store) -> None:
@@ -213,6 +239,23 @@ async def test_a_caller_that_leaves_while_its_write_is_under_way_may_ask_again(s
     assert isinstance(again, Accepted) and (again.version, again.repeated) == (2, True)
     after = await log.execute(COUNTER, "one", Count(), meta())
     assert isinstance(after, Accepted) and after.version == 3
+
+
+class _Counting:
+    """A store that counts how many writes it was given before it answered one."""
+
+    def __init__(self, store: Store) -> None:
+        self._store, self._asked, self.asked_before_an_answer = store, 0, 0
+
+    async def append(self, write: Write) -> Outcome:
+        self._asked += 1
+        outcome = self._store.append(write)
+        await asyncio.sleep(0)
+        self.asked_before_an_answer = self.asked_before_an_answer or self._asked
+        return await outcome
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
 
 
 class _Held:

@@ -59,6 +59,33 @@ async def test_a_stale_write_harms_no_neighbour(store: Store) -> None:
     assert await store.position() == 4
 
 
+async def test_writes_on_one_stream_may_each_continue_the_one_before(store: Store) -> None:
+    a = write("a", number=2)
+    nothing = write("a", head_of(a.events), number=0)
+    c, other = write("a", head_of(a.events)), write("b")
+    outcomes = await asyncio.gather(*map(store.append, (a, nothing, other, c)))
+    assert outcomes == [Written(2), Written(2), Written(3), Written(4)]
+    assert [e.envelope.version for e in await store.read_stream("a")] == [1, 2, 3]
+
+
+async def test_what_continues_a_write_that_is_not_committed_is_not_committed_either(store: Store) -> None:
+    known = write("k", take=("email:x",))
+    await store.append(known)
+    await store.append(write("m"))
+    moved, repeated = write("m"), write("r", command_id=known.command_id)
+    taken = write("t", take=("email:x",))
+    following = [
+        write(each.stream, head_of(each.events), number=number)
+        for each in (moved, repeated, taken)
+        for number in (1, 0)
+    ]
+    last = [write(each.stream, each.after) for each in following]
+    outcomes = await asyncio.gather(*map(store.append, (moved, repeated, taken, *following, *last)))
+    assert [type(each).__name__ for each in outcomes[:3]] == ["Moved", "Repeated", "Taken"]
+    assert outcomes[3:] == [Moved()] * 12
+    assert await store.position() == 2
+
+
 async def test_a_repeated_command_gets_its_first_answer(store: Store) -> None:
     first = write("a", number=2)
     await store.append(first)

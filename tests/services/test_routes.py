@@ -152,7 +152,7 @@ async def test_everything_else_is_a_problem_too(
 async def test_what_would_make_an_event_too_large_is_refused(
     client: httpx.AsyncClient, store: MemoryStore, monkeypatch: pytest.MonkeyPatch, query: str
 ) -> None:
-    monkeypatch.setattr("shared.eventlog.write.log.EVENT_BYTES", 20)
+    monkeypatch.setattr("shared.eventlog.write.storing.EVENT_BYTES", 20)
     answer = await client.post(f"/counters/one{query}", json={"by": "me"})
     assert (answer.status_code, answer.json()["rule"]) == (413, "too-large")
     assert "SeatUnassigned" in answer.json()["detail"] and "the limit for an event is 20" in answer.json()["detail"]

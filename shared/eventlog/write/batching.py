@@ -5,7 +5,7 @@ Each caller gets the outcome of its own write.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Final
 
 from shared.eventlog.write.store import Outcome, Unavailable, Write
@@ -18,24 +18,43 @@ Waiting = tuple[Write, "asyncio.Future[Outcome]"]
 Send = Callable[[Sequence[Write]], Awaitable[Sequence[Outcome]]]
 
 
-def next_batch(queue: deque[Waiting], max_writes: int = MAX_WRITES) -> list[Waiting]:
+def next_batch(
+    queue: deque[Waiting], sent: Collection[str] = frozenset(), max_writes: int = MAX_WRITES
+) -> list[Waiting]:
     """Take the writes that can share a transaction from the front of the queue.
 
-    No two writes of a batch have a stream, a command id or a unique name in common, because `log.append` checks each
-    write against what is committed and not against the rest of the batch.
+    No two writes of a batch have a command id or a unique name in common, because `log.append` checks each write
+    against what is committed and not against the rest of the batch. Those of one stream each continue the one before. A
+    write that has to come after another one of its stream stays in the queue.
+
+    Args:
+        sent: The streams of the writes that wait for the store's answer.
     """
     batch: list[Waiting] = []
-    touched: set[str] = set()  # One set for streams, ids and names: a false match only splits a batch.
+    touched: set[str] = set()  # One set for ids and names: a false match only splits a batch.
+    last: dict[str, Write | None] = {}
+    left: list[Waiting] = []
     size = 0
     while queue and len(batch) < max_writes and size < MAX_BYTES:
         write = queue[0][0]
-        marks = (write.stream, write.command_id, *write.take, *write.release)
+        stream = write.stream
+        if stream in sent or (stream in last and not _continues(write, last[stream])):
+            last[stream] = None
+            left.append(queue.popleft())
+            continue
+        marks = (write.command_id, *write.take, *write.release)
         if not touched.isdisjoint(marks):
             break
         touched.update(marks)
+        last[stream] = write
         size += sum([len(data) for _, data in write.events])
         batch.append(queue.popleft())
+    queue.extendleft(reversed(left))
     return batch
+
+
+def _continues(write: Write, before: Write | None) -> bool:
+    return before is not None and before.after == write.expected
 
 
 class Batcher:
@@ -48,6 +67,8 @@ class Batcher:
 
     def __init__(self, sends: Sequence[Send]) -> None:
         self._queue: deque[Waiting] = deque()
+        self._sent = set[str]()
+        """The streams of the writes that wait for the store's answer."""
         self._loop = asyncio.get_running_loop()  # Kept, because asking for it is a system call.
         self._idle: list[asyncio.Future[None]] = []
         self._woken = False
@@ -80,19 +101,23 @@ class Batcher:
 
     async def _run(self, send: Send) -> None:
         while True:
-            while not self._queue:
-                if self._closed:
+            while not (batch := next_batch(self._queue, self._sent)):
+                if self._closed:  # what is left has to come after what another task has sent, which takes it
                     return
                 turn: asyncio.Future[None] = self._loop.create_future()
                 self._idle.append(turn)
                 await turn
                 self._woken = False
-            batch = next_batch(self._queue)
             if self._queue:
                 self._wake_one()
-            if not await _deliver(send, batch):
-                for waiting in batch:
-                    await _deliver(send, [waiting])
+            streams = {write.stream for write, _ in batch}
+            self._sent |= streams
+            try:
+                if not await _deliver(send, batch):
+                    for waiting in batch:
+                        await _deliver(send, [waiting])
+            finally:
+                self._sent -= streams
             await asyncio.sleep(0)  # Let every caller that has its answer join the next batch.
 
 

@@ -7,7 +7,7 @@ repeated command id gets its first answer again; a refusal is stored with its re
 import asyncio
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import reduce
@@ -33,7 +33,8 @@ from shared.eventlog.write.store import (
     Write,
     Written,
 )
-from shared.eventlog.write.turns import Turns
+from shared.eventlog.write.storing import data_of, personal, refusal_json
+from shared.eventlog.write.turns import Turn, Turns
 from shared.events.base import Event
 from shared.events.envelope import GENESIS, BadName, Envelope, StoredEvent, checked_name, hashed, source_of
 from shared.events.upcasts import decode
@@ -47,16 +48,11 @@ CONFLICTS_S: Final = 10.0
 
 The limit is a time and not a number of attempts: the process that appends has the new state at once, and the one that
 conflicts has to read it first, so a process with a short queue can win a hundred times in a row."""
-EVENT_BYTES: Final = 256 * 1024
 CACHED_STREAMS: Final = 20_000
 
 
 class KeyReused(Exception):
     """The command id was used before for another command."""
-
-
-class EventTooLarge(ValueError):
-    """The command leads to an event that is larger than `EVENT_BYTES`."""
 
 
 class Meta(NamedTuple):
@@ -157,16 +153,24 @@ class Log:
         self._snapshots: Snapshots | None = None
         if snapshot_every > 0 and isinstance(store, KeepsSnapshots):
             self._snapshots = Snapshots(store, snapshot_every)
-        self._turns = Turns()
+        self._turns: Turns[StreamState[Any]] = Turns()
 
     async def execute(
-        self, stream: Stream[S, C, E], key: str, command: C, meta: Meta, condition: Condition | None = None
+        self,
+        stream: Stream[S, C, E],
+        key: str,
+        command: C,
+        meta: Meta,
+        condition: Condition | None = None,
+        decided: Callable[[], None] | None = None,
     ) -> Answer:
         """Decide on the command and commit the decision.
 
         Args:
             condition: What the version that the command is decided on has to meet. A repeated command gets its first
                 answer, whatever the version is now.
+            decided: Called when the decision is on its way to the store: a command that is executed from then on is
+                decided after this one. It must not raise or wait.
 
         Raises:
             ConditionFailed: The stream's version does not meet the condition. The command id stays free.
@@ -180,24 +184,30 @@ class Log:
         stream_id = checked_name(stream.id(key), "a stream id")
         _check_names(meta)
         began = perf_counter()
-        others = self._turns.begin(stream_id)
-        if others is not None:
-            await others
+        turn = self._turns.begin(stream_id, alone=condition is not None)
         try:
-            answer = await self._execute(stream, stream_id, command, meta, condition)
+            answer = await self._execute(stream, stream_id, command, meta, condition, turn, decided)
         finally:
-            self._turns.end(stream_id)
+            turn.end()
         if self._observer is not None:
             self._observer.answered(command, answer, perf_counter() - began)
         return answer
 
     async def _execute(
-        self, stream: Stream[S, C, E], stream_id: str, command: C, meta: Meta, condition: Condition | None
+        self,
+        stream: Stream[S, C, E],
+        stream_id: str,
+        command: C,
+        meta: Meta,
+        condition: Condition | None,
+        turn: Turn[StreamState[Any]],
+        decided: Callable[[], None] | None,
     ) -> Answer:
         taken: str | None = None
         deadline: float | None = None
+        await turn.comes()
         while True:
-            current = self._cache.get(stream_id) or await self._load(stream, stream_id)
+            current = turn.after or self._cache.get(stream_id) or await self._load(stream, stream_id)
             if condition is not None and not condition(stream_id, current.head.version):
                 current = await self._catch_up(stream, stream_id, current)  # it may be behind other processes
                 known = await self.store.fingerprints([meta.command_id])
@@ -208,16 +218,23 @@ class Log:
             if isinstance(decision, Rejected):
                 sealed: Sequence[Event] = ()
             else:
-                sealed = await self._sealed(decision) if _personal(decision) else decision
+                sealed = await self._sealed(decision) if personal(decision) else decision
             write, after = self._write(stream, stream_id, current, decision, sealed, meta, command)
+            appended = self.store.append(write)
+            turn.sends(after)
+            if decided is not None:
+                decided()
             try:
-                outcome: Outcome = await self.store.append(write)
+                outcome: Outcome = await appended
             except BaseException:
                 self._cache.pop(stream_id, None)
                 raise
             match outcome:
                 case Written(position):
-                    self._cache_state(stream_id, after)
+                    cached: StreamState[S] | None = self._cache.get(stream_id)
+                    if cached is None or cached.head.version <= after.head.version:  # else it was read in the meantime
+                        self._cache_state(stream_id, after)
+                    turn.answered(committed=True)
                     return _answer(write, decision, position)
                 case Moved():
                     now = asyncio.get_running_loop().time()
@@ -226,9 +243,13 @@ class Log:
                         raise Conflict(
                             f"{stream_id}: other commands appended to this stream for {CONFLICTS_S:.0f} s; try again"
                         )
-                    await self._catch_up(stream, stream_id, current)
+                    await turn.again()
+                    cached = self._cache.get(stream_id)
+                    if turn.after is None and cached is not None:
+                        await self._catch_up(stream, stream_id, cached)
                 case Taken(name):
                     taken = name
+                    await turn.again()
                 case Repeated() as first:
                     self._cache.pop(stream_id, None)
                     return await self._first_answer(first, write, derived=meta.derived)
@@ -263,7 +284,7 @@ class Log:
         if isinstance(decision, Rejected):
             return _refused(stream_id, decision)
         for event in decision:
-            _data(event)
+            data_of(event)
         before = current.head.version + len(given)
         events = tuple(Recorded("", n, 0, event) for n, event in enumerate(decision, start=before + 1))
         return Accepted(stream_id, before + len(events), events)
@@ -283,9 +304,13 @@ class Log:
         """Return the stream's state after everything that was committed before the call."""
         return (await self._fresh(stream, stream.id(key))).state
 
-    def reader(self) -> Reader:
-        """Return a new reader for one request."""
-        return Reader(self._fresh)
+    def reader(self, ready: Callable[[], Awaitable[None]] | None = None) -> Reader:
+        """Return a new reader for one request.
+
+        Args:
+            ready: Waits until the request may read a stream.
+        """
+        return Reader(self._fresh, ready)
 
     async def _fresh(self, stream: Stream[S, C, E], stream_id: str) -> StreamState[S]:
         current: StreamState[S] | None = self._cache.get(stream_id)
@@ -344,7 +369,7 @@ class Log:
     async def opened(self, stored: Sequence[StoredEvent]) -> Sequence[Event]:
         """Return stored events with personal fields in the clear; those of the forgotten are empty."""
         events = [decode(envelope, data, trusted=True) for envelope, data in stored]
-        if self._sealer is None or not _personal(events):
+        if self._sealer is None or not personal(events):
             return events
         opened = await self._sealer.open(events)
         return [event.recorded(s.envelope.id) for event, s in zip(opened, stored, strict=True)]
@@ -377,7 +402,7 @@ class Log:
             time=meta.now,
         )
         if isinstance(decision, Rejected):
-            write.refusal = _refusal_json(decision, command)
+            write.refusal = refusal_json(decision, command)
             return write, current
         state, head, tenant = current.state, current.head, current.tenant
         events: list[StoredEvent] = []
@@ -399,7 +424,7 @@ class Log:
         return write, StreamState(state, head, tenant)
 
     def _next(self, stream_id: str, head: Head, event: Event, tenant: str, actor: str, meta: Meta) -> StoredEvent:
-        data = _data(event)
+        data = data_of(event)
         envelope = Envelope(  # By position: names would take twice the time.
             self._new_id(),
             self._source,
@@ -439,14 +464,6 @@ class Log:
         return Accepted(first.stream, first.first + first.events, events, repeated=not ours)
 
 
-def _data(event: Event) -> bytes:
-    """Return the event's data. Raise EventTooLarge if it is larger than `EVENT_BYTES`."""
-    data = event.data()
-    if len(data) > EVENT_BYTES:
-        raise EventTooLarge(f"{event.type()} has {len(data)} bytes; the limit for an event is {EVENT_BYTES}")
-    return data
-
-
 def _check_names(meta: Meta) -> None:
     """Raise BadName if the metadata cannot be written into a record's headers."""
     command_id, actor, _, correlation_id, causation_id, traceparent, *_ = meta
@@ -459,22 +476,6 @@ def _check_names(meta: Meta) -> None:
     if causation_id != command_id:
         checked_name(causation_id, "a causation id")
     checked_name(traceparent, "a traceparent")
-
-
-def _personal(events: Sequence[Event]) -> bool:
-    return any(event.PERSONAL_FIELDS for event in events)
-
-
-def _refusal_json(refusal: Rejected, command: object) -> str:
-    return json.dumps(
-        {
-            "command": type(command).__name__,
-            "rule": refusal.rule,
-            "reason": refusal.reason,
-            "remedy": refusal.remedy,
-            "because": [event.ref for event in refusal.because],
-        }
-    )
 
 
 def _refused(stream_id: str, refusal: Rejected) -> Refused:

@@ -387,7 +387,17 @@ def append_arguments(writes: Sequence[Write]) -> tuple[list[Any], ...]:
             )
         taken += [(number, key) for key in w.take]
         released += [(number, key) for key in w.release]
-    return commands, events, taken, released
+    return commands, events, taken, released, _continued(writes)
+
+
+def _continued(writes: Sequence[Write]) -> list[int]:
+    """Return for each write the number of the write before it on the same stream, or 0; nothing if all are 0."""
+    last: dict[str, int] = {}
+    before = []
+    for number, write in enumerate(writes, start=1):
+        before.append(last.get(write.stream, 0))
+        last[write.stream] = number
+    return before if len(last) < len(writes) else []
 
 
 def stored_event(row: Any, source: str) -> StoredEvent:

@@ -1,5 +1,5 @@
--- append: append writes. See `append.sql` among the migrations.
-select * from log.append($1, $2, $3, $4);
+-- append: append writes. See `append.sql` and `log_0013.sql` among the migrations.
+select * from log.append($1, $2, $3, $4, $5);
 
 -- history: read at most $4 of a stream's events: those after the version $2, or, if $3, those before it, the newest first.
 (

@@ -25,10 +25,14 @@ class StreamState(Generic[S]):
 class Reader:
     """A cache of the streams that a request reads: each is read once, on first use."""
 
-    __slots__ = ("_fresh", "_streams")
+    __slots__ = ("_fresh", "_ready", "_streams")
 
-    def __init__(self, fresh: Callable[[Stream[Any, Any, Any], str], Awaitable[StreamState[Any]]]) -> None:
-        self._fresh = fresh
+    def __init__(
+        self,
+        fresh: Callable[[Stream[Any, Any, Any], str], Awaitable[StreamState[Any]]],
+        ready: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self._fresh, self._ready = fresh, ready
         self._streams: dict[str, StreamState[Any]] = {}
 
     async def state(self, stream: Stream[S, C, E], key: str) -> S:
@@ -39,5 +43,7 @@ class Reader:
         """Return the stream's state, head and tenant as of this reader's first read of it."""
         current: StreamState[S] | None = self._streams.get(stream_id)
         if current is None:
+            if self._ready is not None:
+                await self._ready()
             current = self._streams[stream_id] = await self._fresh(stream, stream_id)
         return current

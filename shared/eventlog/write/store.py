@@ -51,6 +51,14 @@ class Write:
     release: Sequence[str] = ()
     refusal: str | None = None
 
+    @property
+    def after(self) -> Head:
+        """The stream's head once this is committed."""
+        if not self.events:
+            return self.expected
+        last = self.events[-1].envelope
+        return Head(last.version or 0, last.hash)
+
 
 class Written(NamedTuple):
     """The write is committed.

@@ -1,5 +1,6 @@
 """A log whose commands are spans."""
 
+from collections.abc import Callable
 from typing import TypeVar
 
 from shared.eventlog.decision import Stream
@@ -34,7 +35,13 @@ class TracedLog(Log):
         self._tracer, self._service = tracer, service
 
     async def execute(
-        self, stream: Stream[S, C, E], key: str, command: C, meta: Meta, condition: Condition | None = None
+        self,
+        stream: Stream[S, C, E],
+        key: str,
+        command: C,
+        meta: Meta,
+        condition: Condition | None = None,
+        decided: Callable[[], None] | None = None,
     ) -> Answer:
         span = self._tracer.start(
             f"execute {type(command).__name__}",
@@ -50,7 +57,8 @@ class TracedLog(Log):
         )
         error = ""
         try:
-            answer = await super().execute(stream, key, command, meta._replace(traceparent=span.context), condition)
+            traced = meta._replace(traceparent=span.context)
+            answer = await super().execute(stream, key, command, traced, condition, decided)
             span.note(_outcome(answer))
         except BaseException as fault:
             error = type(fault).__name__
