@@ -23,6 +23,7 @@ from shared.runtime.auth import Actor
 from shared.runtime.conditions import etag, precondition
 from shared.runtime.csv_items import BulkItem, read_items
 from shared.runtime.forms import read_form, read_path
+from shared.runtime.in_order import AT_ONCE, Place, in_order
 from shared.runtime.limits import Limits, source_of
 from shared.runtime.parts import Parts
 from shared.runtime.people import NamesPeople, with_accounts
@@ -212,28 +213,37 @@ async def _respond_to_each(
 ) -> Response:
     """Decide each item in order.
 
-    A line of a CSV file that is no item is answered with its problem. A server error ends the request. If it is sent
-    again with its key, it continues where it ended.
+    An item is decided on what those before it have come to, which is committed by and by. A line of a CSV file that is
+    no item is answered with its problem. A server error ends the request. If it is sent again with its key, the items
+    that were decided get their answers again.
     """
     answers, given, headers, accepted = [], dict[str, list[Event]](), dict[str, str](), 0
     asked = [b"" if isinstance(item, Problem) else _for_fingerprint(item) for item, _ in items]
     ids = await _item_ids(route, request, context, key, asked)
-    for (item, line), command_id, raw in zip(items, ids, asked, strict=True):
+
+    async def decided(each: tuple[BulkItem, str, bytes], place: Place) -> Response:
+        nonlocal accepted
+        (item, _), command_id, raw = each
         try:
             if isinstance(item, Problem):
                 raise item
-            response, answer = await _decide(route, request, context.asking(item, command_id), path, raw, given)
+            response, answer = await _decide(route, request, context.asking(item, command_id, place), path, raw, given)
         except Exception as error:
             problem = to_problem(error)
             if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 raise
-            response = problem.response()
-        else:
-            if isinstance(answer, Accepted):
-                accepted += 1
-                given.setdefault(answer.stream, []).extend(event.event for event in answer.events)
-                kept = ("tenure-version", "cache-control")  # the latter if an item has a token
-                headers |= {name: value for name, value in response.headers.items() if name in kept}
+            return problem.response()
+        if isinstance(answer, Accepted):
+            accepted += 1
+            given.setdefault(answer.stream, []).extend(event.event for event in answer.events)
+        return response
+
+    every = zip(items, ids, asked, strict=True)
+    at_once = 1 if context.dry_run else AT_ONCE  # a dry run needs the events of the items before
+    for (_, line), response in zip(items, await in_order(every, decided, at_once), strict=True):
+        if response.status_code < HTTPStatus.MULTIPLE_CHOICES:
+            kept = ("tenure-version", "cache-control")  # the latter if an item has a token
+            headers |= {name: value for name, value in response.headers.items() if name in kept}
         numbered = {} if line is None else {"line": line}
         answers.append({**numbered, "status": response.status_code, "answer": orjson.Fragment(bytes(response.body))})
     request.state.noted = {"command": route.name, "items": len(answers), "accepted": accepted}

@@ -39,6 +39,7 @@ from shared.runtime.auth import Actor
 from shared.runtime.conditions import Precondition
 from shared.runtime.database import Pool
 from shared.runtime.forms import form_of, has_secret, many_of, part_of, path_types, text_fields
+from shared.runtime.in_order import Place
 from shared.runtime.parts import Parts
 from shared.runtime.sizes import BODY_BYTES, body_bytes
 
@@ -73,6 +74,8 @@ class RequestContext(Generic[F_co]):
     """The service's own state besides the runtime's parts, such as identity's keys."""
     condition: Precondition | None = None
     """What the version of the stream that decides has to meet."""
+    place: Place | None = None
+    """An item's place among those of its bulk request."""
 
     @property
     def log(self) -> Log:
@@ -82,18 +85,23 @@ class RequestContext(Generic[F_co]):
     def db(self) -> Pool:
         return self.parts.db
 
-    def asking(self, asked: G, command_id: str = "") -> "RequestContext[G]":
-        """Return the same request for another part of the caller's, with nothing read yet."""
+    def asking(self, asked: G, command_id: str = "", place: Place | None = None) -> "RequestContext[G]":
+        """Return the same request for another part of the caller's, with nothing read yet.
+
+        The streams of an item are read once what the items before it have changed is committed.
+        """
+        place = place or self.place
         return RequestContext(
             asked=asked,
             actor=self.actor,
             now=self.now,
             command_id=command_id or self.command_id,
             dry_run=self.dry_run,
-            streams=self.log.reader(),
+            streams=self.log.reader(None if place is None else place.all_before_are_answered),
             parts=self.parts,
             app=self.app,
             condition=self.condition,
+            place=place,
         )
 
     async def state(self, stream: Stream[S, C, E], key: str) -> S:
@@ -223,7 +231,7 @@ class CommandRoutes:
         Args:
             open: the route needs no token.
             bulk: the body is `{"items": [...]}`, and the response has an answer for each item, in order. Items are
-                decided one by one, each under an id of its own, so a repeated request gets the first answers of the
+                decided in order, each under an id of its own, so a repeated request gets the first answers of the
                 items that were decided.
             extra_response: the fields that the function may add to the response.
             scopes: the scopes of which a machine account needs one.
@@ -331,7 +339,11 @@ def _decide(
         addressed = await call(own, **{name: path[name] for name in signature.parameters})
         key, command = addressed.key, addressed.command
         if not own.dry_run:
-            return await own.log.execute(stream, key, command, meta(key), own.condition), addressed
+            if own.place is None:
+                return await own.log.execute(stream, key, command, meta(key), own.condition), addressed
+            await own.place.comes()
+            answer = await own.log.execute(stream, key, command, meta(key), own.condition, own.place.decided)
+            return answer, addressed
         before = cast("Sequence[E]", given.get(stream.id(key), ()))  # a stream's events are of its own kinds
         return await own.log.dry_run(stream, key, command, before, own.streams, own.condition), addressed
 

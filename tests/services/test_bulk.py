@@ -1,7 +1,9 @@
 """Many commands in one request: an answer per item, in their order, under one idempotency key."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any, cast
 
 import httpx
@@ -29,12 +31,18 @@ class Store(MemoryStore):
     """Away after so many appends."""
 
     left = 10**6
+    at_once = most_at_once = 0
 
     async def append(self, write: Write) -> Outcome:
         if self.left == 0:
             raise Unavailable("away")
         self.left -= 1
-        return await super().append(write)
+        outcome = await super().append(write)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        await asyncio.sleep(0)
+        self.at_once -= 1
+        return outcome
 
 
 class Secret(BaseModel):
@@ -54,6 +62,11 @@ async def count(context: RequestContext[Count], key: str) -> Addressed[Count]:
     return Addressed(key, context.asked)
 
 
+async def count_seen(context: RequestContext[Count], key: str) -> Addressed[Count]:
+    before = await context.state(COUNTER, key)
+    return Addressed(key, replace(context.asked, by=f"{context.asked.by}-after-{before.number}"))
+
+
 async def count_another_too(context: RequestContext[Count], key: str) -> Addressed[Count]:
     meta = Meta(context.further_id("release"), context.actor.account_id, context.now)
     assert not (await context.log.execute(COUNTER, "another", Count(), meta)).repeated
@@ -70,6 +83,7 @@ async def client(store: Store) -> AsyncIterator[httpx.AsyncClient]:
     commands, made = CommandRoutes(), parts()
     commands.route("POST", "/counters/{key}", COUNTER)(count)
     commands.route("POST", "/counters/{key}/bulk", COUNTER, bulk=True)(count)
+    commands.route("POST", "/seen/{key}/bulk", COUNTER, bulk=True)(count_seen)
     commands.route("POST", "/further/{key}", COUNTER)(count_another_too)
     made.opened_log = Log(store, "entitlements", observer=made.metrics)
     made.opened_db = cast("Pool", Refusals())
@@ -95,6 +109,23 @@ async def test_each_item_is_answered_as_it_would_be_alone_in_order(client: httpx
     assert full["because"] == [second["events"][0]["id"]]
     assert list(store._commands) == ["account:~0:one", "account:~2:one", "account:~3:one"]
     assert {event.envelope.correlation_id for event in store.events} == {answer.headers["X-Correlation-ID"]}
+
+
+async def test_an_item_that_reads_a_stream_sees_what_the_items_before_have_changed(client: httpx.AsyncClient) -> None:
+    sent = {"items": [{"by": f"{number}", "limit": 99} for number in range(20)]}
+    body = (await client.post("/seen/one/bulk", json=sent)).json()
+    by = [item["answer"]["events"][0]["data"]["account_id"] for item in body["items"]]
+    assert by == [f"{number}-after-{number}" for number in range(20)]
+
+
+async def test_items_of_one_stream_do_not_wait_for_the_commits_before(client: httpx.AsyncClient, store: Store) -> None:
+    answer = await send(client, *(f"{number}" for number in range(40)), limit=30)
+    items = answer.json()["items"]
+    assert [item["status"] for item in items] == [200] * 30 + [409] * 10
+    by = [item["answer"]["events"][0]["data"]["account_id"] for item in items[:30]]
+    assert by == [f"{number}" for number in range(30)]
+    assert [event.envelope.version for event in store.events] == list(range(1, 31))
+    assert store.most_at_once > 1
 
 
 async def test_sent_again_with_its_key_it_gets_its_first_answers(client: httpx.AsyncClient, store: Store) -> None:

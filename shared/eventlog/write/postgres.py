@@ -391,7 +391,10 @@ def append_arguments(writes: Sequence[Write]) -> tuple[list[Any], ...]:
 
 
 def _continued(writes: Sequence[Write]) -> list[int]:
-    """Return for each write the number of the write before it on the same stream, or 0; nothing if all are 0."""
+    """Return for each write the number of the one before it on its stream, or 0.
+
+    Nothing is returned if all are 0.
+    """
     last: dict[str, int] = {}
     before = []
     for number, write in enumerate(writes, start=1):
