@@ -65,6 +65,7 @@ def shared_environment() -> dict[str, str]:
         "TENURE_ISSUER": _HOSTS % "identity",
         "TENURE_LOG": "json",
         "TENURE_LOG_LEVEL": "{{ .Values.logLevel }}",
+        "TENURE_PUBLIC_KAFKA": "{{ .Values.kafka.external.address }}",
         "TENURE_PUBLIC_URL": _HOSTS % "console",
         "TENURE_TRUSTED_PROXIES": '{{ join "," .Values.network.pods }}',
         **{url_variable(name): f"http://{PREFIX}-{name}:{port}" for name, port in PORTS.items()},

@@ -100,7 +100,8 @@ def contract_queries() -> APIRouter:
     async def asyncapi(request: Request) -> JSONResponse:
         """Return the AsyncAPI 3.0 document of the topics that this service publishes or is sent."""
         parts: Parts = request.app.state.parts
-        return JSONResponse(asyncapi_of_service(parts.service, parts.settings.kafka.bootstrap))
+        settings = parts.settings
+        return JSONResponse(asyncapi_of_service(parts.service, settings.public_kafka or settings.kafka.bootstrap))
 
     @router.get("/schemas", openapi_extra=_OPEN)
     async def list_schemas() -> list[SchemaShown]:

@@ -77,6 +77,9 @@ class Settings(BaseSettings):
     public_url: str = local_url("console")
     """The console's URL, as browsers reach it: the prefix of the links in mails. With `https://` its cookies are sent
     over TLS only."""
+    public_kafka: str = ""
+    """Kafka's addresses as its clients outside reach them, such as `kafka.example.org:9094`, separated by commas: what
+    `/asyncapi.json` names. Unset means those of KAFKA_BOOTSTRAP."""
     cookie_key_file: Path | None = None
     """The console only: a file with the secrets that its cookies are encrypted with, one a line. The first encrypts,
     all of them decrypt. Without it, sessions end with the process."""

@@ -201,6 +201,7 @@ def test_the_schema_takes_the_example_and_says_what_the_defaults_lack() -> None:
         ({"kafka": {"tieredStorage": {"className": ""}}}, "$.kafka.tieredStorage.className"),
         ({"kafka": {"external": {"type": "ingress"}}}, "$.kafka.external.type"),
         ({"kafka": {"external": {"sources": []}}}, "$.kafka.external.sources"),
+        ({"kafka": {"external": {"address": "kafka.example.org"}}}, "$.kafka.external.address"),
         ({"kafka": {"external": {"port": 9093}}}, "$.kafka.external.port"),
         ({"kafka": {"external": {"brokerHost": "kafka.example.org"}}}, "$.kafka.external.brokerHost"),
         ({"kafka": {"external": {"type": "nodeport"}}}, "$.kafka.external.className"),

@@ -4,12 +4,16 @@ import ast
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from faststream.security import SASLScram512
 
 from deploy import ROOT
+from services import definition_of
 from shared.eventlog.deliver.kafka import VARIABLES, InvalidKafkaSettings, KafkaAccess
 from shared.eventlog.deliver.subscribing import connection
+from shared.runtime.service import ServiceProcess
+from shared.runtime.settings import Settings
 
 FOLDERS = ("shared", "services", "cli", "deploy", "tests")
 SOURCES = [file for folder in FOLDERS for file in (ROOT / folder).rglob("*.py")]
@@ -157,3 +161,18 @@ async def test_a_process_with_settings_that_contradict_each_other_says_so_and_en
     declared: Any = type("Declared", (), {"name": "marketplace"})
     with pytest.raises(SystemExit, match="KAFKA_SECURITY sasl_tls needs a user"):
         service.run(declared)
+
+
+@pytest.mark.parametrize(
+    ("public", "named"),
+    [("", ["inside:9092"]), ("a.example.org:9094, b.example.org:9094", ["a.example.org:9094", "b.example.org:9094"])],
+)
+async def test_the_document_of_the_topics_names_kafka_as_those_outside_reach_it(
+    public: str, named: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TENURE_PUBLIC_KAFKA", public)
+    settings = Settings(kafka=KafkaAccess(bootstrap="inside:9092"))
+    app = ServiceProcess(service=definition_of("entitlements"), settings=settings).app
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://entitlements") as client:
+        answer = await client.get("/asyncapi.json")
+    assert [server["host"] for server in answer.json()["servers"].values()] == named
