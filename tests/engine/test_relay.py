@@ -5,8 +5,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from aiokafka.errors import KafkaError
 
-from shared.eventlog.deliver.relay import Relay
+from deploy.processes import free_port
+from shared.eventlog.deliver.kafka import KafkaAccess
+from shared.eventlog.deliver.relay import POLL_S, UNSAVED_S, Relay
+from shared.eventlog.write.memory import MemoryStore
 from shared.eventlog.write.postgres import PostgresStore
 from shared.eventlog.write.store import Head
 from shared.events.registry import DISTRIBUTION
@@ -74,6 +78,47 @@ async def test_restarts_and_handovers_repeat_at_worst(database: str, kafka: part
         assert first_seen == list(range(1, streams[stream].version + 1)), stream
     assert sum(map(len, seen.values())) >= await store.position() + 40, "the part after the checkpoint was repeated"
     await store.close()
+
+
+async def test_the_checkpoint_moves_with_the_next_read_or_at_the_end(
+    database: str, kafka: parts.Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await PostgresStore(database, "distribution").open()
+    waits, appended = asyncio.Queue[float](), asyncio.Event()
+
+    async def wait(_after: int, timeout_s: float) -> None:
+        waits.put_nowait(timeout_s)
+        await appended.wait()
+        appended.clear()
+
+    async def saved() -> int:
+        return int((await store._fetch("select position from engine.leases"))[0]["position"])
+
+    monkeypatch.setattr(store, "wait", wait)
+    streams = {f"{database.rsplit('/', 1)[1]}-saved": Head()}
+    await fill(store, streams, 1)
+    async with relaying(store, kafka, "only"):
+        assert (await waits.get(), await saved()) == (UNSAVED_S, 0)
+        await fill(store, streams, 1)
+        appended.set()
+        assert (await waits.get(), await saved()) == (UNSAVED_S, 1)
+        appended.set()
+        assert (await waits.get(), await saved()) == (POLL_S, 2), "nothing came"
+        await fill(store, streams, 1)
+        appended.set()
+        assert (await waits.get(), await saved()) == (UNSAVED_S, 2)
+    assert await saved() == 3
+    await store.close()
+
+
+async def test_who_gets_the_lease_again_moves_the_checkpoint_by_nothing_of_before() -> None:
+    store = MemoryStore()
+    relay = Relay(store, DISTRIBUTION, KafkaAccess(bootstrap=f"127.0.0.1:{free_port()}"), owner="me")
+    relay._acknowledged_to = 7
+    with pytest.raises(KafkaError):
+        await relay._lead()
+    lease = await store.lease(relay.name, "heir", 1)
+    assert lease is not None and lease.position == 0
 
 
 async def test_a_store_that_does_not_continue_stops_it_with_an_alarm(database: str, kafka: parts.Kafka) -> None:

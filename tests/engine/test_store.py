@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from shared.eventlog.write.store import Head, LeaseLost, Moved, Repeated, Store, Taken, Written
+from shared.eventlog.write.store import Head, Lease, LeaseLost, Moved, Repeated, Store, Taken, Written
 from shared.events.envelope import GENESIS
 from tests.examples.engine import head_of, new_id, write
 
@@ -174,6 +174,33 @@ async def test_a_checkpoint_moves_from_where_its_owner_knows_it(store: Store) ->
     lease.position = 1
     with pytest.raises(LeaseLost):
         await store.advance("relay", lease, 5)
+
+
+async def test_a_checkpoint_is_moved_and_what_follows_is_read_from_there_on(store: Store) -> None:
+    await store.append(write("a", number=3))
+    lease = await store.lease("relay", "me", 5)
+    assert lease is not None
+    first = await store.advance_and_read("relay", lease, 1, 2)
+    assert ([event.envelope.position for event in first], lease.position) == ([1, 2], 1)
+    assert list(first) == list(await store.read(0, 2))
+    last = await store.advance_and_read("relay", lease, 3, 2)
+    assert ([event.envelope.position for event in last], lease.position) == ([3], 3)
+    assert (await store.advance_and_read("relay", lease, 4, 2), lease.position) == ([], 4), "which the store lacks"
+    renewed = await store.lease("relay", "me", 5)
+    assert renewed == lease
+
+
+async def test_a_former_owner_reads_nothing_where_it_moves_nothing(store: Store) -> None:
+    await store.append(write("a", number=3))
+    mine = await store.lease("relay", "me", 0.05)
+    await asyncio.sleep(0.1)
+    yours = await store.lease("relay", "you", 5)
+    assert mine is not None and yours is not None
+    with pytest.raises(LeaseLost):
+        await store.advance_and_read("relay", mine, 2, 2)
+    with pytest.raises(LeaseLost):
+        await store.advance_and_read("relay", Lease(yours.token, 1), 2, 2)
+    assert (mine.position, (await store.lease("relay", "you", 5))) == (0, yours)
 
 
 async def test_a_released_lease_is_free_at_once(store: Store) -> None:

@@ -76,6 +76,16 @@ class Connection:
         await self._store.advance(name, lease, position)
         await self._process.gate()
 
+    async def advance_and_read(self, name: str, lease: Lease, position: int, limit: int) -> Sequence[StoredEvent]:
+        await self._process.gate()
+        if self._breaks():
+            raise Unavailable("the connection broke before the checkpoint was moved")
+        found = await self._store.advance_and_read(name, lease, position, min(limit, self._chance.randrange(1, 40)))
+        await self._process.gate()
+        if self._breaks():
+            raise Unavailable("the connection broke before the answer came")
+        return list(found)
+
     async def release(self, name: str, lease: Lease) -> None:
         await self._process.gate()
         await self._store.release(name, lease)

@@ -32,6 +32,8 @@ logger = structlog.get_logger(__name__)
 READ_EVENTS: Final = 2_000
 LEASE_S: Final = 3.0
 POLL_S: Final = 0.5
+UNSAVED_S: Final = 0.05
+"""How long the checkpoint waits for the next events, to be moved by the statement that reads them."""
 ALARM_S: Final = 10.0
 """How long a relay that stopped with an alarm waits before it tries again."""
 RECHECK_S: Final = 30.0
@@ -190,6 +192,8 @@ class Relay:
         self.alarm: str | None = None
         """Why nothing is published until an operator has repaired it, or None."""
         self.leading = False
+        self._acknowledged_to = 0
+        """The last position that was sent and acknowledged. The checkpoint is there, or one batch behind."""
         self._renewed = 0.0
         self._renewing = asyncio.Lock()
 
@@ -227,6 +231,7 @@ class Relay:
         while lease is None:
             await asyncio.sleep(LEASE_S / 6)
             lease = await self._lease()
+        self._acknowledged_to = lease.position
         producer = AIOKafkaProducer(
             **self._access.client(),
             acks="all",
@@ -256,6 +261,9 @@ class Relay:
             with suppress(Exception):  # A producer that failed is discarded, whether or not it stops cleanly.
                 async with asyncio.timeout(2):
                     await producer.stop()
+            if self._acknowledged_to > lease.position:
+                with suppress(Exception):
+                    await self._store.advance(self.name, lease, self._acknowledged_to)
             with suppress(Exception):
                 await self._store.release(self.name, lease)
 
@@ -263,8 +271,9 @@ class Relay:
         published, clock = Published(), asyncio.get_running_loop().time
         checked = clock()
         while True:
-            overlap = 1 if lease.position else 0  # Read the last published event as well, to compare it.
-            stored = await self._store.read(lease.position - overlap, READ_EVENTS + overlap)
+            stored = await self._read(lease)
+            if self._anchors is not None:
+                self._anchors.note(lease.position, producer)
             events = unpublished(lease.position, stored, published)
             if events:
                 if len(published.heads) > STREAMS_REMEMBERED:
@@ -276,17 +285,28 @@ class Relay:
                 failed = [f for f in await asyncio.gather(*sent, return_exceptions=True) if f is not None]
                 if failed:
                     raise failed[0]
-                await self._store.advance(self.name, lease, events[-1].envelope.position or 0)
-                if self._progress is not None:
-                    self._progress.relayed(lease.position, len(events))
-            if self._anchors is not None:
-                self._anchors.note(lease.position, producer)
+                self._acknowledged_to = events[-1].envelope.position or 0
             await self._keep_lease(lease, LEASE_S / 3)
             if clock() - checked >= RECHECK_S:
                 await self._recheck(lease)
                 checked = clock()
             if len(events) < READ_EVENTS:
-                await self._store.wait(lease.position, POLL_S)
+                unsaved = self._acknowledged_to > lease.position
+                await self._store.wait(self._acknowledged_to, UNSAVED_S if unsaved else POLL_S)
+
+    async def _read(self, lease: Lease) -> Sequence[StoredEvent]:
+        """Move the checkpoint to what was acknowledged, and read what follows.
+
+        The last published event is read as well, to compare it.
+        """
+        before, reached = lease.position, self._acknowledged_to
+        if reached == before:
+            overlap = 1 if before else 0
+            return await self._store.read(before - overlap, READ_EVENTS + overlap)
+        stored = await self._store.advance_and_read(self.name, lease, reached, READ_EVENTS + 1)
+        if self._progress is not None:
+            self._progress.relayed(reached, reached - before)
+        return stored
 
     async def _recheck(self, lease: Lease) -> None:
         """Check that the topic still has what was published, unless Kafka is away.

@@ -102,6 +102,10 @@ class MemoryStore:
         self._leases[name] = (owner, token, until, position)
         lease.position = position
 
+    async def advance_and_read(self, name: str, lease: Lease, position: int, limit: int) -> Sequence[StoredEvent]:
+        await self.advance(name, lease, position)
+        return await self.read(position - 1, limit)
+
     async def release(self, name: str, lease: Lease) -> None:
         _, token, _, position = self._leases[name]
         if token == lease.token:

@@ -296,6 +296,14 @@ class PostgresStore:
             raise LeaseLost(f"{name}: another owner has the lease, or its checkpoint is not {lease.position}")
         lease.position = position
 
+    async def advance_and_read(self, name: str, lease: Lease, position: int, limit: int) -> Sequence[StoredEvent]:
+        rows = await self._fetch(SQL["advance_and_read"], name, lease.token, lease.position, position, limit)
+        if rows:
+            lease.position = position
+        else:  # The lease is lost, or the store has no such event any more.
+            await self.advance(name, lease, position)
+        return [self._event(row) for row in rows]
+
     async def release(self, name: str, lease: Lease) -> None:
         await self._fetch(SQL["release"], name, lease.token)
 

@@ -87,6 +87,14 @@ select position from log.head;
 -- advance: move a lease's checkpoint, while the token is current. Repeating it changes nothing.
 update engine.leases set position = $4 where name = $1 and token = $2 and position in ($3, $4) returning 1;
 
+-- advance_and_read: the same, and read the events from the checkpoint on.
+with moved as (
+    update engine.leases set position = $4 where name = $1 and token = $2 and position in ($3, $4) returning 1
+)
+select position, stream, version, id, type, schema, time, correlation_id, causation_id, actor, tenant, traceparent,
+    prevhash, hash, command_id, data::text
+from log.events where position >= $4 and exists (select from moved) order by position limit $5;
+
 -- release: end a lease.
 update engine.leases set until = clock_timestamp(), owner = '' where name = $1 and token = $2;
 

@@ -196,6 +196,16 @@ class Store(Protocol):
         """
         ...
 
+    async def advance_and_read(self, name: str, lease: Lease, position: int, limit: int) -> Sequence[StoredEvent]:
+        """Move the lease's checkpoint as `advance` does, and read on from there.
+
+        Returns at most `limit` events from `position` on. Events that are committed at the same time can be missing.
+
+        Raises:
+            LeaseLost: Another owner has the lease, or the checkpoint is not `lease.position`.
+        """
+        ...
+
     async def release(self, name: str, lease: Lease) -> None:
         """End the lease, so that the next owner need not wait until it expires."""
         ...
