@@ -5,7 +5,8 @@ import asyncio
 import asyncpg
 import pytest
 
-from shared.eventlog.write.postgres import PostgresStore
+from shared.eventlog.write import postgres
+from shared.eventlog.write.postgres import NOTIFY_EVERY_S, PostgresStore
 from shared.eventlog.write.store import Head, Repeated, Unavailable, Written
 from tests.databases import as_operator
 from tests.examples.engine import next_events, write
@@ -93,3 +94,31 @@ async def test_a_reader_misses_nothing_while_the_head_is_held(database: str) -> 
     await blocker.close()
     for store in stores:
         await store.close()
+
+
+async def test_an_append_wakes_the_relay_of_another_process(database: str) -> None:
+    mine, others = [await PostgresStore(database, "entitlements").open() for _ in range(2)]
+    await others.wait(0, 0.2)  # the first one connects and returns
+    waiting = asyncio.create_task(others.wait(0, 60))
+    await mine.append(write("a"))
+    await waiting
+    for store in (mine, others):
+        await store.close()
+
+
+async def test_nobody_else_is_woken_while_the_relay_of_this_process_waits(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await PostgresStore(database, "entitlements").open()
+    heard, listener = asyncio.Queue[str](), await asyncpg.connect(database)
+    await listener.add_listener("log", lambda _connection, _pid, channel, _payload: heard.put_nowait(channel))
+    await store.wait(0, 0.2)
+    await store.append(write("a"))
+    await asyncio.sleep(2 * NOTIFY_EVERY_S)
+    monkeypatch.setattr(postgres, "WAITS_HERE_S", 0.0)
+    await store.append(write("b"))
+    await heard.get()
+    await listener.execute("select")  # whatever was sent has come by then
+    assert heard.empty(), "the second append alone was told"
+    await listener.close()
+    await store.close()

@@ -41,6 +41,8 @@ _Loaded: TypeAlias = tuple[Snapshot | None, Sequence[StoredEvent]]
 
 WRITERS: Final = 2
 NOTIFY_EVERY_S: Final = 0.02
+WAITS_HERE_S: Final = 1.0
+"""How long after its last `wait` a process is taken for the one whose relay publishes: a relay waits time and again."""
 FENCED: Final = "TN001"
 """The SQLSTATE that `log.append` raises while the store is fenced."""
 
@@ -92,6 +94,7 @@ class PostgresStore:
         self._check_lock = asyncio.Lock()
         self._moved = asyncio.Event()
         self._unnotified = asyncio.Event()
+        self._waited_at = float("-inf")
 
     async def open(self) -> "PostgresStore":
         """Connect to the database, and start the tasks that write to it.
@@ -156,7 +159,10 @@ class PostgresStore:
         return _outcomes(writes, rows)
 
     async def _notify(self) -> None:
-        """Wake the relays of other processes after appends.
+        """Wake the relay of another process after appends.
+
+        One relay publishes at a time. While it is this process's, no other one waits, and nothing is sent. If it has
+        just lost its lease, the other one finds the events by polling.
 
         This is not done in the append's transaction, where it would add a tenth to its time while the head is locked.
         If this process dies before it notifies, the relays find the events by polling.
@@ -164,8 +170,9 @@ class PostgresStore:
         while True:
             await self._unnotified.wait()
             self._unnotified.clear()
-            with contextlib.suppress(asyncpg.PostgresError, *TRANSIENT):
-                await self._pool.execute(SQL["notify"])
+            if asyncio.get_running_loop().time() - self._waited_at >= WAITS_HERE_S:
+                with contextlib.suppress(asyncpg.PostgresError, *TRANSIENT):
+                    await self._pool.execute(SQL["notify"])
             await asyncio.sleep(NOTIFY_EVERY_S)
 
     async def _retry(self, call: Callable[[], Awaitable[T]]) -> T:
@@ -308,6 +315,8 @@ class PostgresStore:
         await self._fetch(SQL["release"], name, lease.token)
 
     async def wait(self, after: int, timeout_s: float) -> None:  # noqa: ARG002  # Any notification ends the wait.
+        clock = asyncio.get_running_loop().time
+        self._waited_at = clock()
         try:
             if self._listener is None or self._listener.is_closed():
                 self._listener = await asyncpg.connect(self._dsn, command_timeout=10, timeout=5)
@@ -319,6 +328,7 @@ class PostgresStore:
             await asyncio.sleep(0.05 if self._listener is None or self._listener.is_closed() else 0)
         finally:
             self._moved.clear()
+            self._waited_at = clock()
 
     def _event(self, row: Any) -> StoredEvent:
         return stored_event(row, self._source)

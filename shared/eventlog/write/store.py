@@ -211,5 +211,8 @@ class Store(Protocol):
         ...
 
     async def wait(self, after: int, timeout_s: float) -> None:
-        """Wait until a position above `after` may exist, or until the timeout."""
+        """Wait until a position above `after` may exist, or until the timeout.
+
+        Only the relay that has the lease calls this.
+        """
         ...
