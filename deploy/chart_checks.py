@@ -26,6 +26,7 @@ FOLDER: Final = LOCAL / "chart"
 HELM: Final = FOLDER / "bin" / "helm"
 KUBECONFORM: Final = FOLDER / "bin" / "kubeconform"
 SCHEMAS: Final = FOLDER / "schemas"
+_STAMP: Final = SCHEMAS / "version"
 
 MODULES: Final = {
     "helm.sh/helm/v4@v4.3.1": "h1:UndCoLe9UPmNoL7IvWzaUXveL7T5t/ijoorEmgJdI9g=",
@@ -69,17 +70,25 @@ def install() -> None:
                 folder = _downloaded(module, building)
                 _go(building, "build", "-C", str(folder), "-o", str(tool), "-trimpath", f"./cmd/{tool.name}")
                 stamp.write_text(wanted)
-        stamp, wanted = SCHEMAS / "version", json.dumps([MODULES, _STRIMZI.read_text(), Path(__file__).read_text()])
-        if not stamp.exists() or stamp.read_text() != wanted:
+        if not has_schemas():
             shutil.rmtree(SCHEMAS, ignore_errors=True)
             SCHEMAS.mkdir(parents=True)
             _write_kubernetes(_downloaded(_KUBERNETES, building) / "api" / "openapi-spec" / "swagger.json")
             for module in _OPERATORS:
                 _write_crds(_downloaded(module, building) / "config" / "crd" / "bases")
             _write_crds(_generated_by_strimzi(building / "strimzi"))
-            stamp.write_text(wanted)
+            _STAMP.write_text(_version())
     finally:
         shutil.rmtree(building, ignore_errors=True)
+
+
+def has_schemas() -> bool:
+    """Return whether kubeconform and the schemas are here, of these versions."""
+    return KUBECONFORM.exists() and _STAMP.exists() and _STAMP.read_text() == _version()
+
+
+def _version() -> str:
+    return json.dumps([MODULES, _STRIMZI.read_text(), Path(__file__).read_text()])
 
 
 def _go(building: Path, *arguments: str) -> str:

@@ -18,6 +18,7 @@ from shared.services import EDGES, OPERATIONS, PORTS, SERVICES, url_variable
 from tests.contracts.charts import DECLARED, PAGE, PROCESSES, grants_of_users
 
 pytestmark = pytest.mark.skipif(not chart_checks.HELM.exists(), reason="no helm here: `make chart` builds it, with Go")
+needs_schemas = pytest.mark.skipif(not chart_checks.has_schemas(), reason="`make chart` writes the schemas, with Go")
 
 
 ALWAYS_PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10")
@@ -209,12 +210,14 @@ def test_every_deployment_may_lose_one_pod_at_a_time() -> None:
     assert set(of_kind("PodDisruptionBudget")) == set(of_kind("Deployment"))
 
 
+@needs_schemas
 def test_every_kind_of_the_chart_has_a_schema() -> None:
     """Also the operators' kinds; none is skipped."""
     counted = chart_checks.validate(chart_checks.rendered())
     assert counted == Counter(each["kind"] for each in made())
 
 
+@needs_schemas
 @pytest.mark.parametrize(
     ("before", "after", "what"),
     [

@@ -1,6 +1,6 @@
 """PostgreSQL's backups and restores, and Kafka's listener for the outside, as helm makes them of the chart.
 
-`make chart` builds helm, with Go; without it, these tests are skipped.
+`make chart` builds helm and writes the schemas, with Go; without them, these tests are skipped.
 """
 
 import json
@@ -14,7 +14,10 @@ from deploy import OperatorError, chart, chart_checks
 from shared.services import OPERATIONS, SERVICES
 from tests.contracts.charts import DECLARED, PROCESSES
 
-pytestmark = pytest.mark.skipif(not chart_checks.HELM.exists(), reason="no helm here: `make chart` builds it, with Go")
+pytestmark = pytest.mark.skipif(
+    not (chart_checks.HELM.exists() and chart_checks.has_schemas()),
+    reason="`make chart` makes helm and schemas, with Go",
+)
 
 PLUGIN: Final = "barman-cloud.cloudnative-pg.io"
 VALUES: Final = json.loads((chart.CHART / "values.schema.json").read_text())
