@@ -4,19 +4,15 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
-from typing import Final
 
 from deploy import stack
 from deploy.story.__main__ import STEPS
 from shared.services import SERVICES
-from tests.drill.backup import Backup, archive_all, now, take_base, take_private, take_secrets
+from tests.drill.backup import PRIVATE, Backup, archive_all, now, take_base, take_private, take_secrets
 from tests.drill.losses import LOSSES, Scene, secrets_of
 from tests.drill.people import get_in, sign_in
 from tests.system.comparing import Contents, contents, differences
 from tests.system.running import System, finished, tenure, told_as_far_as
-
-ENDING_SESSIONS: Final = ("postgresql", "store")
-"""The losses after which a store is repaired, which ends all sessions."""
 
 Say = Callable[[str], None]
 
@@ -51,7 +47,9 @@ def drill(system: System, backup: Backup, seed: int, say: Say, only: str = "") -
     say(f"loss: {loss}")
     if loss == "kafka":
         system.former += former
-    LOSSES[loss](Scene(system, system.postgres, backup, moment, chance, say))
+    scene = Scene(system, system.postgres, backup, moment, chance, say)
+    LOSSES[loss](scene)
+    system.forgetful |= scene.repaired
     say(f"restored in {time.monotonic() - lost_at:.0f} s")
 
     sound = system.assert_sound()
@@ -64,7 +62,7 @@ def drill(system: System, backup: Backup, seed: int, say: Say, only: str = "") -
         lost = {table: rows for table, (rows, _) in changed.items() if rows and table != "log.head"}
         assert not lost, f"{service}: {lost}"
         tenure(system, "verify", service, "--anew")
-    get_in(system.env, people, sessions_last=loss not in ENDING_SESSIONS)
+    get_in(system.env, people, sessions_last=PRIVATE not in scene.repaired)
     say(f"{len(people)} people get in, are called by their names, and their tokens are valid")
     say(f"all is as it was: {sum(positions.values())} events, {time.monotonic() - begun:.0f} s")
 

@@ -4,7 +4,7 @@ import asyncio
 import random
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +31,8 @@ class Scene:
     moment: str
     chance: random.Random
     say: Callable[[str], None]
+    repaired: set[str] = field(default_factory=set)
+    """The services whose stores were restored or reconciled: of identity, that ends all sessions."""
 
 
 def secrets_of(kafka: stack.Kafka) -> Path:
@@ -59,7 +61,7 @@ def all_of_postgresql(at: Scene) -> None:
     stop_services(at.system)
     restore_to(at.postgres, at.backup, at.moment)
     restore_private(at.postgres, at.backup)
-    at.system.forgetful.update(SERVICES)
+    at.repaired.update(SERVICES)
     for service in SERVICES:
         tenure(at.system, "reconcile", service, *WHY)
     start_services(at.system)
@@ -74,7 +76,7 @@ def one_store(at: Scene) -> None:
     prepare_databases(at.postgres.url)  # `python -m deploy.databases`
     if service == PRIVATE:
         restore_private(at.postgres, at.backup)
-    at.system.forgetful.add(service)
+    at.repaired.add(service)
     tenure(at.system, "restore", "store", service, *WHY)
     at.system.services[service].start()
 
