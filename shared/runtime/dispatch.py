@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Final
+from typing import Final, cast
 from urllib.parse import quote
 
 import orjson
@@ -19,9 +19,11 @@ from shared.eventlog.write.log import Accepted, Answer, Meta
 from shared.events.base import Event
 from shared.events.envelope import derived_id
 from shared.runtime import refusals, wellformed
+from shared.runtime.asked_once import AskedOnce
 from shared.runtime.auth import Actor
 from shared.runtime.conditions import etag, precondition
 from shared.runtime.csv_items import BulkItem, read_items
+from shared.runtime.database import Pool
 from shared.runtime.forms import read_form, read_path
 from shared.runtime.in_order import AT_ONCE, Place, in_order
 from shared.runtime.limits import Limits, source_of
@@ -100,6 +102,7 @@ async def _respond(route: CommandRoute, request: Request) -> Response:
         parts=parts,
         app=request.app.state,
         condition=condition,
+        shared_db=cast("Pool", AskedOnce(parts.db)) if route.bulk else None,
     )
     if route.bulk:
         return await _respond_to_each(route, request, context, path, key, items)

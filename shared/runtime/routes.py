@@ -76,6 +76,8 @@ class RequestContext(Generic[F_co]):
     """What the version of the stream that decides has to meet."""
     place: Place | None = None
     """An item's place among those of its bulk request."""
+    shared_db: Pool | None = None
+    """The database as the items of its bulk request share it."""
 
     @property
     def log(self) -> Log:
@@ -83,7 +85,7 @@ class RequestContext(Generic[F_co]):
 
     @property
     def db(self) -> Pool:
-        return self.parts.db
+        return self.shared_db or self.parts.db
 
     def asking(self, asked: G, command_id: str = "", place: Place | None = None) -> "RequestContext[G]":
         """Return the same request for another part of the caller's, with nothing read yet.
@@ -102,6 +104,7 @@ class RequestContext(Generic[F_co]):
             app=self.app,
             condition=self.condition,
             place=place,
+            shared_db=self.shared_db,
         )
 
     async def state(self, stream: Stream[S, C, E], key: str) -> S:
