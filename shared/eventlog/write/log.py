@@ -252,6 +252,7 @@ class Log:
                     await turn.again()
                 case Repeated() as first:
                     self._cache.pop(stream_id, None)
+                    turn.answered(committed=False)
                     return await self._first_answer(first, write, derived=meta.derived)
 
     async def dry_run(
