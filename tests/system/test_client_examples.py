@@ -3,6 +3,7 @@
 import re
 import shutil
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from secrets import token_hex
@@ -59,10 +60,20 @@ def examples(folder: Path, language: str) -> list[str]:
 
 
 def colleague(scene: Scene, running: System) -> Someone:
-    """Somebody who has no seat yet, for whom there is one."""
-    manager = scene.people["manager"]
+    """Somebody who has no seat yet, for whom there is one, and whom the service of the seats has heard of."""
+    manager, coordinator = scene.people["manager"], scene.people["seat coordinator"]
     manager.fresh()
-    return manager.colleague(running)
+    someone = manager.colleague(running)
+    headers = {"Authorization": f"Bearer {coordinator.fresh()}"}
+    at, asked = (
+        f"/pools/{scene.ids['subscription_id']}/seats?dry_run=true",
+        {"account_id": someone.session["account_id"]},
+    )
+    for _ in range(300):
+        if coordinator.http["entitlements"].post(at, headers=headers, json=asked).json().get("rule") != "user-unknown":
+            return someone
+        time.sleep(0.2)
+    raise AssertionError(f"entitlements did not hear of {someone.email}")
 
 
 def free_again(scene: Scene, taker: Someone) -> None:
