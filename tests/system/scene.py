@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,11 @@ from deploy.story.__main__ import STEPS
 from deploy.story.doors import open_doors
 from deploy.story.later import rollout
 from deploy.story.steps import ANNUAL, PUBLISHER, Story, cast
+from services import definitions
+from shared.eventlog.deliver.projection import Projection
+from shared.events import AccountOpened
 from shared.services import SERVICES, url_variable
+from tests.cli.stores import fetch
 from tests.system.people import Someone, invited
 from tests.system.running import System, as_its_operator
 
@@ -41,9 +46,39 @@ class Scene:
     strangers: Mapping[str, Someone]
     documents: Mapping[str, dict[str, Any]]
 
+    def colleague(self, system: System) -> Someone:
+        """Somebody new of the customer, of whom all services have heard."""
+        manager = self.people["manager"]
+        manager.fresh()
+        someone = manager.colleague(system)
+        waits_until_known(system, someone.session["account_id"])
+        return someone
+
     def invented(self) -> dict[str, str]:
         """Ids of the same names that nothing has."""
         return {name: known if name in ("line", "publisher") else str(uuid.uuid4()) for name, known in self.ids.items()}
+
+
+KNOWING: Final = {
+    service.name: [
+        f"{service.name}.{each.name}"
+        for each in service.all_consumers
+        if isinstance(each, Projection) and AccountOpened.type() in each.types
+    ]
+    for service in definitions()
+    if service.name != "identity"
+}
+"""The projections of other services that note new accounts."""
+
+
+def waits_until_known(system: System, account_id: str) -> None:
+    """Wait until all services know an account. Raises AssertionError after a minute."""
+    deadline = time.monotonic() + 60
+    for service, consumers in KNOWING.items():
+        known = f"select consumer from engine.seen where stream = 'account-{account_id}'"
+        while lacking := {*consumers} - {row["consumer"] for row in fetch(system.dsns()[service], known)}:
+            assert time.monotonic() < deadline, f"{lacking} did not hear of {account_id}"
+            time.sleep(0.1)
 
 
 async def _ids(story: Story) -> dict[str, str]:

@@ -3,7 +3,6 @@
 import re
 import shutil
 import sys
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from secrets import token_hex
@@ -59,23 +58,6 @@ def examples(folder: Path, language: str) -> list[str]:
     return found
 
 
-def colleague(scene: Scene, running: System) -> Someone:
-    """Somebody who has no seat yet, for whom there is one, and whom the service of the seats has heard of."""
-    manager, coordinator = scene.people["manager"], scene.people["seat coordinator"]
-    manager.fresh()
-    someone = manager.colleague(running)
-    headers = {"Authorization": f"Bearer {coordinator.fresh()}"}
-    at, asked = (
-        f"/pools/{scene.ids['subscription_id']}/seats?dry_run=true",
-        {"account_id": someone.session["account_id"]},
-    )
-    for _ in range(300):
-        if coordinator.http["entitlements"].post(at, headers=headers, json=asked).json().get("rule") != "user-unknown":
-            return someone
-        time.sleep(0.2)
-    raise AssertionError(f"entitlements did not hear of {someone.email}")
-
-
 def free_again(scene: Scene, taker: Someone) -> None:
     coordinator = scene.people["seat coordinator"]
     headers = {"Authorization": f"Bearer {coordinator.fresh()}", "Idempotency-Key": token_hex(8)}
@@ -91,7 +73,7 @@ def _pools(coordinator: Someone, headers: dict[str, str]) -> list[dict[str, str]
 
 
 def test_the_examples_in_python(environment: dict[str, str], scene: Scene, running: System, tmp_path: Path) -> None:
-    someone = colleague(scene, running)
+    someone = scene.colleague(running)
     env = environment | {"COLLEAGUE": someone.email, "PYTHONPATH": str(PYTHON / "src")}
     command, subscription, events = (
         run([sys.executable, "-c", text], tmp_path, env, patience_s=90) for text in examples(PYTHON, "python")
@@ -108,7 +90,7 @@ def test_the_examples_in_javascript(environment: dict[str, str], scene: Scene, r
         pytest.skip("node is not installed on this machine")
     (tmp_path / "node_modules").mkdir()
     (tmp_path / "node_modules" / "tenure-client").symlink_to(JAVASCRIPT)
-    someone, said = colleague(scene, running), list[str]()
+    someone, said = scene.colleague(running), list[str]()
     for text in examples(JAVASCRIPT, "js"):
         (tmp_path / "example.mjs").write_text(text)
         said.append(run([node, "example.mjs"], tmp_path, environment | {"COLLEAGUE": someone.email}, patience_s=90))

@@ -204,7 +204,7 @@ def doors(
 
 def in_position(doors: Doors, running: System, case: str) -> dict[str, str]:
     """A new colleague whom the command is right for."""
-    colleague = doors.scene.people["manager"].colleague(running)
+    colleague = doors.scene.colleague(running)
     fields = {**doors.scene.ids, "account_id": colleague.session["account_id"], "email": colleague.email}
     before = {undoing: doing for doing, undoing in UNDONE.items()}.get(case)
     if before is not None:
