@@ -154,6 +154,8 @@ async def measured(running: System, folder: Path, seconds: int, idle_s: float, r
             stack.push_async_callback(db.close)
             followed.append(Seen(db, consumers))
             await followed[-1].begin()
+        server = await asyncpg.connect(running.dsns()[next(iter(READERS))])  # of its own: the others are being used
+        stack.push_async_callback(server.close)
         following = [asyncio.create_task(each.follow()) for each in followed]
         people = [await _person(identity, number) for number in range(PEOPLE)]
 
@@ -168,7 +170,7 @@ async def measured(running: System, folder: Path, seconds: int, idle_s: float, r
 
         numbers = itertools.count()
         for rate in rates:
-            committed, cpu = await transactions(followed[0].db), meter(folder)
+            committed, cpu = await transactions(server), meter(folder)
             begin, total = time.monotonic_ns() + 50_000_000, rate * (seconds + WARM_S)
             async with asyncio.TaskGroup() as sending:
                 sent = []
@@ -181,8 +183,8 @@ async def measured(running: System, folder: Path, seconds: int, idle_s: float, r
             result |= quantiles([seen for _, seen in taken], f"{rate}_seen_")
             result[f"{rate}_cpu_ms"] = round(cpu() * 1000 / total, 2)
             await asyncio.sleep(STATISTICS_S)
-            result[f"{rate}_transactions"] = round((await transactions(followed[0].db) - committed) / total, 1)
-        result["connections"] = int(await followed[0].db.fetchval(CONNECTIONS))
+            result[f"{rate}_transactions"] = round((await transactions(server) - committed) / total, 1)
+        result["connections"] = int(await server.fetchval(CONNECTIONS))
         for task in following:
             task.cancel()
     if idle_s:
