@@ -28,9 +28,9 @@ BOUNDS: Final[Mapping[str, str]] = {
     "fifth, uvicorn's writing of the answer a tenth, layers between the socket and the route a fifth.",
     "pipeline 100": _ROUND_TRIPS,
     "pipeline 1000": _ROUND_TRIPS,
-    "system": "processor: a command costs 35 ms of it at 20/s, 15 at 100/s and 7 to 8 at 400/s, so two cores carry "
+    "system": "processor: a command costs 34 ms of it at 20/s, 15 at 100/s and 7 to 8 at 400/s, so two cores carry "
     "fewer than 300 commands a second, with the callers on the same cores. At 100/s identity takes 5 ms (half of it "
-    "the request), its PostgreSQL 3.4, Kafka 3.6. Each fetch of a reader costs 0.4 ms for its 24 partitions alone: the "
+    "the request), its PostgreSQL 3.0, Kafka 4. Each fetch of a reader costs 0.4 ms for its 24 partitions alone: the "
     "client names all of them in each request and reads all of them in each answer (no incremental fetch sessions). "
     "Half of idling is Kafka's. The largest service has 46 MiB of its own when it "
     "starts, and the rest since requests waited for their turn at 400/s.",
