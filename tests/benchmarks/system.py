@@ -25,9 +25,9 @@ import psutil
 
 from deploy.forked import warm_up
 from services import definitions
-from shared.eventlog.deliver.projection import Projection
 from shared.events import ProfileUpdated
 from tests.benchmarks.measure import Result, quantiles, say
+from tests.system.rest import noting
 from tests.system.running import System, system
 
 PEOPLE: Final = 64
@@ -41,15 +41,7 @@ CONNECTIONS: Final = "select count(*) from pg_stat_activity where backend_type =
 STATISTICS_S: Final = 1.5
 """After which PostgreSQL has written down what its backends did."""
 
-READERS: Final = {
-    service.name: [
-        f"{service.name}.{each.name}"
-        for each in service.all_consumers
-        if isinstance(each, Projection) and ProfileUpdated.type() in each.types
-    ]
-    for service in definitions()
-    if service.name != "identity"
-}
+READERS: Final = noting(definitions(), ProfileUpdated, "identity")
 
 
 class Seen:

@@ -9,7 +9,8 @@ import asyncpg
 from aiokafka import AIOKafkaConsumer
 
 from shared.eventlog.deliver.kafka import KafkaAccess
-from shared.eventlog.deliver.projection import Reactions
+from shared.eventlog.deliver.projection import Projection, Reactions
+from shared.events.base import Event
 from shared.events.registry import topics_pattern, topics_read
 from shared.runtime.service import Service
 
@@ -24,6 +25,19 @@ _OWN: Final = """
 def readers(services: Sequence[Service]) -> dict[str, Sequence[str]]:
     """Every consumer that these services' registries name, with the topics that it reads."""
     return {f"{service.name}.{what.name}": what.topics for service in services for what in service.all_consumers}
+
+
+def noting(services: Sequence[Service], event: type[Event], own: str) -> dict[str, list[str]]:
+    """The projections that note these events, which are of the service `own`, by each other service."""
+    return {
+        service.name: [
+            f"{service.name}.{each.name}"
+            for each in service.all_consumers
+            if isinstance(each, Projection) and event.type() in each.types
+        ]
+        for service in services
+        if service.name != own
+    }
 
 
 def reactions(services: Sequence[Service]) -> dict[str, Sequence[str]]:

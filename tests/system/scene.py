@@ -19,11 +19,11 @@ from deploy.story.doors import open_doors
 from deploy.story.later import rollout
 from deploy.story.steps import ANNUAL, PUBLISHER, Story, cast
 from services import definitions
-from shared.eventlog.deliver.projection import Projection
 from shared.events import AccountOpened
 from shared.services import SERVICES, url_variable
 from tests.cli.stores import fetch
 from tests.system.people import Someone, invited
+from tests.system.rest import noting
 from tests.system.running import System, as_its_operator
 
 Operation = tuple[str, str, str, dict[str, Any]]
@@ -59,15 +59,7 @@ class Scene:
         return {name: known if name in ("line", "publisher") else str(uuid.uuid4()) for name, known in self.ids.items()}
 
 
-KNOWING: Final = {
-    service.name: [
-        f"{service.name}.{each.name}"
-        for each in service.all_consumers
-        if isinstance(each, Projection) and AccountOpened.type() in each.types
-    ]
-    for service in definitions()
-    if service.name != "identity"
-}
+KNOWING: Final = noting(definitions(), AccountOpened, "identity")
 """The projections of other services that note new accounts."""
 
 
